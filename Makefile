@@ -1,0 +1,73 @@
+# One chore, one word. Every word works on a fresh clone: it calls `setup` itself,
+# which does nothing when nothing changed.
+#
+#   make test PYTHONS=3.14                     on one Python only
+#   make test-3.15 PYTEST_ARGS="-k fork -x"    one Python, some tests
+
+PYTHON3 ?= python3
+ifndef PYTHONS
+PYTHONS          := 3.14 3.15
+OPTIONAL_PYTHONS := 3.13
+endif
+
+BIN     := .venv-3.14/bin
+SOURCES := python tests bench examples tools
+# What has an environment: the optional Python only where setup found one.
+PRESENT  = $(PYTHONS) $(patsubst .venv-%,%,$(wildcard $(OPTIONAL_PYTHONS:%=.venv-%)))
+
+# rustup looks for its toolchains below HOME. With another HOME they still lie beside the cargo on PATH.
+RUSTUP_BESIDE := $(abspath $(dir $(shell command -v cargo 2>/dev/null))../../.rustup)
+ifeq ($(RUSTUP_HOME)$(wildcard $(HOME)/.rustup),)
+ifneq ($(wildcard $(RUSTUP_BESIDE)),)
+export RUSTUP_HOME := $(RUSTUP_BESIDE)
+endif
+endif
+
+.PHONY: help setup demo test suites test-rust test-debug lint bench docs clean $(PRESENT:%=test-%)
+.NOTPARALLEL:
+
+help: ## list these words
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+setup: ## get the Pythons, make .venv-X.Y for each, build the extension
+	@$(PYTHON3) tools/setup.py $(sort 3.14 $(PYTHONS)) $(OPTIONAL_PYTHONS:%=--optional %)
+
+demo: setup ## the complexity of the standard library, on five kinds of pool
+	$(BIN)/python examples/stdlib_metrics.py
+
+test: setup ## the Rust core, then pytest on every Python; fails at the end if any failed
+	@$(MAKE) --no-print-directory --keep-going suites
+
+suites: test-rust $(PRESENT:%=test-%)
+
+test-rust: ## the core, built without Python
+	cargo test --no-default-features
+
+$(PRESENT:%=test-%): test-%: setup
+	.venv-$*/bin/python -m pytest $(PYTEST_ARGS)
+
+test-debug: ## pytest on the debug build of 3.14
+	@$(PYTHON3) tools/setup.py --debug-build
+	.venv-3.14-dbg/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## format, style, types, stubs, clippy, and the rules of the rooms
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy --strict python/subpool
+	$(BIN)/python -m mypy.stubtest subpool._subpool
+	cargo fmt --check
+	cargo clippy --all-targets --no-default-features -- -D warnings
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --all-targets -- -D warnings
+	$(BIN)/python tools/check_rooms.py
+
+bench: setup ## subpool against the standard pools, in one run
+	$(BIN)/python bench/bench.py
+
+docs: ## the site, into site/
+	@$(PYTHON3) tools/setup.py --docs
+	.venv-docs/bin/mkdocs build --strict
+
+clean: ## remove what the other words made here; the user's cache stays
+	rm -rf target site .venv-* python/subpool/_subpool.*.so
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find python tests bench examples tools -name __pycache__ -prune -exec rm -rf {} +

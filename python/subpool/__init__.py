@@ -1,0 +1,66 @@
+"""Use all cores inside one Python process.
+
+A pool of subinterpreters, each with a GIL of its own, behind `concurrent.futures`::
+
+    from subpool import InterpreterThreadPoolExecutor, interpreter
+
+    with InterpreterThreadPoolExecutor() as ex:
+        ex.submit(read_file, path)               # plain function: a thread
+        ex.submit(interpreter(cpu_bound), data)  # tagged: a subinterpreter, in parallel
+
+Names are looked up on first use, because this package is imported in every worker as well (by
+the modules that define the tasks), where the executors and their imports have no place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from subpool._bootstrap import WorkerInfo, worker
+from subpool.routing import interpreter
+
+if TYPE_CHECKING:
+    from subpool._default import configure, default_pool
+    from subpool.errors import BrokenInterpreterPool, NotTransferableError, PoolError
+    from subpool.executors import InterpreterPoolExecutor, InterpreterThreadPoolExecutor
+    from subpool.futures import Future
+
+__all__ = [
+    "BrokenInterpreterPool",
+    "Future",
+    "InterpreterPoolExecutor",
+    "InterpreterThreadPoolExecutor",
+    "NotTransferableError",
+    "PoolError",
+    "WorkerInfo",
+    "configure",
+    "default_pool",
+    "interpreter",
+    "worker",
+]
+
+_HOMES = {
+    "BrokenInterpreterPool": "errors",
+    "Future": "futures",
+    "InterpreterPoolExecutor": "executors",
+    "InterpreterThreadPoolExecutor": "executors",
+    "NotTransferableError": "errors",
+    "PoolError": "errors",
+    "configure": "_default",
+    "default_pool": "_default",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - the point is to import late
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,116 @@
+"""The main side of a call, in Python: what the native fast path does not decide itself."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any
+
+from subpool._paths import find_culprit
+from subpool.errors import NotTransferableError, remote_traceback
+from subpool.routing import Tagged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PROTOCOL = 5
+
+# How a pickle names `__main__`, which is another module in every interpreter.
+_MAIN_MODULE = b"\x8c\x08__main__"
+
+
+def reference(fn: object) -> tuple[str, str, object] | None:
+    """Tell by which module and name a worker can import `fn`, and what that name means here.
+
+    The name may mean `fn` itself, or the tag that decorates it. ``None``: there is no such name.
+    """
+    module = getattr(fn, "__module__", None)
+    qualname = getattr(fn, "__qualname__", None)
+    if type(module) is not str or type(qualname) is not str or module == "__main__":
+        return None
+    found: object = sys.modules.get(module)
+    for name in qualname.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:  # a local function, or one whose name is gone
+            return None
+    if found is fn or (isinstance(found, Tagged) and found.__wrapped__ is fn):
+        return module, qualname, found
+    return None
+
+
+def label(fn: object) -> str:
+    """Name a callable for error messages."""
+    qualname = getattr(fn, "__qualname__", None)
+    if type(qualname) is str:
+        module = getattr(fn, "__module__", None)
+        return f"{module}.{qualname}" if type(module) is str else qualname
+    inner = getattr(fn, "func", None)
+    if inner is not None:
+        return f"{type(fn).__name__}({label(inner)})"
+    return f"an instance of {type(fn).__qualname__}"
+
+
+def whole(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[str, bytes]:
+    """Pickle a call whole: plainly if that means the same in a worker, else by value.
+
+    Raises:
+        NotTransferableError: It cannot be pickled either way.
+
+    """
+    name = label(fn)
+    call = (fn, args, kwargs)
+    try:
+        pickled = pickle.dumps(call, _PROTOCOL)
+    except Exception:  # noqa: BLE001 - what refuses here is asked again by value, and told there
+        pickled = _MAIN_MODULE
+    if _MAIN_MODULE not in pickled:
+        return name, pickled
+    # Imported late: cloudpickle costs every program, and only some need it.
+    from subpool import _by_value  # noqa: PLC0415
+
+    try:
+        return name, _by_value.dumps(call)
+    except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
+        raise _explain(name, call, _by_value.dumps, error) from None
+
+
+def _explain(
+    name: str,
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]],
+    dumps: Callable[[object], bytes],
+    error: BaseException,
+) -> NotTransferableError:
+    fn, args, kwargs = call
+    for place, part in (("function", fn), ("args", args), ("kwargs", kwargs)):
+        try:
+            dumps(part)
+        except Exception as refusal:  # noqa: BLE001 - this is what is being looked for
+            path, cause = find_culprit(place, part, dumps, refusal)
+            break
+    else:
+        path, cause = "function, args or kwargs", error
+    what = f"the function {name}" if path == "function" else f"{path} of {name}"
+    explained = NotTransferableError(
+        f"cannot send {what} to an interpreter: {type(cause).__name__}: {cause}"
+    )
+    explained.path = path
+    explained.__cause__ = cause
+    return explained
+
+
+def rebuild_exception(name: str, pickled: bytes, traceback: str) -> BaseException:
+    """Unpickle what a task raised; its traceback in the worker becomes the ``__cause__``."""
+    try:
+        error = pickle.loads(pickled)
+    except Exception as failure:  # noqa: BLE001 - a user's __init__ may raise anything
+        last_line = traceback.rstrip().rpartition("\n")[2]
+        error = NotTransferableError(
+            f"{name} raised an exception that cannot be rebuilt here. It was {last_line}. "
+            f"Unpickling it failed with {type(failure).__name__}: {failure}"
+        )
+        error.path = "exception"
+    error.__cause__ = remote_traceback(traceback)
+    return error  # type: ignore[no-any-return]

@@ -1,0 +1,98 @@
+"""What can go wrong with a pool, in words.
+
+The makers below the classes are called by the extension module, so that every text stands here.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from concurrent.futures.thread import BrokenThreadPool
+
+if sys.version_info >= (3, 14):
+    from concurrent.futures.interpreter import BrokenInterpreterPool as _StandardBroken
+    from concurrent.interpreters import NotShareableError as _StandardNotShareable
+else:
+    _StandardBroken = BrokenThreadPool
+    _StandardNotShareable = TypeError
+
+_LOGGER = logging.getLogger("concurrent.futures")
+
+
+class PoolError(Exception):
+    """The base of every error that subpool itself raises."""
+
+
+class BrokenInterpreterPool(PoolError, _StandardBroken):  # noqa: N818 - the standard name
+    """A worker could not start, so the pool is not usable any more.
+
+    Raised by futures that were waiting and by every later ``submit``. The traceback of the failed
+    initializer is the ``__cause__``. On Python 3.14 and later it is also a
+    `concurrent.futures.interpreter.BrokenInterpreterPool`, on 3.13 a
+    `concurrent.futures.thread.BrokenThreadPool`.
+    """
+
+
+class NotTransferableError(PoolError, _StandardNotShareable):
+    """Something could not cross between interpreters.
+
+    On Python 3.14 and later it is also a `concurrent.interpreters.NotShareableError`. The cause
+    is in ``__cause__``, as an exception or as the text of the worker's traceback.
+
+    Attributes:
+        path: What could not cross, for example ``"args[1]['lock']"``, ``"function"`` or
+            ``"result"``; empty if that is not known.
+
+    """
+
+    path: str = ""
+
+
+class _RemoteTraceback(Exception):  # noqa: N818 - no error of its own
+    """The text of a traceback in a worker, shown as the cause of an exception that came from it.
+
+    After `concurrent.futures.process._RemoteTraceback`.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+def remote_traceback(text: str) -> BaseException | None:
+    """Give the cause for an exception whose traceback in the worker was `text`."""
+    return _RemoteTraceback(text) if text else None
+
+
+def broken_pool(message: str, traceback: str) -> BrokenInterpreterPool:
+    """Make the error for a pool that broke; called anew for each future."""
+    error = BrokenInterpreterPool(f"{message}, the pool is not usable any more")
+    error.__cause__ = remote_traceback(traceback)
+    return error
+
+
+def log_broken(message: str, traceback: str) -> None:
+    """Log that a pool broke, as the standard pools do."""
+    _LOGGER.critical("Exception in initializer: %s\n%s", message, traceback)
+
+
+def untransferable(message: str, path: str, traceback: str) -> NotTransferableError:
+    """Make the error for a worker's report."""
+    error = NotTransferableError(message)
+    error.path = path
+    error.__cause__ = remote_traceback(traceback)
+    return error
+
+
+def unreadable_result(label: str, cause: BaseException) -> NotTransferableError:
+    """Make the error for a result that the worker could pickle and main cannot unpickle."""
+    error = NotTransferableError(
+        f"cannot receive the result of {label}: unpickling it in the main interpreter "
+        f"failed with {type(cause).__name__}: {cause}"
+    )
+    error.path = "result"
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,328 @@
+"""The two executors.
+
+Guarantees: what `submit` accepted ends, unless it is cancelled; `shutdown` and the program's end
+wait for it. Dropping an executor without `shutdown` lets its work finish too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from subpool import _map
+from subpool._subpool import PoolCore, WorkerThread, close_all, forget_after_fork
+from subpool.errors import BrokenInterpreterPool
+from subpool.futures import Future
+from subpool.routing import Tagged, route
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Callable, Iterable, Iterator
+
+# Before Python finalizes: a process that does so with an interpreter alive crashes.
+threading._register_atexit(close_all)  # type: ignore[attr-defined]  # noqa: SLF001
+if hasattr(os, "register_at_fork"):
+    # A pool without interpreters survives a fork; one with interpreters does not yet, because
+    # CPython does not (docs/limits.md).
+    os.register_at_fork(after_in_child=forget_after_fork)
+
+
+def _cpu_count() -> int:
+    return os.process_cpu_count() or 1
+
+
+class InterpreterPoolExecutor(ThreadPoolExecutor):
+    """An executor whose every call runs in an interpreter.
+
+    A drop-in for `concurrent.futures.InterpreterPoolExecutor`, and like that a
+    `ThreadPoolExecutor`, which is what ``loop.set_default_executor`` insists on.
+
+    Args:
+        max_workers: The most interpreters, started as the work asks for them. Default: the CPUs
+            this process may use, where the standard class takes four more; the work is
+            CPU-bound, and each interpreter costs megabytes.
+        thread_name_prefix: The interpreters' threads are called ``<prefix>_<number>``, also for
+            the operating system (15 bytes there).
+        initializer: Called once in each interpreter before its first task.
+        initargs: The initializer's arguments.
+
+    Raises:
+        ValueError: `max_workers` is less than one.
+        TypeError: `initializer` is not callable.
+        NotTransferableError: `initializer` or `initargs` cannot be sent to an interpreter.
+
+    Example::
+
+        with InterpreterPoolExecutor() as executor:
+            print(*executor.map(math.factorial, range(10)))
+
+    """
+
+    BROKEN = BrokenInterpreterPool
+
+    _own_counter = itertools.count().__next__
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        if max_workers is None:
+            max_workers = _cpu_count()
+        prefix = thread_name_prefix or f"InterpreterPoolExecutor-{self._own_counter()}"
+        # Starts nothing: its threads would come with its own `submit`.
+        super().__init__(max_workers, prefix)
+        self._pool = _make_pool(max_workers, prefix, initializer, initargs)
+
+    def submit[**P, R](self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Queue ``fn(*args, **kwargs)`` and give its future.
+
+        What cannot be sent to an interpreter ends the future with a `NotTransferableError`.
+
+        Raises:
+            RuntimeError: The executor or the program is shutting down.
+            BrokenInterpreterPool: A worker could not start.
+
+        """
+        tagged = route(fn, args, kwargs)
+        if tagged is not None:
+            return self._pool.submit(*tagged)
+        return self._pool.submit(fn, args, kwargs)
+
+    def map[R](
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[R]:
+        """Do what ``Executor.map`` does, in interpreters.
+
+        Args:
+            fn: Called as ``fn(*items)`` with one item of each iterable.
+            iterables: As many as `fn` takes arguments; the shortest ends it.
+            timeout: Seconds from now until the last result must be there.
+            chunksize: Calls that travel and run together, as for `ProcessPoolExecutor`.
+            buffersize: The most chunks submitted ahead of the results taken; default all.
+
+        """
+        return _map.run(self, fn, iterables, timeout, chunksize, buffersize)
+
+    def warm_up(self, n: int | None = None) -> None:
+        """Start `n` interpreters now (default: all) and wait until they are ready.
+
+        Raises:
+            BrokenInterpreterPool: The initializer failed.
+
+        """
+        self._pool.warm_up(n)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more work; finish what is queued, or cancel it; close the interpreters.
+
+        Args:
+            wait: Return only when all that is done.
+            cancel_futures: Cancel what has not started.
+
+        """
+        self._pool.close(cancel_futures)
+        if wait:
+            self._pool.join()
+
+    # What the standard class keeps in attributes, and programs read there. Its constructor sets
+    # them; the pool knows better.
+
+    @property  # type: ignore[override]
+    def _threads(self) -> set[WorkerThread]:
+        return set(self._pool.threads())
+
+    @_threads.setter
+    def _threads(self, initial: object) -> None: ...
+
+    @property  # type: ignore[override]
+    def _broken(self) -> str | bool:
+        return self._pool.broken or False
+
+    @_broken.setter
+    def _broken(self, initial: object) -> None: ...
+
+    @property
+    def _shutdown(self) -> bool:
+        return self._pool.closed
+
+    @_shutdown.setter
+    def _shutdown(self, initial: object) -> None: ...
+
+
+class InterpreterThreadPoolExecutor(ThreadPoolExecutor):
+    """A `ThreadPoolExecutor` that runs tagged functions in interpreters.
+
+    Plain functions run on its threads exactly as they do on the base class. A function tagged
+    with `interpreter`, also inside ``functools.partial`` or ``Context.run``, runs in parallel in
+    one of its interpreters.
+
+    Args:
+        max_workers: The most threads for plain functions; the base class's default.
+        thread_name_prefix: Threads are called ``<prefix>_<number>``, the interpreters' threads
+            ``<prefix>-interpreter_<number>``.
+        initializer: Routed like any call: plain, it runs in each thread; tagged, in each
+            interpreter, before its first task.
+        initargs: The initializer's arguments.
+        max_interpreters: The most interpreters, started as tagged work asks for them. Default:
+            the CPUs this process may use.
+
+    Raises:
+        ValueError: `max_workers` or `max_interpreters` is less than one.
+        TypeError: `initializer` is not callable.
+        NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
+
+    Example::
+
+        with InterpreterThreadPoolExecutor() as ex:
+            ex.submit(read_file, path)               # a thread
+            ex.submit(interpreter(cpu_bound), data)  # an interpreter
+
+    """
+
+    _own_counter = itertools.count().__next__
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_interpreters: int | None = None,
+    ) -> None:
+        if max_interpreters is None:
+            max_interpreters = _cpu_count()
+        if max_interpreters <= 0:
+            raise ValueError("max_interpreters must be greater than 0")
+        tagged = None if initializer is None else route(initializer, tuple(initargs), {})
+        if tagged is None:
+            super().__init__(max_workers, thread_name_prefix, initializer, initargs)
+        else:
+            super().__init__(max_workers, thread_name_prefix)
+            initializer, initargs, keywords = tagged
+            if keywords:
+                raise TypeError("a tagged initializer takes no keyword arguments")
+        prefix = (
+            f"{thread_name_prefix}-interpreter"
+            if thread_name_prefix
+            # Short, so that the operating system's 15 bytes hold the number too.
+            else f"interpreter-{self._own_counter()}"
+        )
+        self._pool = _make_pool(
+            max_interpreters, prefix, None if tagged is None else initializer, initargs
+        )
+
+    def submit[**P, R](
+        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[R]:
+        """Queue ``fn(*args, **kwargs)``: tagged, in an interpreter; plain, on a thread.
+
+        Gives a `subpool.Future` for a tagged call, the standard one for a plain call.
+
+        Raises:
+            RuntimeError: The executor or the program is shutting down.
+            BrokenInterpreterPool: A worker could not start.
+            concurrent.futures.thread.BrokenThreadPool: A thread could not start.
+
+        """
+        tagged = route(fn, args, kwargs)
+        # A tagged call never passes through the base class's `submit`: tracing libraries patch
+        # that, and wrap what they get in something no interpreter can import.
+        if tagged is not None:
+            return self._pool.submit(*tagged)
+        return super().submit(fn, *args, **kwargs)
+
+    def map[R](
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[R]:
+        """Do what ``Executor.map`` does: tagged, in interpreters; plain, on threads.
+
+        Args:
+            fn: Called as ``fn(*items)`` with one item of each iterable.
+            iterables: As many as `fn` takes arguments; the shortest ends it.
+            timeout: Seconds from now until the last result must be there.
+            chunksize: Calls that travel and run together in an interpreter. Threads ignore it.
+            buffersize: The most chunks submitted ahead of the results taken; default all.
+
+        """
+        tagged = route(fn, (), {})
+        if tagged is None:
+            chunksize = 1
+        return _map.run(self, fn, iterables, timeout, chunksize, buffersize)
+
+    def warm_up(self, n: int | None = None) -> None:
+        """Start `n` interpreters now (default: all) and wait until they are ready.
+
+        Raises:
+            BrokenInterpreterPool: The initializer failed.
+
+        """
+        self._pool.warm_up(n)
+
+    def set_as_event_loop_default(
+        self, loop: asyncio.AbstractEventLoop | asyncio.Runner | None = None
+    ) -> None:
+        """Make this the executor behind ``asyncio.to_thread`` and ``run_in_executor(None, ...)``.
+
+        Args:
+            loop: An event loop, a runner, or ``None`` for the running loop.
+
+        Raises:
+            RuntimeError: `loop` is ``None`` and no loop is running.
+
+        Example::
+
+            ex.set_as_event_loop_default()
+            await asyncio.to_thread(interpreter(cpu_bound), data)
+
+        """
+        if loop is None:
+            loop = asyncio.get_running_loop()
+        elif isinstance(loop, asyncio.Runner):
+            loop = loop.get_loop()
+        loop.set_default_executor(self)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more work; finish what is queued, or cancel it; end threads and interpreters.
+
+        Args:
+            wait: Return only when all that is done.
+            cancel_futures: Cancel what has not started.
+
+        """
+        self._pool.close(cancel_futures)
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        if wait:
+            self._pool.join()
+
+
+def _make_pool(
+    max_workers: int,
+    prefix: str,
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+) -> PoolCore:
+    if initializer is None:
+        return PoolCore(max_workers, prefix, None, Future)
+    if not callable(initializer):
+        raise TypeError("initializer must be a callable")
+    if isinstance(initializer, Tagged):
+        initializer = initializer.__wrapped__
+    return PoolCore(max_workers, prefix, (initializer, tuple(initargs)), Future)

@@ -1,0 +1,122 @@
+"""`Future`: the standard library's contract over a native core.
+
+A future that nobody listens to is a few words of native memory. The first listener (a
+done-callback, `wait`, `as_completed`, an event loop) reaches for ``_condition``, ``_waiters`` or
+``_done_callbacks``; only then do these come into being, and only then is the task's end delivered
+here by the completer. From there on the standard class's own methods do the work.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import threading
+from concurrent.futures import InvalidStateError
+from typing import TYPE_CHECKING, Any
+
+from subpool._subpool import FutureCore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LISTENING = frozenset({"_condition", "_waiters", "_done_callbacks"})
+_UNSETTLED = {"_state": "PENDING", "_result": None, "_exception": None}
+
+# Guards the creation of the attributes above; held for three constructor calls.
+_creating = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_creating._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class Future[T](FutureCore, concurrent.futures.Future[T]):
+    """The result of a call in an interpreter: a `concurrent.futures.Future`.
+
+    Everything the standard class promises holds. In addition a cancelled future counts as done
+    for `wait` and `as_completed` at once, not only when a worker comes by it.
+
+    Example::
+
+        future = executor.submit(interpreter(pow), 2, 10)
+        future.result(timeout=5)   # seconds; 1024
+
+    """
+
+    # What FutureCore does natively, with the types the standard class gives it.
+    if TYPE_CHECKING:
+
+        def result(self, timeout: float | None = None) -> T:
+            """Wait for the result, `timeout` seconds at most, and give it or raise its error."""
+
+        def exception(self, timeout: float | None = None) -> BaseException | None:
+            """Wait like `result`, and give the exception the call raised, or ``None``."""
+
+        def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+            """Have ``fn(self)`` called at the end, on the completer's thread, or now if done."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _LISTENING or (name in _UNSETTLED and not self._has_task):
+            self._make_standard()
+            return self.__dict__[name]
+        if name == "_state":
+            return self._phase_name()
+        if name in _UNSETTLED:
+            outcome = self._outcome() if self.done() else None
+            return None if outcome is None else outcome[name == "_exception"]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _make_standard(self) -> None:
+        """Create the standard class's attributes, once, and begin to listen."""
+        with _creating:
+            if "_waiters" in self.__dict__:
+                return
+            made: dict[str, Any] = {} if self._has_task else dict(_UNSETTLED)
+            # `_waiters` last: it is what tells other threads that all is there.
+            made |= {
+                "_condition": threading.Condition(),
+                "_done_callbacks": [],
+                "_waiters": [],
+            }
+            for name, value in made.items():
+                # Attributes that were set already (by a test, by a subclass) stay.
+                self.__dict__.setdefault(name, value)
+            self._listen()
+
+    def _publish(self) -> None:
+        """Let listeners see the task's end, and wake those that wait."""
+        # Decoded first: unpickling runs the user's code, which has no place under the lock.
+        outcome = self._outcome()
+        with self._condition:
+            if not self._mark_published():
+                return
+            for waiter in self._waiters:
+                if outcome is None:
+                    waiter.add_cancelled(self)
+                elif outcome[1] is not None:
+                    waiter.add_exception(self)
+                else:
+                    waiter.add_result(self)
+            self._condition.notify_all()
+
+    def _deliver(self) -> None:
+        """Publish and call the callbacks. Called once, by the completer or by ``cancel``."""
+        self._publish()
+        self._invoke_callbacks()
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Do what the standard method does; a pool's own futures are not the caller's to set."""
+        self._refuse_if_owned()
+        return super().set_running_or_notify_cancel()
+
+    def set_result(self, result: T) -> None:
+        """Do what the standard method does; a pool's own futures are not the caller's to set."""
+        self._refuse_if_owned()
+        super().set_result(result)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """Do what the standard method does; a pool's own futures are not the caller's to set."""
+        self._refuse_if_owned()
+        super().set_exception(exception)
+
+    def _refuse_if_owned(self) -> None:
+        if self._has_task:
+            raise InvalidStateError(f"{self!r} belongs to a pool, which alone ends it")

@@ -1,0 +1,159 @@
+"""The tag: which calls go to an interpreter, found under whatever wraps it.
+
+Imported in every worker by the modules that define tasks, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextvars import Context
+from types import BuiltinMethodType, MethodType
+from typing import TYPE_CHECKING, Any, overload
+
+from subpool._bootstrap import worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_placeholder: object = getattr(functools, "Placeholder", None)  # since 3.14
+
+
+class Tagged[**P, R]:
+    """A callable that runs in an interpreter. Made by `interpreter`."""
+
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, fn: Callable[P, R]) -> None:
+        # Sets __wrapped__ last, over a __wrapped__ of fn's own.
+        functools.update_wrapper(self, fn)
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run in an interpreter of the default pool and wait; inside a worker, run right here."""
+        if worker() is not None:
+            return self.__wrapped__(*args, **kwargs)
+        from subpool._default import default_pool  # noqa: PLC0415 - workers have no use for it
+
+        return default_pool().submit(self, *args, **kwargs).result()
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Bind like a function, so that a tagged function in a class is a method."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # A decorated function is found by its name, where this very tag stands; an inline tag
+        # has no name of its own.
+        module = getattr(self, "__module__", None)
+        qualname = getattr(self, "__qualname__", None)
+        if type(module) is str and type(qualname) is str and module != "__main__":
+            import sys  # noqa: PLC0415 - not needed by workers
+
+            found: object = sys.modules.get(module)
+            for name in qualname.split("."):
+                found = getattr(found, name, None)
+            if found is self:
+                return qualname
+        return Tagged, (self.__wrapped__,)
+
+    def __repr__(self) -> str:
+        return f"interpreter({self.__wrapped__!r})"
+
+
+@overload
+def interpreter[**P, R](fn: Callable[P, R], /) -> Tagged[P, R]: ...
+@overload
+def interpreter[**P, R](
+    *, timeout: float | None = None, fallback: str | None = None
+) -> Callable[[Callable[P, R]], Tagged[P, R]]: ...
+@overload
+def interpreter[**P, R](
+    fn: Callable[P, R], /, *, timeout: float | None = None, fallback: str | None = None
+) -> Tagged[P, R]: ...
+def interpreter(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    timeout: float | None = None,
+    fallback: str | None = None,
+) -> Any:
+    """Tag a callable: "run this in an interpreter".
+
+    The tag belongs to the wrapper; `fn` itself stays as it is, and ``tagged.__wrapped__`` runs it
+    here and now. An executor recognises the tag also inside ``functools.partial`` and
+    ``Context.run``, in any nesting. A tagged callable that is called directly runs in the
+    process-wide pool (`default_pool`) and waits with the GIL released; inside a worker it runs
+    inline.
+
+    Args:
+        fn: Any callable.
+        timeout: Seconds after which the task is interrupted. Not implemented yet.
+        fallback: Where an incompatible task goes, ``"thread"`` or ``"process"``. Not implemented
+            yet.
+
+    Raises:
+        TypeError: `fn` is not callable.
+        NotImplementedError: `timeout` or `fallback` was given.
+
+    Example::
+
+        ex.submit(interpreter(cpu_bound), data)      # inline
+
+        @interpreter                                 # as a decorator
+        def cpu_bound(data): ...
+
+    The idea of a tag that an executor routes by is aiointerpreters'.
+
+    """
+    if timeout is not None:
+        raise NotImplementedError("interpreter(timeout=...) is not implemented yet")
+    if fallback is not None:
+        raise NotImplementedError("interpreter(fallback=...) is not implemented yet")
+    if fn is None:
+        return interpreter
+    if isinstance(fn, Tagged):
+        return fn
+    if not callable(fn):
+        raise TypeError(f"interpreter() takes a callable, not {type(fn).__name__}")
+    return Tagged(fn)
+
+
+type Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+def route(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    """Find the tag of a call: the call to run in an interpreter, or ``None`` for a thread.
+
+    ``asyncio.to_thread`` and several web frameworks submit ``partial(context.run, fn, ...)``, so
+    both layers are peeled until there is a tag or something else.
+    """
+    while True:
+        kind = type(fn)
+        if kind is Tagged:
+            return fn.__wrapped__, args, kwargs
+        if kind is functools.partial:
+            args = _merged(fn.args, args)
+            kwargs = {**fn.keywords, **kwargs}
+            fn = fn.func
+        elif kind is BuiltinMethodType:
+            if type(fn.__self__) is not Context or fn.__name__ != "run" or not args:
+                return None
+            fn, *rest = args
+            args = tuple(rest)
+        elif kind is MethodType and type(fn.__func__) is Tagged:
+            fn, args = fn.__func__, (fn.__self__, *args)
+        else:
+            return None
+
+
+def _merged(bound: tuple[Any, ...], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give a partial's positional arguments followed by the call's, which fill its placeholders."""
+    if _placeholder is None or not any(item is _placeholder for item in bound):
+        return bound + args
+    places = sum(item is _placeholder for item in bound)
+    if len(args) < places:
+        raise TypeError(
+            f"missing positional arguments in 'partial' call; expected at least {places}, "
+            f"got {len(args)}"
+        )
+    rest = iter(args)
+    filled = tuple(next(rest) if item is _placeholder else item for item in bound)
+    return (*filled, *rest)

@@ -1,0 +1,233 @@
+//! The completer: tells listeners that their futures have ended.
+//!
+//! Guarantees: each ended future somebody listens to is delivered once, and delivery starts in the
+//! order in which they ended; workers never wait for it; a callback that blocks, even one that
+//! waits for another future's delivery, holds up nobody else for longer than `PATIENCE`.
+//!
+//! One thread does it all, started by the first listener and attached to the main interpreter for
+//! its whole life (an attachment per delivery would make a thread state each time). A watcher,
+//! asleep unless something waits behind a delivery, sends in a relief when the queue stands still;
+//! reliefs leave when the queue is empty.
+
+use crate::core::idle;
+use crate::pool::Upcalls;
+use crate::task::{Listener, Task};
+use crate::transfer::call::Broken;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use parking_lot::Mutex;
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+pub static UPCALLS: Upcalls = Upcalls { deliver, report };
+
+/// How long the queue may stand still before a relief comes.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The most threads that callbacks can block. A program beyond that waits for one of them.
+const MOST_RELIEFS: usize = 64;
+
+struct Completer {
+    sender: Sender<Arc<Task>>,
+    shared: Arc<Shared>,
+    watcher: Thread,
+    threads: [JoinHandle<()>; 2],
+}
+
+struct Shared {
+    receiver: Receiver<Arc<Task>>,
+    /// Threads that wait for a task.
+    waiting: AtomicUsize,
+    delivered: AtomicU64,
+    closing: AtomicBool,
+    reliefs: Mutex<Vec<JoinHandle<()>>>,
+}
+
+static COMPLETER: Mutex<Option<Completer>> = Mutex::new(None);
+
+/// Makes sure there is a completer. Called by the first listener of each future.
+pub fn start() -> io::Result<()> {
+    let mut place = COMPLETER.lock();
+    if place.is_none() {
+        let (sender, receiver) = unbounded();
+        let shared = Arc::new(Shared {
+            receiver,
+            waiting: AtomicUsize::new(0),
+            delivered: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            reliefs: Mutex::new(Vec::new()),
+        });
+        let watched = Arc::clone(&shared);
+        let watcher = spawn("subpool-watcher", move || watch(&watched))?;
+        let handle = watcher.thread().clone();
+        let (own, wake) = (Arc::clone(&shared), handle.clone());
+        // If this fails the watcher sleeps for ever, which costs its stack and nothing else.
+        let completer = spawn("subpool-deliver", move || run(&own, &wake))?;
+        *place = Some(Completer {
+            sender,
+            shared,
+            watcher: handle,
+            threads: [completer, watcher],
+        });
+    }
+    Ok(())
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+/// Delivers what is left and ends the threads. After the last worker has ended.
+pub fn stop(py: Python<'_>) {
+    let Some(completer) = COMPLETER.lock().take() else {
+        return;
+    };
+    drop(completer.sender);
+    // Release: pairs with the acquire in `watch`.
+    completer.shared.closing.store(true, Ordering::Release);
+    completer.watcher.unpark();
+    py.detach(|| {
+        let reliefs = || completer.shared.reliefs.lock().pop();
+        for thread in completer
+            .threads
+            .into_iter()
+            .chain(std::iter::from_fn(reliefs))
+        {
+            // The thread that stops the completer may be of it: a callback that ends the program.
+            if thread.thread().id() != thread::current().id() {
+                // A panic there is already printed; nothing can be done about it here.
+                drop(thread.join());
+            }
+        }
+    });
+}
+
+/// The child of a fork forgets the completer, whose threads it does not have.
+///
+/// # Safety
+/// Called in the child, before it has a second thread.
+pub unsafe fn forget_after_fork() {
+    // SAFETY: this thread is the only one, so a locked lock is held by a thread that is gone. What
+    // it was doing to the content is unknown, so that is overwritten unseen and not dropped.
+    unsafe {
+        if COMPLETER.is_locked() {
+            COMPLETER.force_unlock();
+        }
+        std::ptr::write(COMPLETER.data_ptr(), None);
+    }
+}
+
+fn deliver(task: Arc<Task>) {
+    // The lock is held for a send that never blocks. No completer: the program is past `stop`,
+    // when every listener has been served.
+    if let Some(completer) = &*COMPLETER.lock() {
+        // The receiver lives in `shared`, beside the sender.
+        let _ = completer.sender.send(task);
+        completer.shared.call_watcher(&completer.watcher);
+    }
+}
+
+impl Shared {
+    /// Wakes the watcher if a task waits and nobody waits for it.
+    ///
+    /// Called by whoever sends a task, after sending, and by whoever takes one, after taking: one
+    /// of the two sees a task left behind a delivery.
+    fn call_watcher(&self, watcher: &Thread) {
+        // SeqCst: pairs with itself in `next`; the sender's "task is in, is somebody waiting?" and
+        // the taker's "I wait no more, is a task in?" must not both read the old answer.
+        if self.waiting.load(Ordering::SeqCst) == 0 && !self.receiver.is_empty() {
+            watcher.unpark();
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Task>> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let looked = idle::look(|| self.receiver.try_recv().ok());
+        let task = looked.or_else(|| self.receiver.recv().ok());
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        task
+    }
+
+    fn deliver(&self, py: Python<'_>, task: &Task, watcher: &Thread) {
+        self.call_watcher(watcher);
+        deliver_here(py, task);
+        // Relaxed: only whether it moves matters.
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn run(shared: &Shared, watcher: &Thread) {
+    Python::attach(|py| {
+        while let Some(task) = py.detach(|| shared.next()) {
+            shared.deliver(py, &task, watcher);
+            while let Ok(task) = shared.receiver.try_recv() {
+                shared.deliver(py, &task, watcher);
+            }
+        }
+    });
+}
+
+fn relieve(shared: &Shared, watcher: &Thread) {
+    Python::attach(|py| {
+        while let Ok(task) = shared.receiver.try_recv() {
+            shared.deliver(py, &task, watcher);
+        }
+    });
+}
+
+fn watch(shared: &Arc<Shared>) {
+    // Acquire: pairs with the release in `stop`.
+    while !shared.closing.load(Ordering::Acquire) {
+        thread::park();
+        let mut seen = shared.delivered.load(Ordering::Relaxed);
+        while !shared.receiver.is_empty() {
+            thread::sleep(PATIENCE);
+            let now = shared.delivered.load(Ordering::Relaxed);
+            if now == seen && !shared.receiver.is_empty() {
+                send_relief(shared);
+            }
+            seen = now;
+        }
+    }
+}
+
+fn send_relief(shared: &Arc<Shared>) {
+    let mut reliefs = shared.reliefs.lock();
+    reliefs.retain(|relief| !relief.is_finished());
+    if reliefs.len() < MOST_RELIEFS {
+        let (own, watcher) = (Arc::clone(shared), thread::current());
+        // No thread to be had: the watcher looks again after its patience.
+        if let Ok(relief) = spawn("subpool-deliver", move || relieve(&own, &watcher)) {
+            reliefs.push(relief);
+        }
+    }
+}
+
+/// Delivers a task's end to its listener, on this thread.
+pub fn deliver_here(py: Python<'_>, task: &Task) {
+    let Some(Listener(pointer)) = task.take_listener() else {
+        return;
+    };
+    // SAFETY: `listen` (future.rs) gave this owned reference away, `take_listener` hands it out
+    // once, and this thread is attached to the main interpreter (`py`).
+    let future = unsafe { Bound::from_owned_ptr(py, pointer.as_ptr()) };
+    if let Err(error) = future.call_method0(intern!(py, "_deliver")) {
+        error.write_unraisable(py, Some(&future));
+    }
+}
+
+fn report(broken: &Broken) {
+    Python::attach(|py| {
+        let logged = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("log_broken"))
+            .and_then(|log| log.call1((&broken.message, &broken.traceback)));
+        if let Err(error) = logged {
+            error.write_unraisable(py, None);
+        }
+    });
+}

@@ -1,0 +1,11 @@
+//! The pool's machinery without a word of Python: task states, waiting, the queue, growth.
+//!
+//! Nothing here knows pyo3, so `cargo test --no-default-features` runs it with no Python at all.
+//! `PROTOCOL.md` beside this file tells the state and wake-up protocols in prose.
+
+pub mod idle;
+pub mod latch;
+pub mod queue;
+pub mod state;
+pub mod stats;
+pub mod sync;

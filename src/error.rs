@@ -1,0 +1,99 @@
+//! The crate's errors, and the one place that makes Python exceptions of them.
+//!
+//! The exception classes are defined in Python (`subpool.errors`), where users see them.
+
+use crate::transfer::call::Broken;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+use std::io;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub enum Error {
+    /// `submit` after `shutdown`, or after the program began to end.
+    Closed {
+        exiting: bool,
+    },
+    Broken(Arc<Broken>),
+    /// The operating system refused a thread.
+    Thread(io::Error),
+    /// Something cannot cross between interpreters.
+    Untransferable {
+        message: String,
+        path: String,
+        traceback: String,
+    },
+    NoMemory,
+    Argument(&'static str),
+}
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Closed { exiting: false } => {
+                PyRuntimeError::new_err("cannot schedule new futures after shutdown")
+            }
+            Error::Closed { exiting: true } => {
+                PyRuntimeError::new_err("cannot schedule new futures after interpreter shutdown")
+            }
+            Error::Thread(error) => {
+                PyRuntimeError::new_err(format!("can't start a worker: {error}"))
+            }
+            Error::NoMemory => pyo3::exceptions::PyMemoryError::new_err(()),
+            Error::Argument(message) => PyValueError::new_err(message),
+            Error::Broken(broken) => Python::attach(|py| {
+                build(
+                    py,
+                    &BROKEN,
+                    "broken_pool",
+                    (&broken.message, &broken.traceback),
+                )
+            }),
+            Error::Untransferable {
+                message,
+                path,
+                traceback,
+            } => Python::attach(|py| {
+                build(
+                    py,
+                    &UNTRANSFERABLE,
+                    "untransferable",
+                    (message, path, traceback),
+                )
+            }),
+        }
+    }
+}
+
+static BROKEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static UNTRANSFERABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// `subpool.errors.<name>(*args)`, which gives an exception.
+fn build<'py>(
+    py: Python<'py>,
+    place: &PyOnceLock<Py<PyAny>>,
+    name: &str,
+    args: impl pyo3::call::PyCallArgs<'py>,
+) -> PyErr {
+    let made = place
+        .get_or_try_init(py, || {
+            Ok(py.import("subpool.errors")?.getattr(name)?.unbind())
+        })
+        .and_then(|make: &Py<PyAny>| make.bind(py).call1(args));
+    match made {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(error) => error,
+    }
+}
+
+/// A class looked up once.
+pub fn class<'py>(
+    py: Python<'py>,
+    place: &'static PyOnceLock<Py<PyType>>,
+    module: &str,
+    name: &str,
+) -> PyResult<&'py Bound<'py, PyType>> {
+    place.import(py, module, name)
+}

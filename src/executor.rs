@@ -1,0 +1,272 @@
+//! What Python sees of a pool. Checks of arguments and conversions; the logic is in `pool`.
+
+use crate::completer::{self, UPCALLS};
+use crate::core::state::Cancel;
+use crate::encode;
+use crate::error::Error;
+use crate::future::{FutureCore, Origin, wait};
+use crate::pool::{Pool, Seat, Settings};
+use crate::task::Task;
+use crate::transfer::call::{Call, Form};
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The program ends: no pool accepts anything any more.
+static EXITING: AtomicBool = AtomicBool::new(false);
+
+/// A pool's handle. Dropping it closes the pool; its threads finish what is queued and end.
+#[pyclass(frozen, module = "subpool._subpool")]
+pub struct PoolCore {
+    pool: Arc<Pool>,
+    future_class: Py<PyType>,
+}
+
+impl Drop for PoolCore {
+    fn drop(&mut self) {
+        self.pool.queue.close();
+    }
+}
+
+#[pymethods]
+impl PoolCore {
+    /// `initializer` is `None` or `(function, args)`.
+    #[new]
+    fn new(
+        max_workers: usize,
+        thread_name_prefix: String,
+        initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
+        future_class: Bound<'_, PyType>,
+    ) -> PyResult<Self> {
+        if max_workers == 0 {
+            return Err(Error::Argument("max_workers must be greater than 0").into());
+        }
+        refuse_if_exiting()?;
+        let initializer = initializer
+            .map(|(function, args)| encode::call(&function, &args, None))
+            .transpose()?;
+        let settings = Settings {
+            most_workers: max_workers,
+            thread_name_prefix,
+            initializer,
+            upcalls: &UPCALLS,
+        };
+        Ok(Self {
+            pool: Pool::new(settings),
+            future_class: future_class.unbind(),
+        })
+    }
+
+    /// Queues `function(*args, **kwargs)` and gives its future.
+    fn submit<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = function.py();
+        self.refuse_if_closed()?;
+        let future = self.future_class.bind(py).call0()?;
+        let core = future.cast::<FutureCore>()?.get();
+        let call = match encode::call(function, args, kwargs) {
+            Ok(call) => call,
+            Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
+            Err(error) => {
+                // Told by the future, as an error of the task: callers look for it there.
+                let nothing = Call {
+                    form: Form::Whole("".into()),
+                    payload: Vec::new(),
+                };
+                let label = nothing.label();
+                let origin = Origin {
+                    task: Arc::new(Task::new(nothing)),
+                    label,
+                };
+                core.fail_early(py, origin, error);
+                return Ok(future);
+            }
+        };
+        let label = call.label();
+        let task = Arc::new(Task::new(call));
+        core.bind_to(Origin {
+            task: Arc::clone(&task),
+            label,
+        });
+        if self.pool.push(task).is_err() {
+            self.refuse_if_closed()?;
+            return Err(Error::Closed { exiting: false }.into());
+        }
+        if self.pool.wants_worker() {
+            self.pool.grow(&search_path(py)?).map_err(Error::Thread)?;
+        }
+        Ok(future)
+    }
+
+    /// Starts `count` workers (all by default) and waits until they are ready.
+    #[pyo3(signature = (count=None))]
+    fn warm_up(&self, py: Python<'_>, count: Option<usize>) -> PyResult<()> {
+        self.refuse_if_closed()?;
+        let count = count.unwrap_or_else(|| self.pool.most_workers());
+        self.pool
+            .grow_to(count, &search_path(py)?)
+            .map_err(Error::Thread)?;
+        for seat in self.pool.seats() {
+            wait(py, &seat.readiness, None)?;
+        }
+        self.pool.broken().map_or(Ok(()), |broken| {
+            Err(Error::Broken(Arc::clone(broken)).into())
+        })
+    }
+
+    /// Accepts no more; with `cancel` what has not started is cancelled.
+    fn close(&self, py: Python<'_>, cancel: bool) {
+        self.pool.queue.close();
+        if cancel {
+            for task in self.pool.drain() {
+                if let Cancel::Cancelled(ended) = task.cancel()
+                    && ended.listened
+                {
+                    completer::deliver_here(py, &task);
+                }
+            }
+        }
+    }
+
+    /// Waits for the workers' end, with the GIL released.
+    fn join(&self, py: Python<'_>) -> PyResult<()> {
+        join(py, &self.pool)
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.pool.queue.is_closed()
+    }
+
+    /// Why the pool is unusable, or `None`.
+    #[getter]
+    fn broken(&self) -> Option<&str> {
+        self.pool.broken().map(|broken| broken.message.as_str())
+    }
+
+    /// Tasks accepted and not yet ended.
+    #[getter]
+    fn outstanding(&self) -> usize {
+        self.pool.stats.outstanding()
+    }
+
+    /// The workers' threads, in the order in which they were started.
+    fn threads(&self) -> Vec<WorkerThread> {
+        self.pool
+            .seats()
+            .into_iter()
+            .map(|seat| WorkerThread { seat })
+            .collect()
+    }
+}
+
+impl PoolCore {
+    fn refuse_if_closed(&self) -> PyResult<()> {
+        if let Some(broken) = self.pool.broken() {
+            return Err(Error::Broken(Arc::clone(broken)).into());
+        }
+        refuse_if_exiting()?;
+        if self.pool.queue.is_closed() {
+            return Err(Error::Closed { exiting: false }.into());
+        }
+        Ok(())
+    }
+}
+
+fn refuse_if_exiting() -> PyResult<()> {
+    // Relaxed: set and read with the main GIL held.
+    if EXITING.load(Ordering::Relaxed) {
+        return Err(Error::Closed { exiting: true }.into());
+    }
+    Ok(())
+}
+
+/// `sys.path` as it is now: an interpreter does not inherit the program's edits to it.
+fn search_path(py: Python<'_>) -> PyResult<Vec<String>> {
+    let path = py.import("sys")?.getattr("path")?;
+    let path = path.cast_into::<PyList>()?;
+    // Import itself skips what is not a string.
+    Ok(path
+        .iter()
+        .filter_map(|entry| entry.extract().ok())
+        .collect())
+}
+
+fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
+    for seat in pool.seats() {
+        join_seat(py, &seat, None)?;
+    }
+    Ok(())
+}
+
+fn join_seat(py: Python<'_>, seat: &Seat, timeout: Option<f64>) -> PyResult<()> {
+    if wait(py, &seat.exit, timeout)? {
+        py.detach(|| seat.reap());
+    }
+    Ok(())
+}
+
+/// A worker's thread, with the part of `threading.Thread` that makes sense for it.
+#[pyclass(frozen, module = "subpool._subpool")]
+pub struct WorkerThread {
+    seat: Arc<Seat>,
+}
+
+#[pymethods]
+impl WorkerThread {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.seat.name
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.seat.exit.state.phase().is_done()
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        join_seat(py, &self.seat, timeout)
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.is_alive() {
+            "started"
+        } else {
+            "stopped"
+        };
+        format!("<WorkerThread({}, {state})>", self.seat.name)
+    }
+}
+
+/// In the child of a fork.
+#[pyfunction]
+pub fn forget_after_fork() {
+    // SAFETY: `os.register_at_fork` (executors.py) calls this in the child, which has one thread.
+    unsafe {
+        crate::completer::forget_after_fork();
+        crate::pool::forget_after_fork();
+    }
+}
+
+/// The end of the program: finishes what is queued everywhere, closes the interpreters, joins the
+/// threads. Registered with `threading`, so it runs before Python finalizes.
+#[pyfunction]
+pub fn close_all(py: Python<'_>) -> PyResult<()> {
+    // Relaxed: see `refuse_if_exiting`.
+    EXITING.store(true, Ordering::Relaxed);
+    let pools = Pool::living();
+    for pool in &pools {
+        pool.queue.close();
+    }
+    for pool in &pools {
+        join(py, pool)?;
+    }
+    completer::stop(py);
+    Ok(())
+}

@@ -1,0 +1,351 @@
+//! The native core of `subpool.Future`.
+//!
+//! Guarantees: `result` and `exception` give the same object each time; a wait ends by the task's
+//! end, its timeout or a signal's handler that raises, and by nothing else.
+//!
+//! A future made by a pool has a task. One made by hand (`Future()`) has none, and is an ordinary
+//! `concurrent.futures.Future`: each method here then calls that class's own.
+
+use crate::completer;
+use crate::core::idle;
+use crate::core::latch::Latch;
+use crate::core::state::{Cancel, Phase};
+use crate::encode::{self, Decoded};
+use crate::error::{self, Error};
+use crate::interp::lock::{Sleeper, Woken};
+use crate::task::{Listener, Task};
+use crate::transfer::call::Label;
+use parking_lot::Mutex;
+use pyo3::PyTraverseError;
+use pyo3::gc::PyVisit;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::{MutexExt, PyOnceLock};
+use pyo3::types::{PyString, PyType};
+use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// The task a pool's future belongs to, and the function's name for error messages.
+pub struct Origin {
+    pub task: Arc<Task>,
+    pub label: Label,
+}
+
+#[pyclass(subclass, frozen, module = "subpool._subpool")]
+pub struct FutureCore {
+    origin: OnceLock<Origin>,
+    decoded: Mutex<Option<Decoded>>,
+    /// Held while an answer is decoded, which may release the GIL.
+    decoding: std::sync::Mutex<()>,
+}
+
+static STANDARD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// `concurrent.futures.Future`.
+fn standard(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    error::class(py, &STANDARD, "concurrent.futures", "Future")
+}
+
+static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+fn cancelled_error(py: Python<'_>) -> PyErr {
+    match error::class(py, &CANCELLED, "concurrent.futures", "CancelledError") {
+        Ok(class) => PyErr::from_type(class.clone(), ()),
+        Err(error) => error,
+    }
+}
+
+impl FutureCore {
+    /// Binds a new future to its task.
+    pub fn bind_to(&self, origin: Origin) {
+        // A second call would mean a future handed out twice; the executor makes one per task.
+        assert!(
+            self.origin.set(origin).is_ok(),
+            "a future belongs to one task"
+        );
+    }
+
+    /// Ends a new future before it has a chance to run.
+    pub fn fail_early(&self, py: Python<'_>, origin: Origin, error: PyErr) {
+        *self.decoded.lock() = Some(Decoded::error(py, error));
+        let _ = origin.task.latch.state.start();
+        let _ = origin.task.latch.state.finish();
+        self.bind_to(origin);
+    }
+
+    fn task(&self) -> Option<&Task> {
+        self.origin.get().map(|origin| &*origin.task)
+    }
+
+    /// The phase that callers may see; `None` for a future made by hand.
+    fn phase(&self) -> Option<Phase> {
+        self.task().map(|task| task.latch.state.visible())
+    }
+
+    /// The answer of a finished task, decoded once.
+    fn decode(&self, py: Python<'_>, origin: &Origin) -> Decoded {
+        let known = || {
+            self.decoded
+                .lock()
+                .as_ref()
+                .map(|decoded| decoded.clone_ref(py))
+        };
+        if let Some(decoded) = known() {
+            return decoded;
+        }
+        // Whoever comes meanwhile waits, with the GIL released, and finds the answer decoded. A
+        // poisoned lock means that a decoder panicked: what it left is looked at, as by anybody.
+        let _alone = self
+            .decoding
+            .lock_py_attached(py)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(decoded) = known() {
+            return decoded;
+        }
+        let decoded = match origin.task.take_answer() {
+            Some(answer) => encode::answer(py, &origin.label, answer),
+            None => Decoded::error(
+                py,
+                Error::Untransferable {
+                    message: format!("decoding the result of {} panicked before", origin.label),
+                    path: "result".to_owned(),
+                    traceback: String::new(),
+                }
+                .into(),
+            ),
+        };
+        let copy = decoded.clone_ref(py);
+        *self.decoded.lock() = Some(decoded);
+        copy
+    }
+
+    /// Waits until the end is there and visible. `TimeoutError` or `CancelledError` otherwise.
+    fn settle(slf: &Bound<'_, Self>, origin: &Origin, timeout: Option<f64>) -> PyResult<Decoded> {
+        let py = slf.py();
+        let state = &origin.task.latch.state;
+        if !wait(py, &origin.task.latch, timeout)? {
+            return Err(pyo3::exceptions::PyTimeoutError::new_err(()));
+        }
+        if !state.visible().is_done() {
+            // Somebody listens: the end becomes visible under the listeners' lock. The completer
+            // will do it, but it may be busy with a callback that waits for this very thread.
+            slf.call_method0(intern!(py, "_publish"))?;
+        }
+        match state.phase() {
+            Phase::Cancelled => Err(cancelled_error(py)),
+            _ => Ok(slf.get().decode(py, origin)),
+        }
+    }
+}
+
+#[pymethods]
+impl FutureCore {
+    #[new]
+    fn new() -> Self {
+        Self {
+            origin: OnceLock::new(),
+            decoded: Mutex::new(None),
+            decoding: std::sync::Mutex::new(()),
+        }
+    }
+
+    /// Builds nothing: the standard class's Condition costs ten times the rest of a submit.
+    #[expect(clippy::unused_self, reason = "the signature of __init__")]
+    const fn __init__(&self) {}
+
+    #[pyo3(signature = (timeout=None))]
+    fn result<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let Some(origin) = slf.get().origin.get() else {
+            return standard(py)?.call_method1(intern!(py, "result"), (slf, timeout));
+        };
+        match Self::settle(slf, origin, timeout)? {
+            Decoded::Value(value) => Ok(value.into_bound(py)),
+            Decoded::Error(error) => Err(PyErr::from_value(error.into_bound(py))),
+        }
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn exception<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let Some(origin) = slf.get().origin.get() else {
+            return standard(py)?.call_method1(intern!(py, "exception"), (slf, timeout));
+        };
+        match Self::settle(slf, origin, timeout)? {
+            Decoded::Value(_) => Ok(py.None().into_bound(py)),
+            Decoded::Error(error) => Ok(error.into_bound(py)),
+        }
+    }
+
+    fn done(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::is(slf, intern!(slf.py(), "done"), Phase::is_done)
+    }
+
+    fn running(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::is(slf, intern!(slf.py(), "running"), |phase| {
+            phase == Phase::Running
+        })
+    }
+
+    fn cancelled(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::is(slf, intern!(slf.py(), "cancelled"), |phase| {
+            phase == Phase::Cancelled
+        })
+    }
+
+    fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = slf.py();
+        let Some(task) = slf.get().task() else {
+            return standard(py)?
+                .call_method1(intern!(py, "cancel"), (slf,))?
+                .extract();
+        };
+        match task.cancel() {
+            Cancel::TooLate => Ok(false),
+            Cancel::Already => Ok(true),
+            Cancel::Cancelled(ended) => {
+                // Unlike the standard class, which leaves it to a worker: those who wait need not
+                // wait for a worker to come by the cancelled task.
+                if ended.listened {
+                    completer::deliver_here(py, task);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether a pool made this future.
+    #[getter]
+    fn _has_task(&self) -> bool {
+        self.origin.get().is_some()
+    }
+
+    /// The state by the standard library's name for it.
+    fn _phase_name<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
+        match self.phase() {
+            None | Some(Phase::Pending) => intern!(py, "PENDING"),
+            Some(Phase::Running) => intern!(py, "RUNNING"),
+            Some(Phase::Finished) => intern!(py, "FINISHED"),
+            Some(Phase::Cancelled) => intern!(py, "CANCELLED_AND_NOTIFIED"),
+        }
+    }
+
+    /// Asks for `_deliver()` once the task has ended. False: it has ended already.
+    fn _listen(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let Some(task) = slf.get().task() else {
+            return Ok(false);
+        };
+        completer::start().map_err(Error::Thread)?;
+        // SAFETY: `into_ptr` of a live object is not null; the reference is owned.
+        let pointer = unsafe { NonNull::new_unchecked(slf.clone().into_any().into_ptr()) };
+        match task.set_listener(Listener(pointer)) {
+            Ok(()) => Ok(true),
+            Err(Listener(pointer)) => {
+                // SAFETY: the reference just made, given back unused.
+                drop(unsafe { Bound::from_owned_ptr(slf.py(), pointer.as_ptr()) });
+                Ok(false)
+            }
+        }
+    }
+
+    /// Makes the end visible. True for the one call that did. Under the listeners' lock.
+    fn _mark_published(&self) -> bool {
+        self.task().is_some_and(|task| task.latch.state.publish())
+    }
+
+    /// `(result, exception)` of a task that has ended, visible or not; `None` before, and for a
+    /// cancelled one.
+    fn _outcome(slf: &Bound<'_, Self>) -> Option<(Py<PyAny>, Py<PyAny>)> {
+        let py = slf.py();
+        let origin = slf.get().origin.get()?;
+        if origin.task.latch.state.phase() != Phase::Finished {
+            return None;
+        }
+        Some(match slf.get().decode(py, origin) {
+            Decoded::Value(value) => (value, py.None()),
+            Decoded::Error(error) => (py.None(), error),
+        })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Locked means that another thread, without the GIL, could be in here: then the object is
+        // in use and no garbage.
+        if let Some(decoded) = self.decoded.try_lock()
+            && let Some(Decoded::Value(object) | Decoded::Error(object)) = &*decoded
+        {
+            visit.call(object)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let decoded = self
+            .decoded
+            .try_lock()
+            .and_then(|mut decoded| decoded.take());
+        drop(decoded);
+    }
+}
+
+impl FutureCore {
+    fn is(
+        slf: &Bound<'_, Self>,
+        name: &Bound<'_, PyString>,
+        test: impl Fn(Phase) -> bool,
+    ) -> PyResult<bool> {
+        match slf.get().phase() {
+            Some(phase) => Ok(test(phase)),
+            None => standard(slf.py())?.call_method1(name, (slf,))?.extract(),
+        }
+    }
+}
+
+/// Waits for a latch with the GIL released: a short look, then a sleep that signals interrupt.
+/// False: the timeout (seconds) came first.
+pub fn wait(py: Python<'_>, latch: &Latch, timeout: Option<f64>) -> PyResult<bool> {
+    let ended = || latch.state.phase().is_done();
+    if ended() {
+        return Ok(true);
+    }
+    let begin = Instant::now();
+    let timeout = timeout.map(|seconds| {
+        Duration::try_from_secs_f64(seconds).unwrap_or(
+            // Negative or not a number: do not wait. Too large for a clock: wait for ever, nearly.
+            if seconds > 0.0 {
+                Duration::from_secs(u32::MAX.into())
+            } else {
+                Duration::ZERO
+            },
+        )
+    });
+    if timeout == Some(Duration::ZERO) {
+        return Ok(false);
+    }
+    if py.detach(|| idle::look(|| ended().then_some(()))).is_some() {
+        return Ok(true);
+    }
+    // A signal that came during the look would not end the sleep.
+    py.check_signals()?;
+    let sleeper = Arc::new(Sleeper::new().ok_or(Error::NoMemory)?);
+    let entry: Arc<dyn crate::core::latch::Unpark> = sleeper.clone();
+    if !latch.register(Arc::clone(&entry)) {
+        return Ok(true);
+    }
+    loop {
+        let left = timeout.map(|timeout| timeout.saturating_sub(begin.elapsed()));
+        match py.detach(|| sleeper.sleep(left)) {
+            Woken::Unparked => return Ok(true),
+            Woken::TimedOut => {
+                latch.leave(&entry);
+                return Ok(ended());
+            }
+            Woken::Signal => {
+                if let Err(raised) = py.check_signals() {
+                    latch.leave(&entry);
+                    return Err(raised);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Interpreters and what a thread may do with them: creation and end, attaching, objects.
+//!
+//! Raw FFI only. PyO3's safe API is process-wide and knows nothing of interpreters, so it may not
+//! be used while a subinterpreter is attached.
+
+pub mod attach;
+pub mod config;
+pub mod lock;
+pub mod object;
+pub mod owned;

@@ -1,0 +1,39 @@
+//! subpool: a pool of CPython subinterpreters, each with its own GIL on its own thread.
+//!
+//! `core` knows no Python; everything else needs the feature `python`.
+
+pub mod core;
+
+#[cfg(feature = "python")]
+mod completer;
+#[cfg(feature = "python")]
+mod encode;
+#[cfg(feature = "python")]
+mod error;
+#[cfg(feature = "python")]
+mod executor;
+#[cfg(feature = "python")]
+mod ffi;
+#[cfg(feature = "python")]
+mod future;
+#[cfg(feature = "python")]
+mod interp;
+#[cfg(feature = "python")]
+mod pool;
+#[cfg(feature = "python")]
+mod task;
+#[cfg(feature = "python")]
+mod transfer;
+#[cfg(feature = "python")]
+mod worker;
+#[cfg(feature = "python")]
+mod worker_api;
+
+#[cfg(feature = "python")]
+#[pyo3::pymodule]
+mod _subpool {
+    #[pymodule_export]
+    use crate::executor::{PoolCore, WorkerThread, close_all, forget_after_fork};
+    #[pymodule_export]
+    use crate::future::FutureCore;
+}

@@ -1,0 +1,235 @@
+//! The pool: when it grows, how it ends, what happens when it breaks.
+//!
+//! Guarantees: every task it accepted ends, run, cancelled or failed; its threads hold it alive, so
+//! dropping the last outside handle only closes it; nothing here belongs to an interpreter, so it
+//! may be dropped on any thread.
+//! Not guaranteed: that closing waits. `seats` gives what to wait for.
+
+use crate::core::latch::Latch;
+use crate::core::queue::Queue;
+use crate::core::state::Start;
+use crate::core::stats::{Stats, should_grow};
+use crate::task::Task;
+use crate::transfer::call::{Answer, Broken, Call};
+use crate::worker;
+use parking_lot::Mutex;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, JoinHandle};
+
+/// As much as the main thread has. CPython checks the real bounds and raises `RecursionError`.
+const STACK: usize = 16 << 20;
+
+/// What the pool asks of the side that knows the main interpreter.
+pub struct Upcalls {
+    /// Somebody listens to this ended task.
+    pub deliver: fn(Arc<Task>),
+    /// Log that the pool broke. Called on a thread without a thread state.
+    pub report: fn(&Broken),
+}
+
+pub struct Settings {
+    pub most_workers: usize,
+    pub thread_name_prefix: String,
+    pub initializer: Option<Call>,
+    pub upcalls: &'static Upcalls,
+}
+
+pub struct Pool {
+    pub queue: Queue<Arc<Task>>,
+    pub stats: Stats,
+    settings: Settings,
+    seats: Mutex<Vec<Arc<Seat>>>,
+    /// The length of `seats`, readable without its lock.
+    taken: AtomicUsize,
+    broken: OnceLock<Arc<Broken>>,
+}
+
+/// A worker's place in the pool.
+pub struct Seat {
+    pub number: usize,
+    pub name: String,
+    /// Ends when the interpreter is there and its initializer has run, or will never.
+    pub readiness: Latch,
+    /// Ends when the interpreter is closed.
+    pub exit: Latch,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Seat {
+    pub fn ready(&self) {
+        fire(&self.readiness);
+    }
+
+    /// Waits for the thread itself, once `exit` has ended. Bounded: nothing is left to do there.
+    pub fn reap(&self) {
+        let handle = self.thread.lock().take();
+        if let Some(handle) = handle {
+            // A worker catches its panics, and one in its loop aborts the process.
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Ends a latch that has no task behind it.
+fn fire(latch: &Latch) {
+    if latch.state.start() == Start::Run {
+        latch.wake(latch.state.finish());
+    }
+}
+
+/// Pools whose threads must be gone before the process may finalize Python.
+static LIVING: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
+
+/// The child of a fork forgets the pools: their threads are not there to be waited for.
+///
+/// # Safety
+/// Called in the child, before it has a second thread.
+pub unsafe fn forget_after_fork() {
+    // SAFETY: as in completer.rs.
+    unsafe {
+        if LIVING.is_locked() {
+            LIVING.force_unlock();
+        }
+        std::ptr::write(LIVING.data_ptr(), Vec::new());
+    }
+}
+
+impl Pool {
+    #[must_use]
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let pool = Arc::new(Self {
+            queue: Queue::new(),
+            stats: Stats::default(),
+            settings,
+            seats: Mutex::new(Vec::new()),
+            taken: AtomicUsize::new(0),
+            broken: OnceLock::new(),
+        });
+        let mut living = LIVING.lock();
+        living.retain(|pool| pool.strong_count() > 0);
+        living.push(Arc::downgrade(&pool));
+        pool
+    }
+
+    /// Every pool there is.
+    #[must_use]
+    pub fn living() -> Vec<Arc<Self>> {
+        LIVING.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Accepts a task, or gives it back: the pool is closed.
+    pub fn push(&self, task: Arc<Task>) -> Result<(), Arc<Task>> {
+        // Counted first: a worker may end the task before this thread goes on.
+        self.stats.accepted();
+        self.queue.push(task).inspect_err(|_| self.stats.ended())
+    }
+
+    /// Whether `grow` would start a worker.
+    #[must_use]
+    pub fn wants_worker(&self) -> bool {
+        // Relaxed: a stale count costs one look under the lock in `grow`.
+        let taken = self.taken.load(Ordering::Relaxed);
+        should_grow(self.stats.outstanding(), taken, self.settings.most_workers)
+    }
+
+    /// Starts workers while there is more work than workers.
+    pub fn grow(self: &Arc<Self>, path: &[String]) -> io::Result<()> {
+        let mut seats = self.seats.lock();
+        while should_grow(
+            self.stats.outstanding(),
+            seats.len(),
+            self.settings.most_workers,
+        ) {
+            self.seat(&mut seats, path)?;
+        }
+        Ok(())
+    }
+
+    /// Starts workers until there are `count`.
+    pub fn grow_to(self: &Arc<Self>, count: usize, path: &[String]) -> io::Result<()> {
+        let mut seats = self.seats.lock();
+        while seats.len() < count.min(self.settings.most_workers) && !self.queue.is_closed() {
+            self.seat(&mut seats, path)?;
+        }
+        Ok(())
+    }
+
+    fn seat(self: &Arc<Self>, seats: &mut Vec<Arc<Seat>>, path: &[String]) -> io::Result<()> {
+        let number = seats.len();
+        let name = format!("{}_{number}", self.settings.thread_name_prefix);
+        let seat = Arc::new(Seat {
+            number,
+            readiness: Latch::new(),
+            exit: Latch::new(),
+            thread: Mutex::new(None),
+            name,
+        });
+        let (pool, own, path) = (Arc::clone(self), Arc::clone(&seat), path.to_vec());
+        let handle = thread::Builder::new()
+            // The operating system shows the first 15 bytes; a NUL would be a panic here.
+            .name(seat.name.replace('\0', ""))
+            .stack_size(STACK)
+            .spawn(move || {
+                worker::run(&pool, &own, &path);
+                drop(pool);
+                own.ready();
+                fire(&own.exit);
+            })?;
+        *seat.thread.lock() = Some(handle);
+        seats.push(seat);
+        // Relaxed: see `wants_worker`.
+        self.taken.store(seats.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn seats(&self) -> Vec<Arc<Seat>> {
+        self.seats.lock().clone()
+    }
+
+    /// A copy of the initializer's call, for one worker.
+    #[must_use]
+    pub fn initializer(&self) -> Option<Call> {
+        self.settings.initializer.clone()
+    }
+
+    #[must_use]
+    pub const fn most_workers(&self) -> usize {
+        self.settings.most_workers
+    }
+
+    pub fn deliver(&self, task: &Arc<Task>) {
+        (self.settings.upcalls.deliver)(Arc::clone(task));
+    }
+
+    /// Takes every task that nobody has started.
+    pub fn drain(&self) -> impl Iterator<Item = Arc<Task>> + '_ {
+        std::iter::from_fn(|| self.queue.try_pop().ok()).inspect(|_| self.stats.ended())
+    }
+
+    /// Why the pool is unusable, if it is.
+    #[must_use]
+    pub fn broken(&self) -> Option<&Arc<Broken>> {
+        self.broken.get()
+    }
+
+    /// A worker could not start: no task can be trusted to find its place, so all that wait fail.
+    ///
+    /// The calling thread has no thread state: its interpreter is closed.
+    pub fn break_down(&self, broken: Broken) {
+        // Logged before any future fails, so that who sees the failure finds the log complete.
+        (self.settings.upcalls.report)(&broken);
+        let broken = Arc::clone(self.broken.get_or_init(|| Arc::new(broken)));
+        self.queue.close();
+        for task in self.drain() {
+            if task.start().is_some() {
+                let ended = task.finish(Answer::Broken(Arc::clone(&broken)));
+                if ended.listened {
+                    self.deliver(&task);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A call on its way to a worker, and what came of it on its way back.
+
+use super::function::Definition;
+use std::fmt;
+use std::sync::Arc;
+
+/// A call as bytes.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub form: Form,
+    pub payload: Vec<u8>,
+}
+
+/// What the payload holds.
+#[derive(Clone, Debug)]
+pub enum Form {
+    /// A pickled tuple of positional arguments, for a function known by name.
+    Positional(Arc<Definition>),
+    /// A pickled `(args, kwargs)`, for a function known by name.
+    Keywords(Arc<Definition>),
+    /// A pickled `(function, args, kwargs)`, and the function's name for error messages.
+    Whole(Arc<str>),
+}
+
+/// A function's name, put together only when somebody reads it.
+#[derive(Clone, Debug)]
+pub enum Label {
+    Known(Arc<Definition>),
+    Text(Arc<str>),
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(known) => write!(out, "{}.{}", known.module, known.qualname),
+            Self::Text(text) => out.write_str(text),
+        }
+    }
+}
+
+impl Call {
+    #[must_use]
+    pub fn label(&self) -> Label {
+        match &self.form {
+            Form::Positional(known) | Form::Keywords(known) => Label::Known(Arc::clone(known)),
+            Form::Whole(text) => Label::Text(Arc::clone(text)),
+        }
+    }
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub enum Answer {
+    /// The pickled return value.
+    Value(Vec<u8>),
+    /// The pickled exception and its traceback as text.
+    Raised { pickled: Vec<u8>, traceback: String },
+    /// Something could not cross: the message, and the traceback of the cause as text.
+    Untransferable {
+        message: String,
+        path: String,
+        traceback: String,
+    },
+    /// The pool broke before or while the call ran.
+    Broken(Arc<Broken>),
+}
+
+/// Why a pool is not usable any more.
+#[derive(Debug)]
+pub struct Broken {
+    pub message: String,
+    /// The traceback of what broke it, as text; empty if there is none.
+    pub traceback: String,
+}

@@ -1,0 +1,5 @@
+//! What travels between interpreters, and in which form: bytes and nothing but bytes.
+
+pub mod call;
+pub mod function;
+pub mod pickle;

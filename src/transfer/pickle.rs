@@ -1,0 +1,78 @@
+//! Pickle protocol 5 through the C implementation, in whichever interpreter is attached.
+
+use crate::ffi;
+use crate::interp::attach::Attached;
+use crate::interp::object::{Object, Outcome, Raised};
+
+const PROTOCOL: i64 = 5;
+
+/// Below this size a copy into a `bytes` object is cheaper than a view of the buffer.
+const COPY_BELOW: usize = 4096;
+
+/// The pickle functions of one interpreter.
+pub struct Pickle<'i> {
+    dumps: Object<'i>,
+    loads: Object<'i>,
+    protocol: Object<'i>,
+}
+
+impl<'i> Pickle<'i> {
+    pub fn import(token: Attached<'i>) -> Result<Self, Raised> {
+        // The C module itself: importing `pickle` costs a new interpreter milliseconds more.
+        let module = Object::import(token, c"_pickle")?;
+        Ok(Self {
+            dumps: module.attribute(c"dumps")?,
+            loads: module.attribute(c"loads")?,
+            protocol: Object::integer(token, PROTOCOL)?,
+        })
+    }
+
+    pub fn dumps(&self, value: &Object<'i>) -> Result<Vec<u8>, Raised> {
+        let pickled = self.dumps.call2(value, &self.protocol)?;
+        // `_pickle.dumps` returns bytes and nothing else.
+        Ok(pickled.as_bytes().unwrap_or_default().to_vec())
+    }
+
+    /// Unpickles; the bytes are given up, because code that runs meanwhile may hold on to them.
+    pub fn loads(&self, token: Attached<'i>, pickled: Vec<u8>) -> Outcome<'i> {
+        if pickled.len() < COPY_BELOW {
+            return self.loads.call1(&Object::bytes(token, &pickled)?);
+        }
+        let view = borrowed_view(token, &pickled)?;
+        let loaded = self.loads.call1(&view);
+        let loaded = match loaded {
+            Ok(value) => Ok(value),
+            Err(raised) => Err(raised.take(token)),
+        };
+        if let Err(raised) = release(&view) {
+            // Something reached the view and exported it again (hostile, but possible through
+            // `gc`): the bytes must outlive it, and nobody knows how long that is.
+            raised.clear(token);
+            std::mem::forget(pickled);
+        }
+        loaded.map_err(|error| match error {
+            Some(error) => Raised::again(token, error),
+            None => Raised::lost(token),
+        })
+    }
+}
+
+/// A read-only memoryview of `content`, valid as long as `content` is.
+fn borrowed_view<'i>(token: Attached<'i>, content: &[u8]) -> Outcome<'i> {
+    // SAFETY: pointer and length of one slice; PyBUF_READ promises not to write through it. The
+    // caller releases the view before the slice ends, or leaks the slice (`loads`).
+    unsafe {
+        let pointer = ffi::PyMemoryView_FromMemory(
+            content.as_ptr().cast_mut().cast(),
+            content.len().cast_signed(),
+            ffi::PyBUF_READ,
+        );
+        Object::from_new(token, pointer)
+    }
+}
+
+fn release(view: &Object<'_>) -> Result<(), Raised> {
+    let release = view.attribute(c"release")?;
+    let nothing = Object::tuple(view.token(), [])?;
+    release.call(&nothing, None).map(drop)
+}

@@ -1,0 +1,290 @@
+//! A worker: one thread, one interpreter, one loop.
+//!
+//! Guarantees: the loop holds its interpreter's GIL while there is work and releases it to wait; a
+//! task that was started is finished, whatever it does, also by a panic of ours; a panic of the
+//! loop itself aborts the process with a message, because nobody could tell what is lost.
+
+use crate::core::queue::Empty;
+use crate::interp::attach::Attached;
+use crate::interp::config::ISOLATED;
+use crate::interp::object::{Object, Raised};
+use crate::interp::owned::OwnedInterpreter;
+use crate::pool::{Pool, Seat};
+use crate::task::Task;
+use crate::transfer::call::{Answer, Broken, Call, Form, Label};
+use crate::transfer::function::Found;
+use crate::transfer::pickle::Pickle;
+use crate::worker_api;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Tasks between two moments in which other threads of the interpreter get their turn, when the
+/// tasks themselves are all C functions and never give one.
+const TURN: u32 = 64;
+
+/// The thread's whole life.
+pub fn run(pool: &Pool, seat: &Seat, path: &[String]) {
+    let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, path)));
+    match lived {
+        Ok(Ok(())) => {}
+        // The interpreter is gone by now, so the thread may attach to main and tell.
+        Ok(Err(broken)) => pool.break_down(broken),
+        Err(_) => {
+            eprintln!("subpool: a worker's loop panicked; tasks may be lost, so the process ends");
+            std::process::abort();
+        }
+    }
+}
+
+fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
+    let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
+        message,
+        traceback: String::new(),
+    })?;
+    let token = interpreter.attached();
+    let mut session = worker_api::install(&interpreter, seat.number, &seat.name, path)
+        .and_then(|()| Session::start(token))
+        .map_err(|raised| Broken {
+            message: "a worker's interpreter could not import what it needs".to_owned(),
+            traceback: text_of(token, raised),
+        })?;
+    if let Some(initializer) = pool.initializer() {
+        session.initialize(token, initializer)?;
+    }
+    seat.ready();
+
+    let mut turn = 0;
+    loop {
+        let task = match pool.queue.try_pop() {
+            Ok(task) => task,
+            Err(Empty::ForGood) => return Ok(()),
+            Err(Empty::ForNow) => match token.detached(|| pool.queue.pop()) {
+                Some(task) => task,
+                None => return Ok(()),
+            },
+        };
+        serve(&mut session, token, pool, &task);
+        drop(task);
+        turn += 1;
+        if turn == TURN {
+            turn = 0;
+            token.detached(|| ());
+        }
+    }
+}
+
+fn serve<'i>(session: &mut Session<'i>, token: Attached<'i>, pool: &Pool, task: &Arc<Task>) {
+    let Some(call) = task.start() else {
+        pool.stats.ended();
+        return;
+    };
+    let answer = catch_unwind(AssertUnwindSafe(|| session.answer(token, call)));
+    let answer = answer.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Answer::Untransferable {
+            message: format!("subpool itself failed while it ran a task: {text}"),
+            path: String::new(),
+            traceback: String::new(),
+        }
+    });
+    pool.stats.ended();
+    let ended = task.finish(answer);
+    if ended.listened {
+        pool.deliver(task);
+    }
+}
+
+/// What a worker keeps between tasks.
+struct Session<'i> {
+    pickle: Pickle<'i>,
+    found: Found<'i>,
+    resolve: Object<'i>,
+    encode_error: Object<'i>,
+    encode_result: Object<'i>,
+    refuse_call: Object<'i>,
+}
+
+impl<'i> Session<'i> {
+    fn start(token: Attached<'i>) -> Result<Self, Raised> {
+        let bootstrap = Object::import(token, c"subpool._bootstrap")?;
+        Ok(Self {
+            pickle: Pickle::import(token)?,
+            found: Found::new(),
+            resolve: bootstrap.attribute(c"resolve")?,
+            encode_error: bootstrap.attribute(c"encode_error")?,
+            encode_result: bootstrap.attribute(c"encode_result")?,
+            refuse_call: bootstrap.attribute(c"refuse_call")?,
+        })
+    }
+
+    fn initialize(&mut self, token: Attached<'i>, call: Call) -> Result<(), Broken> {
+        let label = call.label();
+        let Err(failure) = self.perform(token, call) else {
+            return Ok(());
+        };
+        let traceback = match failure {
+            Failure::Call(raised) => text_of(token, raised),
+            other => match self.explain(token, &label, other) {
+                Answer::Untransferable {
+                    message, traceback, ..
+                } => {
+                    format!("{traceback}\nNotTransferableError: {message}")
+                }
+                // `explain` gives nothing else for what was not a call.
+                _ => String::new(),
+            },
+        };
+        Err(Broken {
+            message: "a worker's initializer failed".to_owned(),
+            traceback,
+        })
+    }
+
+    /// Runs a call and encodes what came of it.
+    fn answer(&mut self, token: Attached<'i>, call: Call) -> Answer {
+        let label = call.label();
+        match self.perform(token, call) {
+            Ok(value) => self.pickle.dumps(&value).map_or_else(
+                |raised| self.slow(&self.encode_result, &label, raised, value.share()),
+                Answer::Value,
+            ),
+            Err(failure) => self.explain(token, &label, failure),
+        }
+    }
+
+    fn explain(&self, token: Attached<'i>, label: &Label, failure: Failure) -> Answer {
+        let (helper, raised, what) = match failure {
+            Failure::Call(raised) => (&self.encode_error, raised, ""),
+            Failure::Function(raised) => (&self.refuse_call, raised, "function"),
+            Failure::Arguments(raised) => (&self.refuse_call, raised, "args"),
+        };
+        // No memory for a short string: `slow` will find that out again, and say so.
+        let what = Object::string(token, what).unwrap_or_else(|failed| {
+            failed.clear(token);
+            Object::none(token)
+        });
+        self.slow(helper, label, raised, what)
+    }
+
+    fn perform(&mut self, token: Attached<'i>, call: Call) -> Result<Object<'i>, Failure> {
+        let Call { form, payload } = call;
+        let loaded = self.pickle.loads(token, payload);
+        let loaded = loaded.map_err(Failure::Arguments)?;
+        // The shapes below are what the main side pickled (executor.rs), so a missing item means
+        // that somebody tampered with a pickle; the error says as much.
+        let item = |index| {
+            loaded
+                .item(index)
+                .ok_or_else(|| Failure::Arguments(Raised::lost(token)))
+        };
+        match form {
+            Form::Positional(known) => {
+                let function = self.found.get(token, &known, &self.resolve);
+                let function = function.map_err(Failure::Function)?;
+                function.call(&loaded, None).map_err(Failure::Call)
+            }
+            Form::Keywords(known) => {
+                let (args, kwargs) = (item(0)?, item(1)?);
+                drop(loaded);
+                let function = self.found.get(token, &known, &self.resolve);
+                let function = function.map_err(Failure::Function)?;
+                function.call(&args, Some(&kwargs)).map_err(Failure::Call)
+            }
+            Form::Whole(_) => {
+                let (function, args, kwargs) = (item(0)?, item(1)?, item(2)?);
+                drop(loaded);
+                function.call(&args, Some(&kwargs)).map_err(Failure::Call)
+            }
+        }
+    }
+
+    /// The rare ways out, in Python: `helper(label, exception, value)` gives a tuple that says
+    /// what to send.
+    fn slow(
+        &self,
+        helper: &Object<'i>,
+        label: &Label,
+        raised: Raised,
+        value: Object<'i>,
+    ) -> Answer {
+        let token = value.token();
+        let error = raised.take(token).unwrap_or_else(|| Object::none(token));
+        let attempt = || -> Result<Option<Answer>, Raised> {
+            let arguments = [Object::string(token, &label.to_string())?, error, value];
+            let reply = helper.call(&Object::tuple(token, arguments)?, None)?;
+            Ok(read_reply(&reply))
+        };
+        match attempt() {
+            Ok(Some(answer)) => answer,
+            Ok(None) => lost(label, "the error encoder gave a malformed reply".to_owned()),
+            Err(raised) => lost(label, text_of(token, raised)),
+        }
+    }
+}
+
+enum Failure {
+    /// The function could not be imported here.
+    Function(Raised),
+    /// The arguments could not be unpickled here.
+    Arguments(Raised),
+    /// The function raised.
+    Call(Raised),
+}
+
+/// `("value", bytes)`, `("raised", bytes, text)` or `("untransferable", message, path, text)`.
+fn read_reply(reply: &Object<'_>) -> Option<Answer> {
+    let text = |index| reply.item(index).and_then(|item| item.to_text());
+    let bytes = |index| {
+        reply
+            .item(index)
+            .and_then(|item| item.as_bytes().map(<[u8]>::to_vec))
+    };
+    match text(0)?.as_str() {
+        "value" => Some(Answer::Value(bytes(1)?)),
+        "raised" => Some(Answer::Raised {
+            pickled: bytes(1)?,
+            traceback: text(2)?,
+        }),
+        "untransferable" => Some(Answer::Untransferable {
+            message: text(1)?,
+            path: text(2)?,
+            traceback: text(3)?,
+        }),
+        _ => None,
+    }
+}
+
+/// When even telling fails (no memory, no stack left): what is known without Python's help.
+fn lost(label: &Label, traceback: String) -> Answer {
+    Answer::Untransferable {
+        message: format!("the outcome of {label} was lost: encoding it failed too"),
+        path: String::new(),
+        traceback,
+    }
+}
+
+/// An exception's traceback as text, by the traceback module or, if that fails, by its repr.
+fn text_of(token: Attached<'_>, raised: Raised) -> String {
+    let Some(error) = raised.take(token) else {
+        return String::new();
+    };
+    let formatted = || -> Result<Option<String>, Raised> {
+        let format = Object::import(token, c"traceback")?.attribute(c"format_exception")?;
+        let lines = format.call1(&error)?;
+        let joined = Object::string(token, "")?
+            .attribute(c"join")?
+            .call1(&lines)?;
+        Ok(joined.to_text())
+    };
+    match formatted() {
+        Ok(text) => text.unwrap_or_default(),
+        Err(second) => {
+            second.clear(token);
+            error.repr_text()
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What a worker's interpreter is given beside its own modules.
+//!
+//! The extension module cannot be imported there, so a plain module object takes its place in
+//! `sys.modules`. `python/subpool` looks for it to learn that it runs inside a worker.
+
+use crate::ffi;
+use crate::interp::object::{Object, Raised};
+use crate::interp::owned::OwnedInterpreter;
+
+/// The name under which workers find their module.
+const MODULE: &std::ffi::CStr = c"_subpool_worker";
+
+/// Puts the module into the interpreter and sets `sys.path` to the caller's.
+pub fn install(
+    interpreter: &OwnedInterpreter,
+    worker: usize,
+    thread_name: &str,
+    path: &[String],
+) -> Result<(), Raised> {
+    let token = interpreter.attached();
+    let system = Object::import(token, c"sys")?;
+    system.set_attribute(c"path", &Object::strings(token, path)?)?;
+
+    // SAFETY: attached (`token`); a new reference or null with an error.
+    let module = unsafe { Object::from_new(token, ffi::PyModule_New(MODULE.as_ptr())) }?;
+    module.set_attribute(c"id", &Object::integer(token, worker.cast_signed() as i64)?)?;
+    module.set_attribute(
+        c"interpreter_id",
+        &Object::integer(token, interpreter.id())?,
+    )?;
+    module.set_attribute(c"thread_name", &Object::string(token, thread_name)?)?;
+    system.attribute(c"modules")?.set_item(MODULE, &module)
+}

@@ -1,0 +1,145 @@
+"""Fixtures, and the check after each test that it left no thread and no interpreter behind."""
+
+import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, _default
+from support import Gate, Outcome, eventually, interpreters, os_threads
+
+TESTS = Path(__file__).parent
+# Live on by design: the completer's threads, one set per process, started by the first listener.
+PER_PROCESS = "subpool-"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over(request):
+    """Fail a test after which a thread or an interpreter lives that did not before."""
+    if request.path.parent.name == "conformance":  # it has a guard of its own
+        yield
+        return
+    threads, before = set(os_threads()), interpreters()
+    yield
+    gc.collect()
+
+    def strangers():
+        return [
+            name
+            for number, name in os_threads().items()
+            if number not in threads and not name.startswith(PER_PROCESS)
+        ]
+
+    eventually(lambda: not strangers(), f"the end of the threads {strangers()}")
+    assert interpreters() == before, "an interpreter was left over"
+
+
+@pytest.fixture
+def gate():
+    """Pipes that hold tasks until the test lets them go."""
+    gate = Gate()
+    yield gate
+    gate.close()
+
+
+@pytest.fixture
+def closing(gate):
+    """Give an executor that is shut down after the test, however that ended."""
+    executors = []
+
+    def closing(executor):
+        executors.append(executor)
+        return executor
+
+    yield closing
+    gate.open(64)  # what a failed test still holds
+    for executor in executors:
+        executor.shutdown()
+
+
+@pytest.fixture
+def executor(closing):
+    """An executor of the kind that routes, with two threads and two interpreters."""
+    return closing(InterpreterThreadPoolExecutor(2, max_interpreters=2))
+
+
+@pytest.fixture
+def pool(closing):
+    """An executor whose every call runs in an interpreter: one worker, so in order."""
+    return closing(InterpreterPoolExecutor(1))
+
+
+@pytest.fixture
+def pool2(closing):
+    """The same with two workers."""
+    return closing(InterpreterPoolExecutor(2))
+
+
+@pytest.fixture
+def default_pool(monkeypatch):
+    """The process-wide pool's `default_pool`, as if the process had just begun."""
+    monkeypatch.setattr(_default, "_pool", None)
+    monkeypatch.setattr(_default, "_options", {})
+    yield _default.default_pool
+    if _default._pool is not None:
+        _default._pool.shutdown()
+
+
+@pytest.fixture
+def child_env():
+    """The environment of child processes: they find `tasks` where this process does."""
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": path}
+    # A child must behave as a user's program does.
+    for name in ("PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONFAULTHANDLER"):
+        env.pop(name, None)
+    return env
+
+
+@pytest.fixture
+def script(tmp_path, child_env):
+    """Run a program in a child process, as a file, with ``-c``, or from standard input."""
+
+    def run(code, *, how="file", timeout=60, args=()):
+        given = None
+        match how:
+            case "file":
+                file = tmp_path / "program.py"
+                file.write_text(code)
+                words = [str(file)]
+            case "-c":
+                words = ["-c", code]
+            case "stdin":
+                words, given = ["-"], code
+            case "-i":
+                words, given = ["-i", "-q"], code
+        done = subprocess.run(
+            [sys.executable, *words, *args],
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=child_env,
+            cwd=tmp_path,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def check(script):
+    """Run a program that must end well and say nothing on standard error; give its output."""
+
+    def run(code, **options):
+        rc, out, err = script(code, **options)
+        assert rc == 0, f"exit code {rc}\n{out}\n{err}"
+        assert err == "", err
+        return out
+
+    return run

@@ -1,0 +1,83 @@
+"""What several tests of this suite use on the main interpreter's side."""
+
+import _interpreters
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+# A thread that was joined may stay in /proc a moment longer: its last wake-up precedes its end.
+DEADLINE = 20
+
+
+class Outcome(NamedTuple):
+    """How a child process ended."""
+
+    rc: int
+    out: str
+    err: str
+
+
+class Gate:
+    """Two pipes for `tasks.block`: the task says that it runs, and waits to be let go."""
+
+    def __init__(self):
+        self._started, self._started_end = os.pipe()
+        self._release_end, self._release = os.pipe()
+
+    @property
+    def fds(self):
+        return self._started_end, self._release_end
+
+    def wait(self, tasks=1):
+        """Block until so many tasks run."""
+        for _ in range(tasks):
+            os.read(self._started, 1)
+
+    def open(self, tasks=1):
+        os.write(self._release, b"r" * tasks)
+
+    def close(self):
+        for fd in (self._started, self._started_end, self._release, self._release_end):
+            os.close(fd)
+
+
+def interpreters():
+    """The numbers of all living interpreters."""
+    return {int(number) for number, *_ in _interpreters.list_all()}
+
+
+def os_threads():
+    """The operating system's threads of this process: number to name."""
+    threads = {}
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            threads[int(task.name)] = (task / "comm").read_text().rstrip("\n")
+        except OSError:  # it ended meanwhile
+            continue
+    return threads
+
+
+def eventually(condition, what):
+    """Wait for something that follows without our doing."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"did not happen: {what}")
+        os.sched_yield()
+
+
+def join_workers(threads):
+    """Wait for worker threads whose executor nobody can shut down any more."""
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+
+
+def causes(error):
+    """The texts of an exception's chain of causes."""
+    texts = []
+    while error.__cause__ is not None:
+        error = error.__cause__
+        texts.append(str(error))
+    return texts
