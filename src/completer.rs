@@ -1,8 +1,9 @@
 //! The completer: tells listeners that their futures have ended.
 //!
-//! Guarantees: each ended future somebody listens to is delivered once, and delivery starts in the
-//! order in which they ended; workers never wait for it; a callback that blocks, even one that
-//! waits for another future's delivery, holds up nobody else for longer than `PATIENCE`.
+//! Guarantees: each ended future somebody listens to is delivered once; delivery starts in the
+//! order in which they come here; workers never wait for it; a callback that blocks, even one that
+//! waits for another future's delivery, holds up the rest for twice `PATIENCE` at most, up to
+//! `MOST_RELIEFS` of them.
 //!
 //! One thread does it all, started by the first listener and attached to the main interpreter for
 //! its whole life (an attachment per delivery would make a thread state each time). A watcher,
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::io;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, Thread};
@@ -43,6 +45,8 @@ struct Shared {
     /// Threads that wait for a task.
     waiting: AtomicUsize,
     delivered: AtomicU64,
+    /// A relief is on its way: while the main GIL is busy, a second would only wait beside it.
+    relief_coming: AtomicBool,
     closing: AtomicBool,
     reliefs: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -58,6 +62,7 @@ pub fn start() -> io::Result<()> {
             receiver,
             waiting: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
+            relief_coming: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             reliefs: Mutex::new(Vec::new()),
         });
@@ -173,6 +178,8 @@ fn run(shared: &Shared, watcher: &Thread) {
 
 fn relieve(shared: &Shared, watcher: &Thread) {
     Python::attach(|py| {
+        // Relaxed: the watcher only asks whether to send another one.
+        shared.relief_coming.store(false, Ordering::Relaxed);
         while let Ok(task) = shared.receiver.try_recv() {
             shared.deliver(py, &task, watcher);
         }
@@ -196,28 +203,67 @@ fn watch(shared: &Arc<Shared>) {
 }
 
 fn send_relief(shared: &Arc<Shared>) {
+    // Relaxed: see `relieve`.
+    if shared.relief_coming.load(Ordering::Relaxed) {
+        return;
+    }
     let mut reliefs = shared.reliefs.lock();
     reliefs.retain(|relief| !relief.is_finished());
     if reliefs.len() < MOST_RELIEFS {
         let (own, watcher) = (Arc::clone(shared), thread::current());
-        // No thread to be had: the watcher looks again after its patience.
-        if let Ok(relief) = spawn("subpool-deliver", move || relieve(&own, &watcher)) {
-            reliefs.push(relief);
+        // Before the thread exists, which takes it back.
+        shared.relief_coming.store(true, Ordering::Relaxed);
+        match spawn("subpool-deliver", move || relieve(&own, &watcher)) {
+            Ok(relief) => reliefs.push(relief),
+            // No thread to be had: the watcher looks again after its patience.
+            Err(_) => shared.relief_coming.store(false, Ordering::Relaxed),
         }
     }
 }
 
-/// Delivers a task's end to its listener, on this thread.
-pub fn deliver_here(py: Python<'_>, task: &Task) {
-    let Some(Listener(pointer)) = task.take_listener() else {
+/// Delivers a task's end to its listener, on a thread of ours: nobody is there to be told of an
+/// exception that a callback let pass.
+fn deliver_here(py: Python<'_>, task: &Task) {
+    let Some(future) = take_listener(py, task) else {
         return;
     };
-    // SAFETY: `listen` (future.rs) gave this owned reference away, `take_listener` hands it out
-    // once, and this thread is attached to the main interpreter (`py`).
-    let future = unsafe { Bound::from_owned_ptr(py, pointer.as_ptr()) };
     if let Err(error) = future.call_method0(intern!(py, "_deliver")) {
         error.write_unraisable(py, Some(&future));
     }
+}
+
+/// Delivers a task's end on the calling thread, whose exceptions (Ctrl-C too) are the caller's. An
+/// exception that came before the listeners were told leaves the delivery to the completer.
+pub fn deliver_at_once(py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
+    let Some(future) = take_listener(py, task) else {
+        return Ok(());
+    };
+    future
+        .call_method0(intern!(py, "_deliver"))
+        .map(drop)
+        .inspect_err(|_| {
+            if !task.latch.state.visible().is_done() {
+                task.return_listener(entrust(future));
+                deliver(Arc::clone(task));
+            }
+        })
+}
+
+fn take_listener<'py>(py: Python<'py>, task: &Task) -> Option<Bound<'py, PyAny>> {
+    task.take_listener().map(|listener| reclaim(py, listener))
+}
+
+/// Makes a listener of a future. It owns a reference: `reclaim` it, on a thread attached to main.
+pub fn entrust(future: Bound<'_, PyAny>) -> Listener {
+    // SAFETY: `into_ptr` of a live object is not null.
+    Listener(unsafe { NonNull::new_unchecked(future.into_ptr()) })
+}
+
+/// Makes the listener a future again.
+pub fn reclaim(py: Python<'_>, Listener(pointer): Listener) -> Bound<'_, PyAny> {
+    // SAFETY: `entrust` made it of an owned reference to an object of main, it can be used up once,
+    // and this thread is attached to main (`py`).
+    unsafe { Bound::from_owned_ptr(py, pointer.as_ptr()) }
 }
 
 fn report(broken: &Broken) {

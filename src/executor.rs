@@ -121,17 +121,12 @@ impl PoolCore {
     }
 
     /// Accepts no more; with `cancel` what has not started is cancelled.
-    fn close(&self, py: Python<'_>, cancel: bool) {
+    fn close(&self, py: Python<'_>, cancel: bool) -> PyResult<()> {
         self.pool.queue.close();
         if cancel {
-            for task in self.pool.drain() {
-                if let Cancel::Cancelled(ended) = task.cancel()
-                    && ended.listened
-                {
-                    completer::deliver_here(py, &task);
-                }
-            }
+            cancel_waiting(py, &self.pool)?;
         }
+        Ok(())
     }
 
     /// Waits for the workers' end, with the GIL released.
@@ -198,6 +193,19 @@ fn search_path(py: Python<'_>) -> PyResult<Vec<String>> {
         .collect())
 }
 
+/// Cancels what has not started. All of it: the first thing a callback lets pass comes after that.
+fn cancel_waiting(py: Python<'_>, pool: &Pool) -> PyResult<()> {
+    let mut passed = Ok(());
+    for task in pool.drain() {
+        if let Cancel::Cancelled(ended) = task.cancel()
+            && ended.listened
+        {
+            passed = passed.and(completer::deliver_at_once(py, &task));
+        }
+    }
+    passed
+}
+
 fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     for seat in pool.seats() {
         join_seat(py, &seat, None)?;
@@ -256,16 +264,32 @@ pub fn forget_after_fork() {
 
 /// The end of the program: finishes what is queued everywhere, closes the interpreters, joins the
 /// threads. Registered with `threading`, so it runs before Python finalizes.
+///
+/// A signal whose handler raises (Ctrl-C) is told as unraisable and cancels what has not started;
+/// the wait for what runs goes on, since Python must not finalize with an interpreter alive.
+/// Another one calls `give_up`, which ends the process.
 #[pyfunction]
-pub fn close_all(py: Python<'_>) -> PyResult<()> {
+pub fn close_all(py: Python<'_>, give_up: &Bound<'_, PyAny>) -> PyResult<()> {
     // Relaxed: see `refuse_if_exiting`.
     EXITING.store(true, Ordering::Relaxed);
     let pools = Pool::living();
     for pool in &pools {
         pool.queue.close();
     }
+    let mut interrupted = false;
     for pool in &pools {
-        join(py, pool)?;
+        while let Err(raised) = join(py, pool) {
+            if interrupted {
+                give_up.call0()?;
+            }
+            interrupted = true;
+            raised.write_unraisable(py, None);
+            for pool in &pools {
+                if let Err(passed) = cancel_waiting(py, pool) {
+                    passed.write_unraisable(py, None);
+                }
+            }
+        }
     }
     completer::stop(py);
     Ok(())

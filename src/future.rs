@@ -13,7 +13,7 @@ use crate::core::state::{Cancel, Phase};
 use crate::encode::{self, Decoded};
 use crate::error::{self, Error};
 use crate::interp::lock::{Sleeper, Woken};
-use crate::task::{Listener, Task};
+use crate::task::Task;
 use crate::transfer::call::Label;
 use parking_lot::Mutex;
 use pyo3::PyTraverseError;
@@ -21,8 +21,7 @@ use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::{MutexExt, PyOnceLock};
-use pyo3::types::{PyString, PyType};
-use std::ptr::NonNull;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -141,8 +140,10 @@ impl FutureCore {
 
 #[pymethods]
 impl FutureCore {
+    /// Takes whatever a subclass takes: its `__init__` is the one to refuse something.
     #[new]
-    fn new() -> Self {
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             origin: OnceLock::new(),
             decoded: Mutex::new(None),
@@ -196,23 +197,25 @@ impl FutureCore {
 
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
-        let Some(task) = slf.get().task() else {
+        let Some(Origin { task, .. }) = slf.get().origin.get() else {
             return standard(py)?
                 .call_method1(intern!(py, "cancel"), (slf,))?
                 .extract();
         };
         match task.cancel() {
-            Cancel::TooLate => Ok(false),
-            Cancel::Already => Ok(true),
-            Cancel::Cancelled(ended) => {
-                // Unlike the standard class, which leaves it to a worker: those who wait need not
-                // wait for a worker to come by the cancelled task.
-                if ended.listened {
-                    completer::deliver_here(py, task);
+            Cancel::TooLate => return Ok(false),
+            Cancel::Already => {
+                // Another thread may be about to say so; who is told "cancelled" here shall see it.
+                if !task.latch.state.visible().is_done() {
+                    slf.call_method0(intern!(py, "_publish"))?;
                 }
-                Ok(true)
             }
+            // Unlike the standard class, which leaves it to a worker: those who wait need not
+            // wait for a worker to come by the cancelled task.
+            Cancel::Cancelled(ended) if ended.listened => completer::deliver_at_once(py, task)?,
+            Cancel::Cancelled(_) => {}
         }
+        Ok(true)
     }
 
     /// Whether a pool made this future.
@@ -237,16 +240,11 @@ impl FutureCore {
             return Ok(false);
         };
         completer::start().map_err(Error::Thread)?;
-        // SAFETY: `into_ptr` of a live object is not null; the reference is owned.
-        let pointer = unsafe { NonNull::new_unchecked(slf.clone().into_any().into_ptr()) };
-        match task.set_listener(Listener(pointer)) {
-            Ok(()) => Ok(true),
-            Err(Listener(pointer)) => {
-                // SAFETY: the reference just made, given back unused.
-                drop(unsafe { Bound::from_owned_ptr(slf.py(), pointer.as_ptr()) });
-                Ok(false)
-            }
-        }
+        let listener = completer::entrust(slf.clone().into_any());
+        let refused = task.set_listener(listener).err();
+        Ok(refused
+            .map(|unused| completer::reclaim(slf.py(), unused))
+            .is_none())
     }
 
     /// Makes the end visible. True for the one call that did. Under the listeners' lock.

@@ -86,6 +86,11 @@ impl Task {
         Err(place.take().expect("written above, under the lock"))
     }
 
+    /// Puts back what `take_listener` gave, for somebody else to deliver to.
+    pub fn return_listener(&self, listener: Listener) {
+        *self.listener.lock() = Some(listener);
+    }
+
     #[must_use]
     pub fn take_listener(&self) -> Option<Listener> {
         self.listener.lock().take()

@@ -55,11 +55,25 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = _find(home, name)
+    return value
+
+
+def _find(home: str, name: str) -> object:
     from importlib import import_module  # noqa: PLC0415 - the point is to import late
 
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    from subpool import _absent  # noqa: PLC0415 - likewise
+
+    if home == "errors":
+        return getattr(import_module("subpool.errors"), name)
+    if worker() is None:
+        try:
+            return getattr(import_module(f"subpool.{home}"), name)
+        except ImportError as error:
+            # CPython's words for an extension module in somebody else's subinterpreter.
+            if "does not support loading in subinterpreters" not in str(error):
+                raise
+    return _absent.stand_in(name)
 
 
 def __dir__() -> list[str]:

@@ -68,17 +68,15 @@ def encode_error(
 ) -> tuple[str, bytes, str] | tuple[str, str, str, str]:
     """Encode what a task raised, with its traceback as text."""
     text = _format(_without_own_frames(error))
-    # The traceback itself holds frames, which cannot travel; its text does.
-    error.__traceback__ = None
     try:
         return "raised", _dumps(error), text
     except Exception as refusal:  # noqa: BLE001 - a user's __reduce__ may raise anything
-        what = f"{type(error).__name__}: {_text(error)}"
+        what = f"{type(error).__name__}: {text_of(error)}"
         return (
             "untransferable",
             (
                 f"{label} raised an exception that cannot be sent back. It was {what}. "
-                f"Pickling it failed with {type(refusal).__name__}: {_text(refusal)}"
+                f"Pickling it failed with {type(refusal).__name__}: {text_of(refusal)}"
             ),
             "exception",
             text,
@@ -99,7 +97,7 @@ def encode_result(
     path, cause = find_culprit("result", value, _dumps, error)
     return (
         "untransferable",
-        f"cannot send back {path} of {label}: {type(cause).__name__}: {_text(cause)}",
+        f"cannot send back {path} of {label}: {type(cause).__name__}: {text_of(cause)}",
         path,
         _format(cause),
     )
@@ -111,7 +109,7 @@ def refuse_call(label: str, error: BaseException, what: object) -> tuple[str, st
         message = f"cannot import {label} in an interpreter"
     else:
         message = f"cannot receive the arguments of {label}: they could not be unpickled there"
-    message += f": {type(error).__name__}: {_text(error)}"
+    message += f": {type(error).__name__}: {text_of(error)}"
     return "untransferable", message, str(what), _format(error)
 
 
@@ -137,18 +135,24 @@ def _without_own_frames(error: BaseException) -> BaseException:
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_code is run_chunk.__code__:
         traceback = traceback.tb_next
-    if traceback is not None:
-        error.__traceback__ = traceback
-    return error
+    # Not by assignment: the exception may refuse that (a frozen dataclass does).
+    return error if traceback is None else BaseException.with_traceback(error, traceback)
 
 
 def _format(error: BaseException) -> str:
     from traceback import format_exception  # noqa: PLC0415 - slow to import, rarely needed
 
-    return "".join(format_exception(error))
+    try:
+        return "".join(format_exception(error))
+    except Exception as failed:  # noqa: BLE001 - a user's __eq__ or __getattr__ may raise anything
+        return (
+            f"{type(error).__name__}: {text_of(error)}\n"
+            f"(formatting its traceback failed with {type(failed).__name__}: {text_of(failed)})"
+        )
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Give an exception's message, whatever its ``__str__`` does."""
     try:
         return str(error)
     except Exception as failed:  # noqa: BLE001 - a user's __str__ may raise anything

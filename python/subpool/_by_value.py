@@ -3,7 +3,8 @@
 Functions of ``__main__`` share one namespace in each worker, the worker's own ``__main__``: an
 initializer that sets a global sets it for the tasks, as it does in a process pool. Each shipment
 brings the globals its function uses; one that main has not changed since the last shipment is
-left as the worker's own code has made it.
+left as the worker's own code has made it. The same holds for a class and its attributes. What
+comes back never changes a class of the interpreter that made it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from hashlib import blake2b
 from types import FunctionType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import cloudpickle
 from cloudpickle import cloudpickle as _internals
@@ -21,17 +23,41 @@ from subpool._bootstrap import worker
 
 _PROTOCOL = 5
 
+# A reduction that names the function to set the state with.
+_WITH_SETTER = 6
+
 # What main sent last for each global of `__main__`, as a token that compares.
 _last_sent: dict[str, object] = {}
 
+# Classes that were made here and sent from here.
+_own: WeakSet[type] = WeakSet()
+# Classes that came from elsewhere, and what was sent last for each attribute.
+_received: WeakKeyDictionary[type, dict[str, object]] = WeakKeyDictionary()
+
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def reducer_override(self, obj: object) -> Any:
+        reduced = super().reducer_override(obj)
+        # Asked of the type: an instance's __class__ may lie.
+        if not issubclass(type(obj), type):
+            return reduced
+        if type(reduced) is not tuple or len(reduced) != _WITH_SETTER:
+            return reduced
+        # A class, by value: its attributes are set with our rule, not with cloudpickle's.
+        if obj not in _received:
+            _own.add(obj)
+        return (*reduced[:-1], _set_class_state)
+
     def _dynamic_function_reduce(self, func: FunctionType) -> tuple[Any, ...]:
         reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
         if func.__globals__ is not sys.modules["__main__"].__dict__:
             return reduced
         code, _globals, *rest = reduced[1]
         return (_make_function, (code, *rest), reduced[2], None, None, _set_function_state)
+
+
+# Compared as what they are, not by content: new ones in each shipment.
+_AS_OBJECTS = (FunctionType, type, ModuleType, classmethod, staticmethod, property)
 
 
 def dumps(value: object) -> bytes:
@@ -54,24 +80,41 @@ def _set_function_state(function: FunctionType, state: tuple[Any, dict[str, Any]
     )
 
 
+def _set_class_state(cls: type, state: tuple[dict[str, Any], Any]) -> None:
+    if cls in _own:
+        return
+    attributes, slots = state
+    changed = _changed(attributes, _received.setdefault(cls, {}))
+    _internals._class_setstate(cls, (changed, slots))  # noqa: SLF001 - as above
+
+
 def _merge(namespace: dict[str, Any], sent: dict[str, Any]) -> None:
     if worker() is None:
         # Back in main: its own globals are the true ones.
         for name, value in sent.items():
             namespace.setdefault(name, value)
         return
+    for name in [name for name in _last_sent if name not in namespace]:
+        del _last_sent[name]  # the worker's own code deleted it
+    namespace.update(_changed(sent, _last_sent))
+
+
+def _changed(sent: dict[str, Any], last: dict[str, object]) -> dict[str, Any]:
+    """Pick what was not sent like this before, and remember it."""
+    changed = {}
     for name, value in sent.items():
         token = _token(value)
-        if name not in namespace or _last_sent.get(name) != token:
-            namespace[name] = value
-            _last_sent[name] = token
+        if name not in last or last[name] != token:
+            changed[name] = value
+            last[name] = token
+    return changed
 
 
 def _token(value: object) -> object:
     """Give something that is equal for equal shipments, and does not change with the value."""
     if value is None or type(value) in (bool, int, float, str, bytes):
         return type(value), value
-    if isinstance(value, FunctionType | type | ModuleType):
+    if isinstance(value, _AS_OBJECTS):
         return id(value), value  # kept alive by the token, so the address stays its own
     try:
         return blake2b(dumps(value)).digest()

@@ -6,6 +6,7 @@ import pickle
 import sys
 from typing import TYPE_CHECKING, Any
 
+from subpool._bootstrap import text_of
 from subpool._paths import find_culprit
 from subpool.errors import NotTransferableError, remote_traceback
 from subpool.routing import Tagged
@@ -74,7 +75,8 @@ def whole(
     try:
         return name, _by_value.dumps(call)
     except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
-        raise _explain(name, call, _by_value.dumps, error) from None
+        explained = _explain(name, call, _by_value.dumps, error)
+        raise explained from explained.__cause__
 
 
 def _explain(
@@ -94,7 +96,7 @@ def _explain(
         path, cause = "function, args or kwargs", error
     what = f"the function {name}" if path == "function" else f"{path} of {name}"
     explained = NotTransferableError(
-        f"cannot send {what} to an interpreter: {type(cause).__name__}: {cause}"
+        f"cannot send {what} to an interpreter: {type(cause).__name__}: {text_of(cause)}"
     )
     explained.path = path
     explained.__cause__ = cause
@@ -103,14 +105,19 @@ def _explain(
 
 def rebuild_exception(name: str, pickled: bytes, traceback: str) -> BaseException:
     """Unpickle what a task raised; its traceback in the worker becomes the ``__cause__``."""
+    error: object = None
     try:
         error = pickle.loads(pickled)
     except Exception as failure:  # noqa: BLE001 - a user's __init__ may raise anything
+        refused = f"Unpickling it failed with {type(failure).__name__}: {text_of(failure)}"
+    else:
+        refused = f"Unpickling it gave {type(error).__name__}, which is no exception"
+    if not isinstance(error, BaseException):
         last_line = traceback.rstrip().rpartition("\n")[2]
         error = NotTransferableError(
-            f"{name} raised an exception that cannot be rebuilt here. It was {last_line}. "
-            f"Unpickling it failed with {type(failure).__name__}: {failure}"
+            f"{name} raised an exception that cannot be rebuilt here. It was {last_line}. {refused}"
         )
         error.path = "exception"
-    error.__cause__ = remote_traceback(traceback)
-    return error  # type: ignore[no-any-return]
+    # Past the exception's own __setattr__, which may refuse (a frozen dataclass does).
+    BaseException.__cause__.__set__(error, remote_traceback(traceback))  # type: ignore[attr-defined]
+    return error

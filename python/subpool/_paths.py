@@ -21,17 +21,26 @@ def find_culprit(
     """
     seen = {id(value)}
     for _ in range(_DEEPEST):
-        for suffix, part in _parts(value):
-            if id(part) in seen:
-                continue
+        try:
+            found = next(_culprits(value, seen, dumps), None)
+        except Exception:  # noqa: BLE001 - a user's __getattribute__ or __class__ may raise anything
+            break  # it cannot be looked into, so this is as near as one gets
+        if found is None:
+            break
+        suffix, value, error = found
+        seen.add(id(value))
+        name += suffix
+    return name, error
+
+
+def _culprits(
+    value: object, seen: set[int], dumps: Callable[[object], object]
+) -> Iterator[tuple[str, object, BaseException]]:
+    for suffix, part in _parts(value):
+        if id(part) not in seen:
             refusal = _refusal(part, dumps)
             if refusal is not None:
-                seen.add(id(part))
-                name, value, error = name + suffix, part, refusal
-                break
-        else:
-            break
-    return name, error
+                yield suffix, part, refusal
 
 
 def _refusal(part: object, dumps: Callable[[object], object]) -> BaseException | None:

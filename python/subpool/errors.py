@@ -9,6 +9,8 @@ import logging
 import sys
 from concurrent.futures.thread import BrokenThreadPool
 
+from subpool._bootstrap import text_of
+
 if sys.version_info >= (3, 14):
     from concurrent.futures.interpreter import BrokenInterpreterPool as _StandardBroken
     from concurrent.interpreters import NotShareableError as _StandardNotShareable
@@ -91,7 +93,7 @@ def unreadable_result(label: str, cause: BaseException) -> NotTransferableError:
     """Make the error for a result that the worker could pickle and main cannot unpickle."""
     error = NotTransferableError(
         f"cannot receive the result of {label}: unpickling it in the main interpreter "
-        f"failed with {type(cause).__name__}: {cause}"
+        f"failed with {type(cause).__name__}: {text_of(cause)}"
     )
     error.path = "result"
     error.__cause__ = cause

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from subpool import _map
 from subpool._subpool import PoolCore, WorkerThread, close_all, forget_after_fork
@@ -23,8 +26,17 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterable, Iterator
 
+
+def _give_up() -> NoReturn:
+    """End the process, for one who pressed Ctrl-C twice while its end waited for a task."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # closed or broken: there is nobody left to tell
+            stream.flush()
+    os._exit(128 + signal.SIGINT)
+
+
 # Before Python finalizes: a process that does so with an interpreter alive crashes.
-threading._register_atexit(close_all)  # type: ignore[attr-defined]  # noqa: SLF001
+threading._register_atexit(close_all, _give_up)  # type: ignore[attr-defined]  # noqa: SLF001
 if hasattr(os, "register_at_fork"):
     # A pool without interpreters survives a fork; one with interpreters does not yet, because
     # CPython does not (docs/limits.md).
@@ -218,7 +230,7 @@ class InterpreterThreadPoolExecutor(ThreadPoolExecutor):
             f"{thread_name_prefix}-interpreter"
             if thread_name_prefix
             # Short, so that the operating system's 15 bytes hold the number too.
-            else f"interpreter-{self._own_counter()}"
+            else f"interp-{self._own_counter()}"
         )
         self._pool = _make_pool(
             max_interpreters, prefix, None if tagged is None else initializer, initargs

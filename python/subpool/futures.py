@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _LISTENING = frozenset({"_condition", "_waiters", "_done_callbacks"})
 _UNSETTLED = {"_state": "PENDING", "_result": None, "_exception": None}
 
-# Guards the creation of the attributes above; held for three constructor calls.
-_creating = threading.Lock()
+# Guards the creation of the attributes above; held for a few calls. Reentrant: the garbage
+# collector, or a signal's handler, may run code there that listens to another future.
+_creating = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_creating._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -69,6 +70,9 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
         with _creating:
             if "_waiters" in self.__dict__:
                 return
+            # First: who finds the attributes goes past this method, and relies on being listened
+            # to. An end that comes now waits for them, in `_publish`.
+            self._listen()
             made: dict[str, Any] = {} if self._has_task else dict(_UNSETTLED)
             # `_waiters` last: it is what tells other threads that all is there.
             made |= {
@@ -79,16 +83,17 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
             for name, value in made.items():
                 # Attributes that were set already (by a test, by a subclass) stay.
                 self.__dict__.setdefault(name, value)
-            self._listen()
 
     def _publish(self) -> None:
         """Let listeners see the task's end, and wake those that wait."""
         # Decoded first: unpickling runs the user's code, which has no place under the lock.
         outcome = self._outcome()
+        # Looked up before the lock is taken: they may be in the making (`_make_standard`).
+        waiters = self._waiters
         with self._condition:
             if not self._mark_published():
                 return
-            for waiter in self._waiters:
+            for waiter in waiters:
                 if outcome is None:
                     waiter.add_cancelled(self)
                 elif outcome[1] is not None:

@@ -1,5 +1,6 @@
 """Cancelling, and the states that a future goes through."""
 
+import threading
 from concurrent.futures import CancelledError, InvalidStateError
 
 import pytest
@@ -138,4 +139,69 @@ def test_a_timeout_that_is_no_number(pool, blocked, gate):
     """As the standard class: a TypeError, and no endless wait."""
     with pytest.raises(TypeError):
         blocked.result("soon")
+    gate.open()
+
+
+class Condition:
+    """A future's condition that does something before it is first taken with `with`."""
+
+    def __init__(self, inner, before):
+        self.inner, self.before = inner, before
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def __enter__(self):
+        before, self.before = self.before, lambda: None
+        before()
+        return self.inner.__enter__()
+
+    def __exit__(self, *exc_info):
+        return self.inner.__exit__(*exc_info)
+
+
+def test_an_interrupted_cancel_is_still_told(pool, blocked, gate):
+    """Ctrl-C in `cancel` was swallowed, and those who waited for the future never heard of it."""
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    pending = pool.submit(tasks.nothing)
+    called = threading.Event()
+    pending.add_done_callback(lambda _: called.set())
+    pending._condition = Condition(pending._condition, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pending.cancel()
+    assert called.wait(20)
+    assert pending.cancelled()
+    gate.open()
+
+
+def test_cancelled_follows_cancel_in_every_thread(pool, blocked, gate):
+    """`cancel()` said true while another thread's was under way, and `cancelled()` said false."""
+    pending = pool.submit(tasks.nothing)
+    pending.add_done_callback(lambda _: None)
+    condition, cancelling = pending._condition, threading.Event()
+    pending._condition = Condition(condition, cancelling.set)
+    with condition:
+        other = threading.Thread(target=pending.cancel)
+        other.start()
+        assert cancelling.wait(20)  # it has won, and waits for the condition to say so
+        assert pending.cancel()
+        assert pending.cancelled()
+    other.join()
+    gate.open()
+
+
+def test_shutdown_cancels_all_whatever_a_callback_lets_pass(pool, blocked, gate):
+    """The first SystemExit of a callback left the rest of the queue uncancelled."""
+
+    def leave(_):
+        raise SystemExit(3)
+
+    pending = [pool.submit(tasks.nothing) for _ in range(3)]
+    pending[0].add_done_callback(leave)
+    with pytest.raises(SystemExit):
+        pool.shutdown(wait=False, cancel_futures=True)
+    assert all(future.cancelled() for future in pending)
     gate.open()

@@ -186,3 +186,29 @@ def test_sigint_while_the_program_ends(start):
     assert child.returncode >= 0 or child.returncode == -signal.SIGINT, err
     assert out == ""
     assert "subinterpreter" not in err
+
+
+def test_sigint_twice_while_the_program_ends(start):
+    """A task that never ends held the end of the program against every Ctrl-C."""
+    child = start('threading._register_atexit(say, "ready")\n')
+    sleeping(child)
+    child.send_signal(signal.SIGINT)
+    eventually(lambda: asleep(child), "its sleep after the first")
+    assert child.poll() is None, "the first Ctrl-C must not end it: the task runs"
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=60) == 128 + signal.SIGINT
+
+
+def test_sigint_while_the_program_ends_cancels_what_waits(start):
+    """Who presses Ctrl-C does not want the queue to be worked off."""
+    child = start(
+        "waiting = ex.submit(interpreter(tasks.block), started, 0)\n"
+        'waiting.add_done_callback(lambda f: say("cancelled", f.cancelled()))\n'
+        'threading._register_atexit(say, "ready")\n'
+    )
+    sleeping(child)
+    child.send_signal(signal.SIGINT)
+    assert line(child) == "cancelled True"
+    _, err = child.communicate("r", timeout=60)
+    assert "KeyboardInterrupt" in err
+    assert "subinterpreter" not in err

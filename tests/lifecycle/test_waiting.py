@@ -7,7 +7,8 @@ from concurrent import futures
 import pytest
 
 import tasks
-from subpool import interpreter
+from subpool import Future, interpreter
+from subpool import futures as futures_module
 
 
 @pytest.fixture
@@ -199,3 +200,50 @@ def test_repr_in_each_state(pool, blocked, gate):
     failed = pool.submit(tasks.raise_custom)
     failed.exception()
     assert "state=finished raised CustomError" in repr(failed)
+
+
+LISTENING = {"_condition", "_waiters", "_done_callbacks"}
+
+
+def test_who_finds_the_attributes_is_listened_to(blocked, gate, monkeypatch):
+    """A second listener found them before the first had begun to listen, and was never told."""
+    seen = []
+    listen = Future._listen
+
+    def looking(future):
+        seen.append(LISTENING & future.__dict__.keys())
+        return listen(future)
+
+    monkeypatch.setattr(Future, "_listen", looking)
+    called = threading.Event()
+    blocked.add_done_callback(lambda _: called.set())
+    assert seen == [set()]
+    assert blocked.__dict__.keys() >= LISTENING
+    gate.open()
+    assert called.wait(20)
+
+
+def test_an_end_while_the_attributes_are_made(blocked, gate, monkeypatch):
+    """The completer comes between the listening and the attributes: it has to wait for them."""
+    listen = Future._listen
+
+    def ending(future):
+        monkeypatch.undo()
+        listening = listen(future)
+        gate.open()
+        assert future.exception(timeout=20) is None  # publishes, from within
+        return listening
+
+    monkeypatch.setattr(Future, "_listen", ending)
+    called = threading.Event()
+    blocked.add_done_callback(lambda _: called.set())
+    assert called.wait(20)
+
+
+def test_listening_within_listening(pool, blocked, gate):
+    """The garbage collector, or a signal's handler, may run anything in the middle of it."""
+    called = threading.Event()
+    with futures_module._creating:
+        blocked.add_done_callback(lambda _: called.set())
+    gate.open()
+    assert called.wait(20)
