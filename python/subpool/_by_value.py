@@ -23,9 +23,6 @@ from subpool._bootstrap import worker
 
 _PROTOCOL = 5
 
-# A reduction that names the function to set the state with.
-_WITH_SETTER = 6
-
 # What main sent last for each global of `__main__`, as a token that compares.
 _last_sent: dict[str, object] = {}
 
@@ -36,12 +33,10 @@ _received: WeakKeyDictionary[type, dict[str, object]] = WeakKeyDictionary()
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def reducer_override(self, obj: object) -> Any:
+    def reducer_override(self, obj: Any) -> Any:
         reduced = super().reducer_override(obj)
-        # Asked of the type: an instance's __class__ may lie.
-        if not issubclass(type(obj), type):
-            return reduced
-        if type(reduced) is not tuple or len(reduced) != _WITH_SETTER:
+        by_value = _internals._class_setstate  # noqa: SLF001 - cloudpickle has no public name for it
+        if type(reduced) is not tuple or reduced[-1] is not by_value:
             return reduced
         # A class, by value: its attributes are set with our rule, not with cloudpickle's.
         if obj not in _received:

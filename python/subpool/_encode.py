@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PROTOCOL = 5
 
+_set_cause = vars(BaseException)["__cause__"].__set__
+
 # How a pickle names `__main__`, which is another module in every interpreter.
 _MAIN_MODULE = b"\x8c\x08__main__"
 
@@ -119,5 +121,5 @@ def rebuild_exception(name: str, pickled: bytes, traceback: str) -> BaseExceptio
         )
         error.path = "exception"
     # Past the exception's own __setattr__, which may refuse (a frozen dataclass does).
-    BaseException.__cause__.__set__(error, remote_traceback(traceback))  # type: ignore[attr-defined]
+    _set_cause(error, remote_traceback(traceback))
     return error
