@@ -1,6 +1,6 @@
 //! The main side of a call: which form it takes, and what its answer means.
 //!
-//! The fast path, a function known by name with arguments plain pickle can carry, stays in here.
+//! The fast path, a function known by name with arguments that travel as they are, stays in here.
 //! Everything else is decided in Python (`subpool._encode`), where it is rare and slow anyway.
 
 use crate::error::Error;
@@ -8,7 +8,7 @@ use crate::interp::attach::Attached;
 use crate::interp::object::Object;
 use crate::transfer::call::{Answer, Call, Form, Label};
 use crate::transfer::function::{Definition, Known};
-use crate::transfer::pickle::Pickle;
+use crate::transfer::value::{Encoding, Payload, Transfer};
 use memchr::memmem;
 use once_cell::sync::Lazy;
 use pyo3::prelude::*;
@@ -20,14 +20,14 @@ use std::sync::Arc;
 /// How a pickle names the module `__main__`, which means another thing in every interpreter.
 const MAIN_MODULE: &[u8] = b"\x8c\x08__main__";
 
-fn names_main(pickled: &[u8]) -> bool {
+fn names_main(payload: &Payload) -> bool {
     static FINDER: Lazy<memmem::Finder<'static>> = Lazy::new(|| memmem::Finder::new(MAIN_MODULE));
-    FINDER.find(pickled).is_some()
+    payload.encoding == Encoding::Pickle && FINDER.find(&payload.bytes).is_some()
 }
 
 /// What the main interpreter keeps for all pools. Never dropped.
 struct Main {
-    pickle: Pickle<'static>,
+    transfer: Transfer<'static>,
     known: Known<'static>,
     reference: Py<PyAny>,
     whole: Py<PyAny>,
@@ -55,7 +55,7 @@ fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
         let helpers = py.import("subpool._encode")?;
         let helper = |name| PyResult::Ok(helpers.getattr(name)?.unbind());
         Ok(Main {
-            pickle: Pickle::import(token(py)).map_err(|_| PyErr::fetch(py))?,
+            transfer: Transfer::start(token(py)).map_err(|_| PyErr::fetch(py))?,
             known: Known::new(),
             reference: helper("reference")?,
             whole: helper("whole")?,
@@ -81,10 +81,10 @@ pub fn call<'py>(
     let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
     if let Some(known) = definition(main, function)? {
         let payload = match kwargs {
-            None => main.pickle.dumps(&object(args)),
+            None => main.transfer.encode(&object(args)),
             Some(kwargs) => {
                 let both = PyTuple::new(py, [args.as_any(), kwargs.as_any()])?;
-                main.pickle.dumps(&object(&both))
+                main.transfer.encode(&object(&both))
             }
         };
         match payload {
@@ -105,7 +105,7 @@ pub fn call<'py>(
     let (label, payload) = reply.extract::<(Bound<'py, PyString>, Bound<'py, PyBytes>)>()?;
     Ok(Call {
         form: Form::Whole(label.to_string_lossy().into()),
-        payload: payload.as_bytes().to_vec(),
+        payload: Payload::pickled(payload.as_bytes().to_vec()),
     })
 }
 
@@ -153,7 +153,7 @@ impl Decoded {
 /// Decodes an answer. Whatever goes wrong meanwhile becomes the answer.
 pub fn answer(py: Python<'_>, label: &Label, answer: Answer) -> Decoded {
     let decoded = match answer {
-        Answer::Value(pickled) => value(py, label, pickled),
+        Answer::Value(payload) => value(py, label, payload),
         Answer::Raised { pickled, traceback } => main_side(py).and_then(|main| {
             let pickled = PyBytes::new(py, &pickled);
             let rebuilt = main
@@ -177,8 +177,8 @@ pub fn answer(py: Python<'_>, label: &Label, answer: Answer) -> Decoded {
     decoded.unwrap_or_else(|error| Decoded::error(py, error))
 }
 
-fn value(py: Python<'_>, label: &Label, pickled: Vec<u8>) -> PyResult<Decoded> {
-    match main_side(py)?.pickle.loads(token(py), pickled) {
+fn value(py: Python<'_>, label: &Label, payload: Payload) -> PyResult<Decoded> {
+    match main_side(py)?.transfer.decode(token(py), payload) {
         // SAFETY: an owned reference to a main-interpreter object, given up by `into_ptr`.
         Ok(value) => unsafe {
             Ok(Decoded::Value(

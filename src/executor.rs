@@ -8,6 +8,7 @@ use crate::future::{FutureCore, Origin, wait};
 use crate::pool::{Pool, Seat, Settings};
 use crate::task::Task;
 use crate::transfer::call::{Call, Form};
+use crate::transfer::value::Payload;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
@@ -77,7 +78,7 @@ impl PoolCore {
                 // Told by the future, as an error of the task: callers look for it there.
                 let nothing = Call {
                     form: Form::Whole("".into()),
-                    payload: Vec::new(),
+                    payload: Payload::pickled(Vec::new()),
                 };
                 let label = nothing.label();
                 let origin = Origin {

@@ -13,7 +13,7 @@ use crate::pool::{Pool, Seat};
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
 use crate::transfer::function::Found;
-use crate::transfer::pickle::Pickle;
+use crate::transfer::value::{Payload, Transfer};
 use crate::worker_api;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -100,7 +100,7 @@ fn serve<'i>(session: &mut Session<'i>, token: Attached<'i>, pool: &Pool, task: 
 
 /// What a worker keeps between tasks.
 struct Session<'i> {
-    pickle: Pickle<'i>,
+    transfer: Transfer<'i>,
     found: Found<'i>,
     resolve: Object<'i>,
     encode_error: Object<'i>,
@@ -112,7 +112,7 @@ impl<'i> Session<'i> {
     fn start(token: Attached<'i>) -> Result<Self, Raised> {
         let bootstrap = Object::import(token, c"subpool._bootstrap")?;
         Ok(Self {
-            pickle: Pickle::import(token)?,
+            transfer: Transfer::start(token)?,
             found: Found::new(),
             resolve: bootstrap.attribute(c"resolve")?,
             encode_error: bootstrap.attribute(c"encode_error")?,
@@ -148,7 +148,7 @@ impl<'i> Session<'i> {
     fn answer(&mut self, token: Attached<'i>, call: Call) -> Answer {
         let label = call.label();
         match self.perform(token, call) {
-            Ok(value) => self.pickle.dumps(&value).map_or_else(
+            Ok(value) => self.transfer.encode(&value).map_or_else(
                 |raised| self.slow(&self.encode_result, &label, raised, value.share()),
                 Answer::Value,
             ),
@@ -172,7 +172,7 @@ impl<'i> Session<'i> {
 
     fn perform(&mut self, token: Attached<'i>, call: Call) -> Result<Object<'i>, Failure> {
         let Call { form, payload } = call;
-        let loaded = self.pickle.loads(token, payload);
+        let loaded = self.transfer.decode(token, payload);
         let loaded = loaded.map_err(Failure::Arguments)?;
         // The shapes below are what the main side pickled (executor.rs), so a missing item means
         // that somebody tampered with a pickle; the error says as much.
@@ -244,7 +244,7 @@ fn read_reply(reply: &Object<'_>) -> Option<Answer> {
             .and_then(|item| item.as_bytes().map(<[u8]>::to_vec))
     };
     match text(0)?.as_str() {
-        "value" => Some(Answer::Value(bytes(1)?)),
+        "value" => Some(Answer::Value(Payload::pickled(bytes(1)?))),
         "raised" => Some(Answer::Raised {
             pickled: bytes(1)?,
             traceback: text(2)?,

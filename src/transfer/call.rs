@@ -1,24 +1,25 @@
 //! A call on its way to a worker, and what came of it on its way back.
 
 use super::function::Definition;
+use super::value::Payload;
 use std::fmt;
 use std::sync::Arc;
 
-/// A call as bytes.
+/// A call, encoded.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub form: Form,
-    pub payload: Vec<u8>,
+    pub payload: Payload,
 }
 
 /// What the payload holds.
 #[derive(Clone, Debug)]
 pub enum Form {
-    /// A pickled tuple of positional arguments, for a function known by name.
+    /// A tuple of positional arguments, for a function known by name.
     Positional(Arc<Definition>),
-    /// A pickled `(args, kwargs)`, for a function known by name.
+    /// `(args, kwargs)`, for a function known by name.
     Keywords(Arc<Definition>),
-    /// A pickled `(function, args, kwargs)`, and the function's name for error messages.
+    /// `(function, args, kwargs)`, and the function's name for error messages.
     Whole(Arc<str>),
 }
 
@@ -51,10 +52,12 @@ impl Call {
 /// What came of a call.
 #[derive(Debug)]
 pub enum Answer {
-    /// The pickled return value.
-    Value(Vec<u8>),
+    Value(Payload),
     /// The pickled exception and its traceback as text.
-    Raised { pickled: Vec<u8>, traceback: String },
+    Raised {
+        pickled: Vec<u8>,
+        traceback: String,
+    },
     /// Something could not cross: the message, and the traceback of the cause as text.
     Untransferable {
         message: String,

@@ -3,3 +3,4 @@
 pub mod call;
 pub mod function;
 pub mod pickle;
+pub mod value;
