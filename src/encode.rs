@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
 use crate::transfer::call::{Answer, Call, Form, Label};
-use crate::transfer::function::{Definition, Known};
+use crate::transfer::function::{Definition, Known, Source};
 use crate::transfer::value::{Encoding, Payload, Transfer};
 use memchr::memmem;
 use once_cell::sync::Lazy;
@@ -31,6 +31,8 @@ struct Main {
     known: Known<'static>,
     reference: Py<PyAny>,
     whole: Py<PyAny>,
+    function: Py<PyAny>,
+    arguments: Py<PyAny>,
     rebuild: Py<PyAny>,
 }
 
@@ -59,6 +61,8 @@ fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
             known: Known::new(),
             reference: helper("reference")?,
             whole: helper("whole")?,
+            function: helper("function")?,
+            arguments: helper("arguments")?,
             rebuild: helper("rebuild_exception")?,
         })
     })
@@ -70,7 +74,7 @@ fn object(bound: &Bound<'_, PyAny>) -> Object<'static> {
     unsafe { Object::from_borrowed(token(bound.py()), NonNull::new_unchecked(bound.as_ptr())) }
 }
 
-/// A call as bytes, or why it cannot travel.
+/// A call, encoded, or why it cannot travel.
 pub fn call<'py>(
     function: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
@@ -80,24 +84,15 @@ pub fn call<'py>(
     let main = main_side(py)?;
     let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
     if let Some(known) = definition(main, function)? {
-        let payload = match kwargs {
-            None => main.transfer.encode(&object(args)),
+        let call = match kwargs {
+            None => plain(main, args).map(|payload| (Form::Positional(known), payload)),
             Some(kwargs) => {
                 let both = PyTuple::new(py, [args.as_any(), kwargs.as_any()])?;
-                main.transfer.encode(&object(&both))
+                plain(main, &both).map(|payload| (Form::Keywords(known), payload))
             }
         };
-        match payload {
-            Ok(payload) if !names_main(&payload) => {
-                let form = match kwargs {
-                    None => Form::Positional(known),
-                    Some(_) => Form::Keywords(known),
-                };
-                return Ok(Call { form, payload });
-            }
-            // By value, or not at all: `whole` knows and says why.
-            Ok(_) => {}
-            Err(_) => drop(PyErr::fetch(py)),
+        if let Some((form, payload)) = call {
+            return Ok(Call { form, payload });
         }
     }
     let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
@@ -105,8 +100,55 @@ pub fn call<'py>(
     let (label, payload) = reply.extract::<(Bound<'py, PyString>, Bound<'py, PyBytes>)>()?;
     Ok(Call {
         form: Form::Whole(label.to_string_lossy().into()),
-        payload: Payload::pickled(payload.as_bytes().to_vec()),
+        payload: pickled(&payload),
     })
+}
+
+/// A function on its own, for many calls: by name, or else by value.
+pub fn function(function: &Bound<'_, PyAny>) -> PyResult<Arc<Definition>> {
+    let py = function.py();
+    let main = main_side(py)?;
+    if let Some(known) = definition(main, function)? {
+        return Ok(known);
+    }
+    let reply = main.function.bind(py).call1((function,))?;
+    let (label, code) = reply.extract::<(Bound<'_, PyString>, Bound<'_, PyBytes>)>()?;
+    Ok(Arc::new(Definition::new(Source::Code {
+        label: label.to_string_lossy().into_owned(),
+        pickled: code.as_bytes().to_vec(),
+    })))
+}
+
+/// A call of a function that was encoded before.
+pub fn call_of(known: &Arc<Definition>, args: &Bound<'_, PyTuple>) -> PyResult<Call> {
+    let py = args.py();
+    let main = main_side(py)?;
+    let payload = match plain(main, args) {
+        Some(payload) => payload,
+        None => {
+            let reply = main.arguments.bind(py).call1((known.to_string(), args))?;
+            pickled(reply.cast::<PyBytes>()?)
+        }
+    };
+    Ok(Call {
+        form: Form::Positional(Arc::clone(known)),
+        payload,
+    })
+}
+
+fn pickled(bytes: &Bound<'_, PyBytes>) -> Payload {
+    Payload::pickled(bytes.as_bytes().to_vec())
+}
+
+/// The value as it is. `None`: by value, or not at all; the Python side knows, and says why.
+fn plain(main: &Main, value: &Bound<'_, PyTuple>) -> Option<Payload> {
+    match main.transfer.encode(&object(value)) {
+        Ok(payload) => Some(payload).filter(|payload| !names_main(payload)),
+        Err(raised) => {
+            raised.clear(token(value.py()));
+            None
+        }
+    }
 }
 
 /// The function's definition, if it has a name by which any interpreter can import it.
@@ -121,14 +163,15 @@ fn definition(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<Option<Arc<D
     }
     let (module, qualname, target) =
         found.extract::<(Bound<'_, PyString>, Bound<'_, PyString>, Bound<'_, PyAny>)>()?;
-    let definition = Arc::new(Definition::new(
-        module.to_str()?.into(),
-        qualname.to_str()?.into(),
-    ));
     main.known
-        .enter(object(function), object(&target), &definition)
-        .map_err(|_| PyErr::fetch(py))?;
-    Ok(Some(definition))
+        .enter(
+            object(function),
+            object(&target),
+            module.to_str()?,
+            qualname.to_str()?,
+        )
+        .map(Some)
+        .map_err(|_| PyErr::fetch(py))
 }
 
 /// What an answer is in the main interpreter: a value, or an exception to raise.

@@ -1,5 +1,6 @@
 //! What Python sees of a pool. Checks of arguments and conversions; the logic is in `pool`.
 
+use crate::batch::Batch;
 use crate::completer::{self, UPCALLS};
 use crate::core::state::Cancel;
 use crate::encode;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static EXITING: AtomicBool = AtomicBool::new(false);
 
 /// A pool's handle. Dropping it closes the pool; its threads finish what is queued and end.
-#[pyclass(frozen, module = "subpool._subpool")]
+#[pyclass(frozen, weakref, module = "subpool._subpool")]
 pub struct PoolCore {
     pool: Arc<Pool>,
     future_class: Py<PyType>,
@@ -61,7 +62,7 @@ impl PoolCore {
     }
 
     /// Queues `function(*args, **kwargs)` and gives its future.
-    fn submit<'py>(
+    pub fn submit<'py>(
         &self,
         function: &Bound<'py, PyAny>,
         args: &Bound<'py, PyTuple>,
@@ -95,13 +96,8 @@ impl PoolCore {
             task: Arc::clone(&task),
             label,
         });
-        if self.pool.push(task).is_err() {
-            self.refuse_if_closed()?;
-            return Err(Error::Closed { exiting: false }.into());
-        }
-        if self.pool.wants_worker() {
-            self.pool.grow(&search_path(py)?).map_err(Error::Thread)?;
-        }
+        let accepted = self.pool.push(task);
+        self.grow(py, accepted)?;
         Ok(future)
     }
 
@@ -163,6 +159,25 @@ impl PoolCore {
 }
 
 impl PoolCore {
+    /// Queues a batch for `workers` at the most.
+    pub fn push_batch(&self, py: Python<'_>, batch: &Arc<Batch>, workers: usize) -> PyResult<()> {
+        self.refuse_if_closed()?;
+        let accepted = self.pool.push_batch(batch, workers);
+        self.grow(py, accepted)
+    }
+
+    /// Starts workers for what was pushed, or says why it was not accepted.
+    fn grow(&self, py: Python<'_>, accepted: bool) -> PyResult<()> {
+        if !accepted {
+            self.refuse_if_closed()?;
+            return Err(Error::Closed { exiting: false }.into());
+        }
+        if self.pool.wants_worker() {
+            self.pool.grow(&search_path(py)?).map_err(Error::Thread)?;
+        }
+        Ok(())
+    }
+
     fn refuse_if_closed(&self) -> PyResult<()> {
         if let Some(broken) = self.pool.broken() {
             return Err(Error::Broken(Arc::clone(broken)).into());
@@ -200,8 +215,9 @@ fn cancel_waiting(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     for task in pool.drain() {
         if let Cancel::Cancelled(ended) = task.cancel()
             && ended.listened
+            && let Some(task) = task.listenable()
         {
-            passed = passed.and(completer::deliver_at_once(py, &task));
+            passed = passed.and(completer::deliver_at_once(py, task));
         }
     }
     passed

@@ -48,7 +48,7 @@ fn standard(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
 
 static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-fn cancelled_error(py: Python<'_>) -> PyErr {
+pub fn cancelled_error(py: Python<'_>) -> PyErr {
     match error::class(py, &CANCELLED, "concurrent.futures", "CancelledError") {
         Ok(class) => PyErr::from_type(class.clone(), ()),
         Err(error) => error,

@@ -5,7 +5,11 @@
 pub mod core;
 
 #[cfg(feature = "python")]
+mod batch;
+#[cfg(feature = "python")]
 mod completer;
+#[cfg(feature = "python")]
+mod dispatch;
 #[cfg(feature = "python")]
 mod encode;
 #[cfg(feature = "python")]
@@ -18,6 +22,8 @@ mod ffi;
 mod future;
 #[cfg(feature = "python")]
 mod interp;
+#[cfg(feature = "python")]
+mod map;
 #[cfg(feature = "python")]
 mod pool;
 #[cfg(feature = "python")]
@@ -33,7 +39,11 @@ mod worker_api;
 #[pyo3::pymodule]
 mod _subpool {
     #[pymodule_export]
+    use crate::dispatch::ExecutorCore;
+    #[pymodule_export]
     use crate::executor::{PoolCore, WorkerThread, close_all, forget_after_fork};
     #[pymodule_export]
     use crate::future::FutureCore;
+    #[pymodule_export]
+    use crate::map::MapResults;
 }

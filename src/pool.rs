@@ -5,6 +5,7 @@
 //! may be dropped on any thread.
 //! Not guaranteed: that closing waits. `seats` gives what to wait for.
 
+use crate::batch::{Batch, Drained, Job};
 use crate::core::latch::Latch;
 use crate::core::queue::Queue;
 use crate::core::state::Start;
@@ -37,7 +38,7 @@ pub struct Settings {
 }
 
 pub struct Pool {
-    pub queue: Queue<Arc<Task>>,
+    pub queue: Queue<Job>,
     pub stats: Stats,
     settings: Settings,
     seats: Mutex<Vec<Arc<Seat>>>,
@@ -119,11 +120,34 @@ impl Pool {
         LIVING.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Accepts a task, or gives it back: the pool is closed.
-    pub fn push(&self, task: Arc<Task>) -> Result<(), Arc<Task>> {
+    /// Accepts a task. False: the pool is closed.
+    #[must_use]
+    pub fn push(&self, task: Arc<Task>) -> bool {
         // Counted first: a worker may end the task before this thread goes on.
-        self.stats.accepted();
-        self.queue.push(task).inspect_err(|_| self.stats.ended())
+        self.stats.accepted(1);
+        let accepted = self.queue.push(Job::Task(task)).is_ok();
+        if !accepted {
+            self.stats.ended();
+        }
+        accepted
+    }
+
+    /// Accepts a batch, to be worked on by `workers` at the same time at most. False: the pool is
+    /// closed. Then what no worker has claimed meanwhile is cancelled.
+    #[must_use]
+    pub fn push_batch(&self, batch: &Arc<Batch>, workers: usize) -> bool {
+        self.stats.accepted(batch.tasks().len());
+        let invitations = workers.clamp(1, self.settings.most_workers);
+        let accepted = (0..invitations.min(batch.tasks().len()))
+            .all(|_| self.queue.push(Job::Batch(Arc::clone(batch))).is_ok());
+        if !accepted {
+            for task in Drained::of(Job::Batch(Arc::clone(batch))) {
+                // Nobody listens to the tasks of a batch.
+                let _ = task.cancel();
+                self.stats.ended();
+            }
+        }
+        accepted
     }
 
     /// Whether `grow` would start a worker.
@@ -205,8 +229,10 @@ impl Pool {
     }
 
     /// Takes every task that nobody has started.
-    pub fn drain(&self) -> impl Iterator<Item = Arc<Task>> + '_ {
-        std::iter::from_fn(|| self.queue.try_pop().ok()).inspect(|_| self.stats.ended())
+    pub fn drain(&self) -> impl Iterator<Item = Drained> + '_ {
+        std::iter::from_fn(|| self.queue.try_pop().ok())
+            .flat_map(Drained::of)
+            .inspect(|_| self.stats.ended())
     }
 
     /// Why the pool is unusable, if it is.
@@ -226,8 +252,8 @@ impl Pool {
         for task in self.drain() {
             if task.start().is_some() {
                 let ended = task.finish(Answer::Broken(Arc::clone(&broken)));
-                if ended.listened {
-                    self.deliver(&task);
+                if let Some(task) = task.listenable().filter(|_| ended.listened) {
+                    self.deliver(task);
                 }
             }
         }

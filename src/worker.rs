@@ -4,19 +4,19 @@
 //! task that was started is finished, whatever it does, also by a panic of ours; a panic of the
 //! loop itself aborts the process with a message, because nobody could tell what is lost.
 
+use crate::batch::Job;
 use crate::core::queue::Empty;
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
-use crate::interp::object::{Object, Raised};
+use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Seat};
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
-use crate::transfer::function::Found;
+use crate::transfer::function::{Definition, Found, Source};
 use crate::transfer::value::{Payload, Transfer};
 use crate::worker_api;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 /// Tasks between two moments in which other threads of the interpreter get their turn, when the
 /// tasks themselves are all C functions and never give one.
@@ -53,48 +53,28 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
     }
     seat.ready();
 
-    let mut turn = 0;
     loop {
-        let task = match pool.queue.try_pop() {
-            Ok(task) => task,
+        let job = match pool.queue.try_pop() {
+            Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
             Err(Empty::ForNow) => match token.detached(|| pool.queue.pop()) {
-                Some(task) => task,
+                Some(job) => job,
                 None => return Ok(()),
             },
         };
-        serve(&mut session, token, pool, &task);
-        drop(task);
-        turn += 1;
-        if turn == TURN {
-            turn = 0;
-            token.detached(|| ());
+        match job {
+            Job::Task(task) => {
+                if session.serve(token, pool, &task) {
+                    pool.deliver(&task);
+                }
+            }
+            Job::Batch(batch) => {
+                while let Some(task) = batch.claim() {
+                    // Nobody listens to the tasks of a batch.
+                    session.serve(token, pool, task);
+                }
+            }
         }
-    }
-}
-
-fn serve<'i>(session: &mut Session<'i>, token: Attached<'i>, pool: &Pool, task: &Arc<Task>) {
-    let Some(call) = task.start() else {
-        pool.stats.ended();
-        return;
-    };
-    let answer = catch_unwind(AssertUnwindSafe(|| session.answer(token, call)));
-    let answer = answer.unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Answer::Untransferable {
-            message: format!("subpool itself failed while it ran a task: {text}"),
-            path: String::new(),
-            traceback: String::new(),
-        }
-    });
-    pool.stats.ended();
-    let ended = task.finish(answer);
-    if ended.listened {
-        pool.deliver(task);
     }
 }
 
@@ -102,6 +82,8 @@ fn serve<'i>(session: &mut Session<'i>, token: Attached<'i>, pool: &Pool, task: 
 struct Session<'i> {
     transfer: Transfer<'i>,
     found: Found<'i>,
+    /// Tasks since the other threads of the interpreter last had their turn.
+    turn: u32,
     resolve: Object<'i>,
     encode_error: Object<'i>,
     encode_result: Object<'i>,
@@ -114,11 +96,41 @@ impl<'i> Session<'i> {
         Ok(Self {
             transfer: Transfer::start(token)?,
             found: Found::new(),
+            turn: 0,
             resolve: bootstrap.attribute(c"resolve")?,
             encode_error: bootstrap.attribute(c"encode_error")?,
             encode_result: bootstrap.attribute(c"encode_result")?,
             refuse_call: bootstrap.attribute(c"refuse_call")?,
         })
+    }
+
+    /// Runs a task, and lets the interpreter's other threads have their turn now and then. True:
+    /// somebody listens to the task's end.
+    fn serve(&mut self, token: Attached<'i>, pool: &Pool, task: &Task) -> bool {
+        self.turn += 1;
+        if self.turn == TURN {
+            self.turn = 0;
+            token.detached(|| ());
+        }
+        let Some(call) = task.start() else {
+            pool.stats.ended();
+            return false;
+        };
+        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(token, call)));
+        let answer = answer.unwrap_or_else(|panic| {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            Answer::Untransferable {
+                message: format!("subpool itself failed while it ran a task: {text}"),
+                path: String::new(),
+                traceback: String::new(),
+            }
+        });
+        pool.stats.ended();
+        task.finish(answer).listened
     }
 
     fn initialize(&mut self, token: Attached<'i>, call: Call) -> Result<(), Broken> {
@@ -183,14 +195,14 @@ impl<'i> Session<'i> {
         };
         match form {
             Form::Positional(known) => {
-                let function = self.found.get(token, &known, &self.resolve);
+                let function = self.function(token, &known);
                 let function = function.map_err(Failure::Function)?;
                 function.call(&loaded, None).map_err(Failure::Call)
             }
             Form::Keywords(known) => {
                 let (args, kwargs) = (item(0)?, item(1)?);
                 drop(loaded);
-                let function = self.found.get(token, &known, &self.resolve);
+                let function = self.function(token, &known);
                 let function = function.map_err(Failure::Function)?;
                 function.call(&args, Some(&kwargs)).map_err(Failure::Call)
             }
@@ -200,6 +212,19 @@ impl<'i> Session<'i> {
                 function.call(&args, Some(&kwargs)).map_err(Failure::Call)
             }
         }
+    }
+
+    fn function(&mut self, token: Attached<'i>, known: &Definition) -> Outcome<'i> {
+        let (transfer, resolve) = (&self.transfer, &self.resolve);
+        self.found.get(known, || match &known.source {
+            Source::Name { module, qualname } => {
+                let module = Object::string(token, module)?;
+                resolve.call2(&module, &Object::string(token, qualname)?)
+            }
+            Source::Code { pickled, .. } => {
+                transfer.decode(token, Payload::pickled(pickled.clone()))
+            }
+        })
     }
 
     /// The rare ways out, in Python: `helper(label, exception, value)` gives a tuple that says

@@ -14,13 +14,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # `pyo3` proper; `pyo3::ffi` is for everybody outside of core, and only through ffi.rs.
-PYO3_ROOMS = {"lib.rs", "executor.rs", "future.rs", "completer.rs", "error.rs", "encode.rs"}
+PYO3_ROOMS = {
+    "lib.rs", "dispatch.rs", "map.rs", "executor.rs", "future.rs", "completer.rs", "error.rs",
+    "encode.rs",
+}  # fmt: skip
 LONGEST = 500
 
 # A room may use those left of it: core ← ffi ← interp ← transfer ← task ← ... ← lib.
 ORDER = (
-    "core", "ffi", "interp", "transfer", "task", "worker_api", "worker", "pool",
-    "error", "completer", "encode", "future", "executor", "lib",
+    "core", "ffi", "interp", "transfer", "task", "batch", "worker_api", "worker", "pool",
+    "error", "completer", "encode", "future", "executor", "map", "dispatch", "lib",
 )  # fmt: skip
 # Two halves of one thing: the loop knows its pool, the pool starts loops.
 PEERS = {frozenset({"worker", "pool"})}

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 _PROTOCOL = 5
 
@@ -58,16 +58,11 @@ def resolve(module: str, qualname: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def run_chunk(fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> list[Any]:
-    """Run several calls in one task, for ``map`` with a ``chunksize``."""
-    return [fn(*args) for args in calls]
-
-
 def encode_error(
     label: str, error: BaseException, _value: object
 ) -> tuple[str, bytes, str] | tuple[str, str, str, str]:
     """Encode what a task raised, with its traceback as text."""
-    text = _format(_without_own_frames(error))
+    text = _format(error)
     try:
         return "raised", _dumps(error), text
     except Exception as refusal:  # noqa: BLE001 - a user's __reduce__ may raise anything
@@ -128,15 +123,6 @@ def _by_value(value: object) -> bytes:
     from subpool._by_value import dumps  # noqa: PLC0415 - imports cloudpickle
 
     return dumps(value)
-
-
-def _without_own_frames(error: BaseException) -> BaseException:
-    """Drop the frames of `run_chunk` from the start of the traceback."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code is run_chunk.__code__:
-        traceback = traceback.tb_next
-    # Not by assignment: the exception may refuse that (a frozen dataclass does).
-    return error if traceback is None else BaseException.with_traceback(error, traceback)
 
 
 def _format(error: BaseException) -> str:

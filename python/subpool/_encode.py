@@ -63,39 +63,47 @@ def whole(
         NotTransferableError: It cannot be pickled either way.
 
     """
-    name = label(fn)
-    call = (fn, args, kwargs)
+    return label(fn), _dumps((fn, args, kwargs), label(fn), function=fn, args=args, kwargs=kwargs)
+
+
+def function(fn: Callable[..., Any]) -> tuple[str, bytes]:
+    """Pickle a function on its own, for many calls, and name it. Raises like `whole`."""
+    return label(fn), _dumps(fn, label(fn), function=fn)
+
+
+def arguments(name: str, args: tuple[Any, ...]) -> bytes:
+    """Pickle the arguments of a call of `name`. Raises like `whole`."""
+    return _dumps(args, name, args=args)
+
+
+def _dumps(value: object, name: str, **parts: object) -> bytes:
     try:
-        pickled = pickle.dumps(call, _PROTOCOL)
+        pickled = pickle.dumps(value, _PROTOCOL)
     except Exception:  # noqa: BLE001 - what refuses here is asked again by value, and told there
         pickled = _MAIN_MODULE
     if _MAIN_MODULE not in pickled:
-        return name, pickled
+        return pickled
     # Imported late: cloudpickle costs every program, and only some need it.
     from subpool import _by_value  # noqa: PLC0415
 
     try:
-        return name, _by_value.dumps(call)
+        return _by_value.dumps(value)
     except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
-        explained = _explain(name, call, _by_value.dumps, error)
+        explained = _explain(name, parts, _by_value.dumps, error)
         raise explained from explained.__cause__
 
 
 def _explain(
-    name: str,
-    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]],
-    dumps: Callable[[object], bytes],
-    error: BaseException,
+    name: str, parts: dict[str, object], dumps: Callable[[object], bytes], error: BaseException
 ) -> NotTransferableError:
-    fn, args, kwargs = call
-    for place, part in (("function", fn), ("args", args), ("kwargs", kwargs)):
+    for place, part in parts.items():
         try:
             dumps(part)
         except Exception as refusal:  # noqa: BLE001 - this is what is being looked for
             path, cause = find_culprit(place, part, dumps, refusal)
             break
     else:
-        path, cause = "function, args or kwargs", error
+        path, cause = ", ".join(parts), error
     what = f"the function {name}" if path == "function" else f"{path} of {name}"
     explained = NotTransferableError(
         f"cannot send {what} to an interpreter: {type(cause).__name__}: {text_of(cause)}"

@@ -1,11 +1,20 @@
-from collections.abc import Callable
+import concurrent.futures
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
 
 from subpool.futures import Future
 
-__all__ = ["FutureCore", "PoolCore", "WorkerThread", "close_all", "forget_after_fork"]
+__all__ = [
+    "ExecutorCore",
+    "FutureCore",
+    "MapResults",
+    "PoolCore",
+    "WorkerThread",
+    "close_all",
+    "forget_after_fork",
+]
 
 @disjoint_base
 class FutureCore:
@@ -24,6 +33,30 @@ class FutureCore:
     def _listen(self) -> bool: ...
     def _mark_published(self) -> bool: ...
     def _outcome(self) -> tuple[Any, BaseException | None] | None: ...
+
+@disjoint_base
+class ExecutorCore:
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+    def _use(self, pool: PoolCore, by_tag: bool) -> None: ...
+    @property
+    def _pool(self) -> PoolCore: ...
+    def submit[**P, R](
+        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[R]: ...
+    def map[R](
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[R]: ...
+
+@final
+class MapResults:
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def close(self) -> None: ...
 
 @final
 class PoolCore:

@@ -16,8 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from subpool import _map
-from subpool._subpool import PoolCore, WorkerThread, close_all, forget_after_fork
+from subpool._subpool import ExecutorCore, PoolCore, WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
 from subpool.futures import Future
 from subpool.routing import Tagged, route
@@ -47,7 +46,7 @@ def _cpu_count() -> int:
     return os.process_cpu_count() or 1
 
 
-class InterpreterPoolExecutor(ThreadPoolExecutor):
+class InterpreterPoolExecutor(ExecutorCore, ThreadPoolExecutor):
     """An executor whose every call runs in an interpreter.
 
     A drop-in for `concurrent.futures.InterpreterPoolExecutor`, and like that a
@@ -90,42 +89,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         prefix = thread_name_prefix or f"InterpreterPoolExecutor-{self._own_counter()}"
         # Starts nothing: its threads would come with its own `submit`.
         super().__init__(max_workers, prefix)
-        self._pool = _make_pool(max_workers, prefix, initializer, initargs)
-
-    def submit[**P, R](self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Queue ``fn(*args, **kwargs)`` and give its future.
-
-        What cannot be sent to an interpreter ends the future with a `NotTransferableError`.
-
-        Raises:
-            RuntimeError: The executor or the program is shutting down.
-            BrokenInterpreterPool: A worker could not start.
-
-        """
-        tagged = route(fn, args, kwargs)
-        if tagged is not None:
-            return self._pool.submit(*tagged)
-        return self._pool.submit(fn, args, kwargs)
-
-    def map[R](
-        self,
-        fn: Callable[..., R],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-    ) -> Iterator[R]:
-        """Do what ``Executor.map`` does, in interpreters.
-
-        Args:
-            fn: Called as ``fn(*items)`` with one item of each iterable.
-            iterables: As many as `fn` takes arguments; the shortest ends it.
-            timeout: Seconds from now until the last result must be there.
-            chunksize: Calls that travel and run together, as for `ProcessPoolExecutor`.
-            buffersize: The most chunks submitted ahead of the results taken; default all.
-
-        """
-        return _map.run(self, fn, iterables, timeout, chunksize, buffersize)
+        self._use(_make_pool(max_workers, prefix, initializer, initargs), False)
 
     def warm_up(self, n: int | None = None) -> None:
         """Start `n` interpreters now (default: all) and wait until they are ready.
@@ -173,7 +137,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
     def _shutdown(self, initial: object) -> None: ...
 
 
-class InterpreterThreadPoolExecutor(ThreadPoolExecutor):
+class InterpreterThreadPoolExecutor(ExecutorCore, ThreadPoolExecutor):
     """A `ThreadPoolExecutor` that runs tagged functions in interpreters.
 
     Plain functions run on its threads exactly as they do on the base class. A function tagged
@@ -232,52 +196,10 @@ class InterpreterThreadPoolExecutor(ThreadPoolExecutor):
             # Short, so that the operating system's 15 bytes hold the number too.
             else f"interp-{self._own_counter()}"
         )
-        self._pool = _make_pool(
-            max_interpreters, prefix, None if tagged is None else initializer, initargs
+        self._use(
+            _make_pool(max_interpreters, prefix, None if tagged is None else initializer, initargs),
+            True,
         )
-
-    def submit[**P, R](
-        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> concurrent.futures.Future[R]:
-        """Queue ``fn(*args, **kwargs)``: tagged, in an interpreter; plain, on a thread.
-
-        Gives a `subpool.Future` for a tagged call, the standard one for a plain call.
-
-        Raises:
-            RuntimeError: The executor or the program is shutting down.
-            BrokenInterpreterPool: A worker could not start.
-            concurrent.futures.thread.BrokenThreadPool: A thread could not start.
-
-        """
-        tagged = route(fn, args, kwargs)
-        # A tagged call never passes through the base class's `submit`: tracing libraries patch
-        # that, and wrap what they get in something no interpreter can import.
-        if tagged is not None:
-            return self._pool.submit(*tagged)
-        return super().submit(fn, *args, **kwargs)
-
-    def map[R](
-        self,
-        fn: Callable[..., R],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-    ) -> Iterator[R]:
-        """Do what ``Executor.map`` does: tagged, in interpreters; plain, on threads.
-
-        Args:
-            fn: Called as ``fn(*items)`` with one item of each iterable.
-            iterables: As many as `fn` takes arguments; the shortest ends it.
-            timeout: Seconds from now until the last result must be there.
-            chunksize: Calls that travel and run together in an interpreter. Threads ignore it.
-            buffersize: The most chunks submitted ahead of the results taken; default all.
-
-        """
-        tagged = route(fn, (), {})
-        if tagged is None:
-            chunksize = 1
-        return _map.run(self, fn, iterables, timeout, chunksize, buffersize)
 
     def warm_up(self, n: int | None = None) -> None:
         """Start `n` interpreters now (default: all) and wait until they are ready.

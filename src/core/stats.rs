@@ -13,10 +13,10 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Counts a task in; gives how many are outstanding with it.
-    pub fn accepted(&self) -> usize {
-        // Relaxed: a count, it publishes nothing; the task itself travels through the queue.
-        self.outstanding.fetch_add(1, Ordering::Relaxed) + 1
+    /// Counts tasks in; gives how many are outstanding with them.
+    pub fn accepted(&self, tasks: usize) -> usize {
+        // Relaxed: a count, it publishes nothing; the tasks themselves travel through the queue.
+        self.outstanding.fetch_add(tasks, Ordering::Relaxed) + tasks
     }
 
     /// Counts a task out. Called before its end is announced, so that a submitter that has seen
@@ -60,9 +60,9 @@ mod tests {
     #[test]
     fn tasks_are_counted_in_and_out() {
         let stats = Stats::default();
-        assert_eq!(stats.accepted(), 1);
-        assert_eq!(stats.accepted(), 2);
+        assert_eq!(stats.accepted(1), 1);
+        assert_eq!(stats.accepted(2), 3);
         stats.ended();
-        assert_eq!((stats.outstanding(), stats.ended_total()), (1, 1));
+        assert_eq!((stats.outstanding(), stats.ended_total()), (2, 1));
     }
 }

@@ -15,9 +15,9 @@ pub struct Call {
 /// What the payload holds.
 #[derive(Clone, Debug)]
 pub enum Form {
-    /// A tuple of positional arguments, for a function known by name.
+    /// A tuple of positional arguments, for a function known by number.
     Positional(Arc<Definition>),
-    /// `(args, kwargs)`, for a function known by name.
+    /// `(args, kwargs)`, for a function known by number.
     Keywords(Arc<Definition>),
     /// `(function, args, kwargs)`, and the function's name for error messages.
     Whole(Arc<str>),
@@ -33,7 +33,7 @@ pub enum Label {
 impl fmt::Display for Label {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Known(known) => write!(out, "{}.{}", known.module, known.qualname),
+            Self::Known(known) => known.fmt(out),
             Self::Text(text) => out.write_str(text),
         }
     }

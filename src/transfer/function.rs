@@ -4,31 +4,46 @@
 //! cannot become another function's. Who asks `Known::get` learns of a function only while its
 //! name still leads to it, so a reloaded or redefined one gets a new number.
 
-use crate::interp::attach::Attached;
-use crate::interp::object::{Object, Raised};
+use crate::interp::object::{Object, Outcome, Raised};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How to find a function in any interpreter.
+/// A function as any interpreter can have it.
 #[derive(Debug)]
 pub struct Definition {
     pub number: u64,
-    pub module: String,
-    pub qualname: String,
+    pub source: Source,
+}
+
+#[derive(Debug)]
+pub enum Source {
+    /// Where to import it from.
+    Name { module: String, qualname: String },
+    /// The function itself, pickled by value, and its name for error messages.
+    Code { label: String, pickled: Vec<u8> },
 }
 
 impl Definition {
     #[must_use]
-    pub fn new(module: String, qualname: String) -> Self {
+    pub fn new(source: Source) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Relaxed: only uniqueness matters.
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
-            module,
-            qualname,
+            source,
+        }
+    }
+}
+
+impl fmt::Display for Definition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Source::Name { module, qualname } => write!(out, "{module}.{qualname}"),
+            Source::Code { label, .. } => out.write_str(label),
         }
     }
 }
@@ -80,22 +95,25 @@ impl<'i> Known<'i> {
         }
     }
 
+    /// Enters `function`, which `module` and `qualname` lead to as `target`.
     pub fn enter(
         &self,
         function: Object<'i>,
         target: Object<'i>,
-        definition: &Arc<Definition>,
-    ) -> Result<(), Raised> {
+        module: &str,
+        qualname: &str,
+    ) -> Result<Arc<Definition>, Raised> {
         let token = function.token();
-        let path = definition
-            .qualname
-            .split('.')
-            .map(|name| Object::string(token, name));
+        let path = qualname.split('.').map(|name| Object::string(token, name));
+        let definition = Arc::new(Definition::new(Source::Name {
+            module: module.into(),
+            qualname: qualname.into(),
+        }));
         let entry = Rc::new(Entry {
             target,
-            module: Object::string(token, &definition.module)?,
+            module: Object::string(token, module)?,
             path: path.collect::<Result<_, _>>()?,
-            definition: Arc::clone(definition),
+            definition: Arc::clone(&definition),
             function,
         });
         let dropped = {
@@ -111,7 +129,7 @@ impl<'i> Known<'i> {
             )
         };
         drop(dropped);
-        Ok(())
+        Ok(definition)
     }
 }
 
@@ -131,30 +149,44 @@ fn follow<'i>(module: &Object<'i>, path: &[Object<'i>]) -> Result<Object<'i>, Ra
 }
 
 /// Functions one worker has found, by number.
-pub struct Found<'i>(HashMap<u64, Object<'i>>);
+pub struct Found<'i> {
+    functions: HashMap<u64, Object<'i>>,
+    /// Those that came by value, oldest first: each belongs to one `map`, and goes after it.
+    by_value: VecDeque<u64>,
+}
+
+/// As many by-value functions as a worker keeps: `map`s that run at the same time.
+const MOST_BY_VALUE: usize = 16;
 
 impl<'i> Found<'i> {
     #[must_use]
     pub fn new() -> Self {
-        Self(HashMap::new())
+        Self {
+            functions: HashMap::new(),
+            by_value: VecDeque::new(),
+        }
     }
 
-    /// The function of `definition`, found once with `resolve(module, qualname)`.
+    /// The function of `definition`, found once with `find`.
     pub fn get(
         &mut self,
-        token: Attached<'i>,
         definition: &Definition,
-        resolve: &Object<'i>,
-    ) -> Result<&Object<'i>, Raised> {
-        use std::collections::hash_map::Entry;
-        match self.0.entry(definition.number) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(place) => {
-                let module = Object::string(token, &definition.module)?;
-                let qualname = Object::string(token, &definition.qualname)?;
-                Ok(place.insert(resolve.call2(&module, &qualname)?))
-            }
+        find: impl FnOnce() -> Outcome<'i>,
+    ) -> Outcome<'i> {
+        if let Some(found) = self.functions.get(&definition.number) {
+            return Ok(found.share());
         }
+        let found = find()?;
+        if matches!(definition.source, Source::Code { .. }) {
+            if self.by_value.len() >= MOST_BY_VALUE
+                && let Some(oldest) = self.by_value.pop_front()
+            {
+                self.functions.remove(&oldest);
+            }
+            self.by_value.push_back(definition.number);
+        }
+        self.functions.insert(definition.number, found.share());
+        Ok(found)
     }
 }
 

@@ -1,0 +1,90 @@
+//! Several calls in one message: a batch is queued once per worker and taken one call at a time.
+//!
+//! Guarantees: each call is claimed once; whoever works on a batch holds up none of its calls but
+//! the one that runs, since every other worker can claim the next.
+
+use crate::task::Task;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What the queue holds.
+pub enum Job {
+    Task(Arc<Task>),
+    Batch(Arc<Batch>),
+}
+
+pub struct Batch {
+    tasks: Box<[Task]>,
+    next: AtomicUsize,
+}
+
+impl Batch {
+    #[must_use]
+    pub fn new(tasks: Vec<Task>) -> Arc<Self> {
+        Arc::new(Self {
+            tasks: tasks.into_boxed_slice(),
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    #[must_use]
+    pub fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// The next call nobody has claimed.
+    #[must_use]
+    pub fn claim(&self) -> Option<&Task> {
+        self.tasks.get(self.claim_index())
+    }
+
+    fn claim_index(&self) -> usize {
+        // Relaxed: the tasks came with the batch through the queue; only uniqueness matters. It
+        // passes the end once per claimant at most, so it cannot overflow.
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A task that was drained from the queue.
+pub enum Drained {
+    Task(Arc<Task>),
+    Claimed(Arc<Batch>, usize),
+}
+
+impl Drained {
+    /// The tasks of a job that nobody has taken.
+    pub fn of(job: Job) -> impl Iterator<Item = Self> {
+        let (mut task, batch) = match job {
+            Job::Task(task) => (Some(task), None),
+            Job::Batch(batch) => (None, Some(batch)),
+        };
+        std::iter::from_fn(move || match &batch {
+            None => task.take().map(Self::Task),
+            Some(batch) => {
+                let index = batch.claim_index();
+                (index < batch.tasks.len()).then(|| Self::Claimed(Arc::clone(batch), index))
+            }
+        })
+    }
+
+    /// The task as one that can have listeners, which those of a batch have not.
+    #[must_use]
+    pub const fn listenable(&self) -> Option<&Arc<Task>> {
+        match self {
+            Self::Task(task) => Some(task),
+            Self::Claimed(..) => None,
+        }
+    }
+}
+
+impl Deref for Drained {
+    type Target = Task;
+
+    fn deref(&self) -> &Task {
+        match self {
+            Self::Task(task) => task,
+            Self::Claimed(batch, index) => &batch.tasks[*index],
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The executors' native half: where a call goes, `submit` and `map`.
+//!
+//! A base class of both executors, before the standard one, so that no Python frame of ours stands
+//! between a caller and the queue. What is not for an interpreter goes on to the next class.
+
+use crate::executor::PoolCore;
+use crate::ffi;
+use crate::map::{self, Plan};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyCFunction, PyDict, PySuper, PyTuple, PyType};
+use std::sync::OnceLock;
+
+#[pyclass(subclass, frozen, module = "subpool._subpool")]
+pub struct ExecutorCore {
+    target: OnceLock<Target>,
+}
+
+struct Target {
+    pool: Py<PoolCore>,
+    /// Only tagged calls are for an interpreter.
+    by_tag: bool,
+}
+
+impl ExecutorCore {
+    fn target(&self) -> PyResult<&Target> {
+        self.target
+            .get()
+            .ok_or_else(|| PyRuntimeError::new_err("the executor\'s __init__() was not called"))
+    }
+}
+
+#[pymethods]
+impl ExecutorCore {
+    /// Takes whatever a subclass takes.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            target: OnceLock::new(),
+        }
+    }
+
+    /// Sets the pool, once, in `__init__`.
+    fn _use(&self, pool: Py<PoolCore>, by_tag: bool) -> PyResult<()> {
+        self.target
+            .set(Target { pool, by_tag })
+            .map_err(|_| PyRuntimeError::new_err("the executor\'s __init__() was called twice"))
+    }
+
+    #[getter]
+    fn _pool(&self) -> PyResult<&Py<PoolCore>> {
+        Ok(&self.target()?.pool)
+    }
+
+    /// Queue ``fn(*args, **kwargs)`` and give its future.
+    ///
+    /// On `InterpreterPoolExecutor` every call runs in an interpreter. On
+    /// `InterpreterThreadPoolExecutor` a tagged call does, and a plain one runs on a thread and
+    /// gives a standard future. What cannot be sent to an interpreter ends the future with a
+    /// `NotTransferableError`.
+    ///
+    /// Raises:
+    ///     RuntimeError: The executor or the program is shutting down.
+    ///     BrokenInterpreterPool: A worker could not start.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn submit<'py>(
+        slf: &Bound<'py, Self>,
+        r#fn: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let Target { pool, by_tag } = slf.get().target()?;
+        let pool = pool.get();
+        if let Some(tagged) = route(r#fn, args, kwargs)? {
+            return pool.submit(&tagged.function, &tagged.args, tagged.kwargs.as_ref());
+        }
+        if !by_tag {
+            return pool.submit(r#fn, args, kwargs);
+        }
+        // A tagged call never comes here: tracing libraries patch the standard `submit`, and wrap
+        // what they get in something no interpreter can import.
+        let mut all = vec![r#fn.clone()];
+        all.extend(args);
+        PySuper::new(&py.get_type::<Self>(), slf)?.call_method(
+            intern!(py, "submit"),
+            PyTuple::new(py, all)?,
+            kwargs,
+        )
+    }
+
+    /// Call ``fn(*items)`` for one item of each iterable, and give the results in order.
+    ///
+    /// All calls are submitted at once. Calls in interpreters travel many to a message, and are
+    /// taken by the workers one at a time.
+    ///
+    /// Args:
+    ///     fn: Tagged or not, as for `submit`.
+    ///     iterables: As many as `fn` takes arguments; the shortest ends it.
+    ///     timeout: Seconds from now until the last result must be there.
+    ///     chunksize: Calls that travel and run together in one interpreter. Threads ignore it.
+    ///     buffersize: The most calls (chunks) submitted ahead of the results taken; default all.
+    #[pyo3(signature = (r#fn, *iterables, timeout=None, chunksize=1, buffersize=None))]
+    fn map<'py>(
+        slf: &Bound<'py, Self>,
+        r#fn: &Bound<'py, PyAny>,
+        iterables: &Bound<'py, PyTuple>,
+        timeout: Option<f64>,
+        chunksize: isize,
+        buffersize: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let plan = Plan::new(timeout, chunksize, buffersize.as_ref())?;
+        let Target { pool, by_tag } = slf.get().target()?;
+        let tagged = route(r#fn, &PyTuple::empty(py), None)?;
+        let function = match &tagged {
+            None if *by_tag => None,
+            None => Some(r#fn),
+            Some(tagged) if tagged.args.is_empty() && tagged.kwargs.is_none() => {
+                Some(&tagged.function)
+            }
+            // Inside a partial: `submit` fills in the arguments, call by call.
+            Some(_) => None,
+        };
+        match function {
+            Some(function) if !overrides_submit(slf)? => {
+                let results = map::start(pool.bind(py), function, iterables, &plan)?;
+                Ok(Bound::new(py, results)?.into_any())
+            }
+            _ => py
+                .import("subpool._map")?
+                .getattr("run")?
+                .call1((slf, r#fn, iterables, timeout, buffersize)),
+        }
+    }
+}
+
+/// Whether a subclass has a `submit` of its own, which `map` must go through.
+fn overrides_submit(slf: &Bound<'_, ExecutorCore>) -> PyResult<bool> {
+    let py = slf.py();
+    let submit = intern!(py, "submit");
+    let own = py.get_type::<ExecutorCore>().getattr(submit)?;
+    Ok(!slf.get_type().getattr(submit)?.is(&own))
+}
+
+/// A call for an interpreter, without its tag and what was around that.
+struct Tagged<'py> {
+    function: Bound<'py, PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Option<Bound<'py, PyDict>>,
+}
+
+static TAG: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static ROUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Finds a call's tag. `None`: a plain call.
+///
+/// The shapes that are common are decided here; those that may hide a tag in something else are
+/// peeled by `subpool.routing.route`.
+fn route<'py>(
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Option<Tagged<'py>>> {
+    let py = function.py();
+    let kind = function.get_type_ptr();
+    if kind == TAG.import(py, "subpool.routing", "Tagged")?.as_type_ptr() {
+        return Ok(Some(Tagged {
+            function: function.getattr(intern!(py, "__wrapped__"))?,
+            args: args.clone(),
+            kwargs: kwargs.cloned(),
+        }));
+    }
+    let hides = kind == PARTIAL.import(py, "functools", "partial")?.as_type_ptr()
+        || function.is_exact_instance_of::<PyCFunction>()
+        || kind == &raw mut ffi::PyMethod_Type;
+    if !hides {
+        return Ok(None);
+    }
+    let peel = ROUTE.get_or_try_init(py, || {
+        PyResult::Ok(py.import("subpool.routing")?.getattr("route")?.unbind())
+    })?;
+    let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
+    let found = peel.bind(py).call1((function, args, kwargs))?;
+    if found.is_none() {
+        return Ok(None);
+    }
+    let (function, args, kwargs) =
+        found.extract::<(Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyDict>)>()?;
+    Ok(Some(Tagged {
+        function,
+        args,
+        kwargs: Some(kwargs).filter(|kwargs| !kwargs.is_empty()),
+    }))
+}
