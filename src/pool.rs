@@ -41,6 +41,8 @@ pub struct Pool {
     pub queue: Queue<Job>,
     pub stats: Stats,
     settings: Settings,
+    /// Batches that workers may be at: taken from the queue, and with calls nobody has claimed.
+    batches: Mutex<Vec<Weak<Batch>>>,
     seats: Mutex<Vec<Arc<Seat>>>,
     /// The length of `seats`, readable without its lock.
     taken: AtomicUsize,
@@ -104,6 +106,7 @@ impl Pool {
             queue: Queue::new(),
             stats: Stats::default(),
             settings,
+            batches: Mutex::new(Vec::new()),
             seats: Mutex::new(Vec::new()),
             taken: AtomicUsize::new(0),
             broken: OnceLock::new(),
@@ -137,6 +140,7 @@ impl Pool {
     #[must_use]
     pub fn push_batch(&self, batch: &Arc<Batch>, workers: usize) -> bool {
         self.stats.accepted(batch.tasks().len());
+        self.remember(batch);
         let invitations = workers.clamp(1, self.settings.most_workers);
         let accepted = (0..invitations.min(batch.tasks().len()))
             .all(|_| self.queue.push(Job::Batch(Arc::clone(batch))).is_ok());
@@ -228,9 +232,26 @@ impl Pool {
         (self.settings.upcalls.deliver)(Arc::clone(task));
     }
 
-    /// Takes every task that nobody has started.
+    fn remember(&self, batch: &Arc<Batch>) {
+        let mut batches = self.batches.lock();
+        if batches.len() == batches.capacity() {
+            batches.retain(|batch| batch.strong_count() > 0);
+            // Twice the room of what lives, so that looking costs no more than growing.
+            let living = batches.len();
+            batches.reserve(living.max(16));
+        }
+        batches.push(Arc::downgrade(batch));
+    }
+
+    /// Takes every task that nobody has started. After the queue was closed it finds them all.
     pub fn drain(&self) -> impl Iterator<Item = Drained> + '_ {
         std::iter::from_fn(|| self.queue.try_pop().ok())
+            .chain(std::iter::from_fn(|| {
+                let mut batches = self.batches.lock();
+                std::iter::from_fn(|| batches.pop())
+                    .find_map(|batch| batch.upgrade())
+                    .map(Job::Batch)
+            }))
             .flat_map(Drained::of)
             .inspect(|_| self.stats.ended())
     }

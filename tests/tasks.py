@@ -370,3 +370,26 @@ def spin_until_readable(fd):
             sum(range(1000))
         else:
             return "seen"
+
+
+def block_if_and_tell(what):
+    block_if(what)
+    return interpreter_id()
+
+
+def fail_if(error):
+    if error is not None:
+        raise error
+
+
+def interpreter_id_of(_):
+    return interpreter_id()
+
+
+def functions_called(qualname):
+    """Count the functions of that name that this interpreter keeps."""
+    import gc
+
+    gc.collect()
+    found = (item for item in gc.get_objects() if type(item) is type(nothing))
+    return sum(item.__qualname__ == qualname for item in found)

@@ -13,13 +13,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
 # Iterators that run no user code and never wait: the native `map` may collect from them.
-AT_HAND = frozenset(
-    type(iter(iterable))
-    for iterable in (
-        [], (), range(0), range(1 << 70), {}, {}.values(), {}.items(), set(), "", b"",
-        bytearray(), reversed([]), itertools.repeat(0),
-    )
+_PLAIN: tuple[Iterable[Any], ...] = (
+    [], (), range(0), range(1 << 70), {}, {}.values(), {}.items(), set(), "", b"", bytearray(),
+    reversed([]), itertools.repeat(0),
 )  # fmt: skip
+AT_HAND = frozenset(type(iter(iterable)) for iterable in _PLAIN)
 
 
 def run(

@@ -22,8 +22,7 @@ from subpool.futures import Future
 from subpool.routing import Tagged, route
 
 if TYPE_CHECKING:
-    import concurrent.futures
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
 
 def _give_up() -> NoReturn:
@@ -90,6 +89,13 @@ class InterpreterPoolExecutor(ExecutorCore, ThreadPoolExecutor):
         # Starts nothing: its threads would come with its own `submit`.
         super().__init__(max_workers, prefix)
         self._use(_make_pool(max_workers, prefix, initializer, initargs), False)
+
+    if TYPE_CHECKING:
+        # What ExecutorCore does natively, with the type that it has here.
+        def submit[**P, R](
+            self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+        ) -> Future[R]:
+            """Queue ``fn(*args, **kwargs)`` and give its future."""
 
     def warm_up(self, n: int | None = None) -> None:
         """Start `n` interpreters now (default: all) and wait until they are ready.

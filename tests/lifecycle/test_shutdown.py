@@ -195,40 +195,6 @@ def test_shutdown_from_several_threads(gate):
     assert held.done()
 
 
-def test_map_cancels_the_rest_when_it_is_dropped(pool, gate):
-    """A half-used iterator's remaining calls ran for nobody."""
-    results = pool.map(tasks.block_if, [None, gate.fds, *[("put", "ran")] * 3])
-    assert next(results) is None
-    gate.wait()
-    results.close()
-    gate.open()
-    assert pool.submit(tasks.get, "ran").result() is None
-
-
-def test_map_keeps_at_most_so_many_submitted(pool):
-    """`buffersize` bounds how far the input is read ahead, on each Python version."""
-    taken = []
-
-    def source():
-        for number in range(10):
-            taken.append(number)
-            yield number
-
-    results = pool.map(tasks.identity, source(), buffersize=2)
-    assert taken == [0, 1]
-    assert next(results) == 0
-    assert taken == [0, 1, 2]
-    assert list(results) == list(range(1, 10))
-
-
-def test_map_with_a_timeout(pool, gate):
-    """The deadline is for the whole of it."""
-    results = pool.map(tasks.block, [gate.fds[0]], [gate.fds[1]], timeout=0.001)
-    with pytest.raises(TimeoutError):
-        list(results)
-    gate.open()
-
-
 def test_the_standard_functions_know_the_executor(pool):
     """An isinstance check for Executor is common."""
     assert isinstance(pool, futures.Executor)
