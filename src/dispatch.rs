@@ -10,7 +10,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyCFunction, PyDict, PySuper, PyTuple, PyType};
+use pyo3::types::{PyDict, PySuper, PyTuple, PyType};
 use std::sync::OnceLock;
 
 #[pyclass(subclass, frozen, module = "subpool._subpool")]
@@ -175,9 +175,18 @@ fn route<'py>(
             kwargs: kwargs.cloned(),
         }));
     }
-    let hides = kind == PARTIAL.import(py, "functools", "partial")?.as_type_ptr()
-        || function.is_exact_instance_of::<PyCFunction>()
-        || kind == &raw mut ffi::PyMethod_Type;
+    let hides = if kind == &raw mut ffi::PyCFunction_Type {
+        // `Context.run`, bound; other C functions are what they are.
+        // SAFETY: an exact C function, as just seen; the borrowed `self`, which may be null, is
+        // looked at while `function` keeps it alive.
+        unsafe {
+            let bound_to = ffi::PyCFunction_GetSelf(function.as_ptr());
+            !bound_to.is_null() && ffi::PyContext_CheckExact(bound_to) != 0
+        }
+    } else {
+        kind == &raw mut ffi::PyMethod_Type
+            || kind == PARTIAL.import(py, "functools", "partial")?.as_type_ptr()
+    };
     if !hides {
         return Ok(None);
     }
