@@ -15,6 +15,7 @@ use crate::transfer::call::{Answer, Broken, Call, Form, Label};
 use crate::transfer::function::Found;
 use crate::transfer::value::{Payload, Transfer};
 use crate::worker_api;
+use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -42,12 +43,11 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
         traceback: String::new(),
     })?;
     let token = interpreter.attached();
-    let mut session = worker_api::install(&interpreter, seat.number, &seat.name, path)
-        .and_then(|()| Session::start(token))
-        .map_err(|raised| Broken {
-            message: "a worker's interpreter could not import what it needs".to_owned(),
-            traceback: text_of(token, raised),
-        })?;
+    worker_api::install(&interpreter, seat.number, &seat.name, path).map_err(|raised| Broken {
+        message: "a worker's interpreter could not be set up".to_owned(),
+        traceback: text_of(token, raised),
+    })?;
+    let mut session = Session::default();
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, initializer)?;
     }
@@ -99,28 +99,13 @@ fn serve<'i>(session: &mut Session<'i>, token: Attached<'i>, pool: &Pool, task: 
 }
 
 /// What a worker keeps between tasks.
+#[derive(Default)]
 struct Session<'i> {
     transfer: Transfer<'i>,
     found: Found<'i>,
-    resolve: Object<'i>,
-    encode_error: Object<'i>,
-    encode_result: Object<'i>,
-    refuse_call: Object<'i>,
 }
 
 impl<'i> Session<'i> {
-    fn start(token: Attached<'i>) -> Result<Self, Raised> {
-        let bootstrap = Object::import(token, c"subpool._bootstrap")?;
-        Ok(Self {
-            transfer: Transfer::start(token)?,
-            found: Found::new(),
-            resolve: bootstrap.attribute(c"resolve")?,
-            encode_error: bootstrap.attribute(c"encode_error")?,
-            encode_result: bootstrap.attribute(c"encode_result")?,
-            refuse_call: bootstrap.attribute(c"refuse_call")?,
-        })
-    }
-
     fn initialize(&mut self, token: Attached<'i>, call: Call) -> Result<(), Broken> {
         let label = call.label();
         let Err(failure) = self.perform(token, call) else {
@@ -149,7 +134,7 @@ impl<'i> Session<'i> {
         let label = call.label();
         match self.perform(token, call) {
             Ok(value) => self.transfer.encode(&value).map_or_else(
-                |raised| self.slow(&self.encode_result, &label, raised, value.share()),
+                |raised| self.slow(c"encode_result", &label, raised, value.share()),
                 Answer::Value,
             ),
             Err(failure) => self.explain(token, &label, failure),
@@ -158,9 +143,9 @@ impl<'i> Session<'i> {
 
     fn explain(&self, token: Attached<'i>, label: &Label, failure: Failure) -> Answer {
         let (helper, raised, what) = match failure {
-            Failure::Call(raised) => (&self.encode_error, raised, ""),
-            Failure::Function(raised) => (&self.refuse_call, raised, "function"),
-            Failure::Arguments(raised) => (&self.refuse_call, raised, "args"),
+            Failure::Call(raised) => (c"encode_error", raised, ""),
+            Failure::Function(raised) => (c"refuse_call", raised, "function"),
+            Failure::Arguments(raised) => (c"refuse_call", raised, "args"),
         };
         // No memory for a short string: `slow` will find that out again, and say so.
         let what = Object::string(token, what).unwrap_or_else(|failed| {
@@ -183,14 +168,14 @@ impl<'i> Session<'i> {
         };
         match form {
             Form::Positional(known) => {
-                let function = self.found.get(token, &known, &self.resolve);
+                let function = self.found.get(token, &known);
                 let function = function.map_err(Failure::Function)?;
                 function.call(&loaded, None).map_err(Failure::Call)
             }
             Form::Keywords(known) => {
                 let (args, kwargs) = (item(0)?, item(1)?);
                 drop(loaded);
-                let function = self.found.get(token, &known, &self.resolve);
+                let function = self.found.get(token, &known);
                 let function = function.map_err(Failure::Function)?;
                 function.call(&args, Some(&kwargs)).map_err(Failure::Call)
             }
@@ -204,17 +189,15 @@ impl<'i> Session<'i> {
 
     /// The rare ways out, in Python: `helper(label, exception, value)` gives a tuple that says
     /// what to send.
-    fn slow(
-        &self,
-        helper: &Object<'i>,
-        label: &Label,
-        raised: Raised,
-        value: Object<'i>,
-    ) -> Answer {
+    ///
+    /// The helpers' module is imported here, and not when the worker starts: in a new interpreter
+    /// that costs a millisecond, and most workers never come here.
+    fn slow(&self, helper: &CStr, label: &Label, raised: Raised, value: Object<'i>) -> Answer {
         let token = value.token();
         let error = raised.take(token).unwrap_or_else(|| Object::none(token));
         let attempt = || -> Result<Option<Answer>, Raised> {
             let arguments = [Object::string(token, &label.to_string())?, error, value];
+            let helper = Object::import(token, c"subpool._bootstrap")?.attribute(helper)?;
             let reply = helper.call(&Object::tuple(token, arguments)?, None)?;
             Ok(read_reply(&reply))
         };

@@ -96,6 +96,12 @@ impl<'i> Object<'i> {
         unsafe { Self::from_new(token, ffi::PyImport_ImportModule(name.as_ptr())) }
     }
 
+    /// The module of the name `self`, imported if need be.
+    pub fn import_named(&self) -> Outcome<'i> {
+        // SAFETY: live; a new reference or null with an error (also for a name that is no str).
+        unsafe { Self::from_new(self.token, ffi::PyImport_Import(self.as_ptr())) }
+    }
+
     pub fn attribute(&self, name: &CStr) -> Outcome<'i> {
         // SAFETY: both pointers are live; a new reference or null with an error.
         unsafe {
@@ -173,6 +179,13 @@ impl<'i> Object<'i> {
     pub fn none(token: Attached<'i>) -> Self {
         // SAFETY: `None` is immortal and valid in every interpreter.
         unsafe { Self::from_borrowed(token, NonNull::new_unchecked(ffi::Py_None())) }
+    }
+
+    /// `isinstance(self, class)`.
+    pub fn is_instance(&self, class: &Self) -> Result<bool, Raised> {
+        // SAFETY: both live; 1, 0, or -1 with an error (also for a `class` that is none).
+        let status = unsafe { ffi::PyObject_IsInstance(self.as_ptr(), class.as_ptr()) };
+        check(status).map(|()| status == 1)
     }
 
     /// Another reference to the same object.

@@ -5,7 +5,7 @@
 //! name still leads to it, so a reloaded or redefined one gets a new number.
 
 use crate::interp::attach::Attached;
-use crate::interp::object::{Object, Raised};
+use crate::interp::object::{Object, Outcome, Raised};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -130,6 +130,27 @@ fn follow<'i>(module: &Object<'i>, path: &[Object<'i>]) -> Result<Object<'i>, Ra
     Ok(found)
 }
 
+/// The function of that name, its module imported; a tag gives way to what it wraps.
+///
+/// Native, because a worker would have to import Python code of ours for it before its first task.
+fn resolve<'i>(token: Attached<'i>, module: &str, qualname: &str) -> Outcome<'i> {
+    let mut found = Object::string(token, module)?.import_named()?;
+    for name in qualname.split('.') {
+        found = found.attribute_named(&Object::string(token, name)?)?;
+    }
+    let routing = Object::string(token, "subpool.routing")?.as_imported_module();
+    match routing.and_then(|routing| routing.attribute(c"Tagged")) {
+        Ok(tagged) => {
+            while found.is_instance(&tagged)? {
+                found = found.attribute(c"__wrapped__")?;
+            }
+        }
+        // Nobody has imported what makes tags, so this is none.
+        Err(raised) => raised.clear(token),
+    }
+    Ok(found)
+}
+
 /// Functions one worker has found, by number.
 pub struct Found<'i>(HashMap<u64, Object<'i>>);
 
@@ -139,20 +160,18 @@ impl<'i> Found<'i> {
         Self(HashMap::new())
     }
 
-    /// The function of `definition`, found once with `resolve(module, qualname)`.
+    /// The function of `definition`, found once.
     pub fn get(
         &mut self,
         token: Attached<'i>,
         definition: &Definition,
-        resolve: &Object<'i>,
     ) -> Result<&Object<'i>, Raised> {
         use std::collections::hash_map::Entry;
         match self.0.entry(definition.number) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => {
-                let module = Object::string(token, &definition.module)?;
-                let qualname = Object::string(token, &definition.qualname)?;
-                Ok(place.insert(resolve.call2(&module, &qualname)?))
+                let function = resolve(token, &definition.module, &definition.qualname)?;
+                Ok(place.insert(function))
             }
         }
     }
