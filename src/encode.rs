@@ -57,7 +57,7 @@ fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
         let helpers = py.import("subpool._encode")?;
         let helper = |name| PyResult::Ok(helpers.getattr(name)?.unbind());
         Ok(Main {
-            transfer: Transfer::start(token(py)).map_err(|_| PyErr::fetch(py))?,
+            transfer: Transfer::default(),
             known: Known::new(),
             reference: helper("reference")?,
             whole: helper("whole")?,

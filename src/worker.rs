@@ -13,9 +13,10 @@ use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Seat};
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
-use crate::transfer::function::{Definition, Found, Source};
+use crate::transfer::function::{Definition, Found, Source, resolve};
 use crate::transfer::value::{Payload, Transfer};
 use crate::worker_api;
+use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Tasks between two moments in which other threads of the interpreter get their turn, when the
@@ -42,12 +43,11 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
         traceback: String::new(),
     })?;
     let token = interpreter.attached();
-    let mut session = worker_api::install(&interpreter, seat.number, &seat.name, path)
-        .and_then(|()| Session::start(token))
-        .map_err(|raised| Broken {
-            message: "a worker's interpreter could not import what it needs".to_owned(),
-            traceback: text_of(token, raised),
-        })?;
+    worker_api::install(&interpreter, seat.number, &seat.name, path).map_err(|raised| Broken {
+        message: "a worker's interpreter could not be set up".to_owned(),
+        traceback: text_of(token, raised),
+    })?;
+    let mut session = Session::default();
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, initializer)?;
     }
@@ -79,31 +79,15 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
 }
 
 /// What a worker keeps between tasks.
+#[derive(Default)]
 struct Session<'i> {
     transfer: Transfer<'i>,
     found: Found<'i>,
     /// Tasks since the other threads of the interpreter last had their turn.
     turn: u32,
-    resolve: Object<'i>,
-    encode_error: Object<'i>,
-    encode_result: Object<'i>,
-    refuse_call: Object<'i>,
 }
 
 impl<'i> Session<'i> {
-    fn start(token: Attached<'i>) -> Result<Self, Raised> {
-        let bootstrap = Object::import(token, c"subpool._bootstrap")?;
-        Ok(Self {
-            transfer: Transfer::start(token)?,
-            found: Found::new(),
-            turn: 0,
-            resolve: bootstrap.attribute(c"resolve")?,
-            encode_error: bootstrap.attribute(c"encode_error")?,
-            encode_result: bootstrap.attribute(c"encode_result")?,
-            refuse_call: bootstrap.attribute(c"refuse_call")?,
-        })
-    }
-
     /// Runs a task, and lets the interpreter's other threads have their turn now and then. True:
     /// somebody listens to the task's end.
     fn serve(&mut self, token: Attached<'i>, pool: &Pool, task: &Task) -> bool {
@@ -161,7 +145,7 @@ impl<'i> Session<'i> {
         let label = call.label();
         match self.perform(token, call) {
             Ok(value) => self.transfer.encode(&value).map_or_else(
-                |raised| self.slow(&self.encode_result, &label, raised, value.share()),
+                |raised| self.slow(c"encode_result", &label, raised, value.share()),
                 Answer::Value,
             ),
             Err(failure) => self.explain(token, &label, failure),
@@ -170,9 +154,9 @@ impl<'i> Session<'i> {
 
     fn explain(&self, token: Attached<'i>, label: &Label, failure: Failure) -> Answer {
         let (helper, raised, what) = match failure {
-            Failure::Call(raised) => (&self.encode_error, raised, ""),
-            Failure::Function(raised) => (&self.refuse_call, raised, "function"),
-            Failure::Arguments(raised) => (&self.refuse_call, raised, "args"),
+            Failure::Call(raised) => (c"encode_error", raised, ""),
+            Failure::Function(raised) => (c"refuse_call", raised, "function"),
+            Failure::Arguments(raised) => (c"refuse_call", raised, "args"),
         };
         // No memory for a short string: `slow` will find that out again, and say so.
         let what = Object::string(token, what).unwrap_or_else(|failed| {
@@ -215,12 +199,9 @@ impl<'i> Session<'i> {
     }
 
     fn function(&mut self, token: Attached<'i>, known: &Definition) -> Outcome<'i> {
-        let (transfer, resolve) = (&self.transfer, &self.resolve);
+        let transfer = &self.transfer;
         self.found.get(known, || match &known.source {
-            Source::Name { module, qualname } => {
-                let module = Object::string(token, module)?;
-                resolve.call2(&module, &Object::string(token, qualname)?)
-            }
+            Source::Name { module, qualname } => resolve(token, module, qualname),
             Source::Code { pickled, .. } => {
                 transfer.decode(token, Payload::pickled(pickled.clone()))
             }
@@ -229,17 +210,15 @@ impl<'i> Session<'i> {
 
     /// The rare ways out, in Python: `helper(label, exception, value)` gives a tuple that says
     /// what to send.
-    fn slow(
-        &self,
-        helper: &Object<'i>,
-        label: &Label,
-        raised: Raised,
-        value: Object<'i>,
-    ) -> Answer {
+    ///
+    /// The helpers' module is imported here, and not when the worker starts: in a new interpreter
+    /// that costs a millisecond, and most workers never come here.
+    fn slow(&self, helper: &CStr, label: &Label, raised: Raised, value: Object<'i>) -> Answer {
         let token = value.token();
         let error = raised.take(token).unwrap_or_else(|| Object::none(token));
         let attempt = || -> Result<Option<Answer>, Raised> {
             let arguments = [Object::string(token, &label.to_string())?, error, value];
+            let helper = Object::import(token, c"subpool._bootstrap")?.attribute(helper)?;
             let reply = helper.call(&Object::tuple(token, arguments)?, None)?;
             Ok(read_reply(&reply))
         };

@@ -12,13 +12,10 @@ Names are looked up on first use, because this package is imported in every work
 the modules that define the tasks), where the executors and their imports have no place.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from subpool._bootstrap import WorkerInfo, worker
 from subpool.routing import interpreter
 
+TYPE_CHECKING = False  # typing's own would be an import (_bootstrap.py)
 if TYPE_CHECKING:
     from subpool._default import configure, default_pool
     from subpool.errors import BrokenInterpreterPool, NotTransferableError, PoolError
@@ -60,20 +57,23 @@ def __getattr__(name: str) -> object:
 
 
 def _find(home: str, name: str) -> object:
-    from importlib import import_module  # noqa: PLC0415 - the point is to import late
-
-    from subpool import _absent  # noqa: PLC0415 - likewise
-
     if home == "errors":
-        return getattr(import_module("subpool.errors"), name)
+        return _import_from(home, name)
     if worker() is None:
         try:
-            return getattr(import_module(f"subpool.{home}"), name)
+            return _import_from(home, name)
         except ImportError as error:
             # CPython's words for an extension module in somebody else's subinterpreter.
             if "does not support loading in subinterpreters" not in str(error):
                 raise
+    from subpool import _absent  # noqa: PLC0415 - only where it is needed
+
     return _absent.stand_in(name)
+
+
+def _import_from(home: str, name: str) -> object:
+    # Not by importlib's function: a new interpreter would have to import importlib first.
+    return getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
 
 
 def __dir__() -> list[str]:

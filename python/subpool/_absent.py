@@ -6,9 +6,11 @@ import it for the task, so the names must be there; what they stand for is the m
 
 from __future__ import annotations
 
-from types import GenericAlias
-from typing import Any, NoReturn
+TYPE_CHECKING = False  # typing's own would be an import (_bootstrap.py)
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
+_GenericAlias = type(list[int])
 CLASSES = frozenset({"Future", "InterpreterPoolExecutor", "InterpreterThreadPoolExecutor"})
 FUNCTIONS = frozenset({"configure", "default_pool"})
 
@@ -33,7 +35,7 @@ def stand_in(name: str) -> object:
     return type(
         name,
         (),
-        {"__module__": "subpool", "__new__": new, "__class_getitem__": classmethod(GenericAlias)},
+        {"__module__": "subpool", "__new__": new, "__class_getitem__": classmethod(_GenericAlias)},
     )
 
 

@@ -1,15 +1,17 @@
 """The worker's side, in Python: what the native loop calls outside its fast path.
 
-Imported in every worker while it starts, so it imports next to nothing itself.
+Imported in workers, by the modules that define tasks or when a task failed, so it imports next to
+nothing itself: a new interpreter has none of main's modules, and `typing` alone costs it
+milliseconds and half a megabyte.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Any, Self
 
 _PROTOCOL = 5
 
@@ -17,8 +19,9 @@ _PROTOCOL = 5
 _native: Any = sys.modules.get("_subpool_worker")
 
 
-class WorkerInfo(NamedTuple):
-    """Where a task runs.
+# No `NamedTuple`: it would be the reason to import typing and more.
+class WorkerInfo(tuple[int, int]):
+    """Where a task runs: a tuple of two numbers.
 
     Attributes:
         id: The worker's number in its pool, from 0.
@@ -26,8 +29,25 @@ class WorkerInfo(NamedTuple):
 
     """
 
-    id: int
-    interpreter_id: int
+    __slots__ = ()
+    __match_args__ = ("id", "interpreter_id")
+
+    def __new__(cls, id: int, interpreter_id: int) -> Self:  # noqa: A002 - the attribute's name
+        return super().__new__(cls, (id, interpreter_id))
+
+    def __getnewargs__(self) -> tuple[int, int]:
+        return self[0], self[1]
+
+    def __repr__(self) -> str:
+        return f"WorkerInfo(id={self[0]}, interpreter_id={self[1]})"
+
+    @property
+    def id(self) -> int:
+        return self[0]
+
+    @property
+    def interpreter_id(self) -> int:
+        return self[1]
 
 
 _info = None if _native is None else WorkerInfo(_native.id, _native.interpreter_id)
@@ -42,20 +62,6 @@ def worker() -> WorkerInfo | None:
             print("running in worker", subpool.worker().id)
     """
     return _info
-
-
-def resolve(module: str, qualname: str) -> Callable[..., Any]:
-    """Find a function by name, importing its module; a tag gives way to what it wraps."""
-    from importlib import import_module  # noqa: PLC0415 - once per function
-
-    found: Any = import_module(module)
-    for name in qualname.split("."):
-        found = getattr(found, name)
-    from subpool.routing import Tagged  # noqa: PLC0415 - a cycle otherwise
-
-    while isinstance(found, Tagged):
-        found = found.__wrapped__
-    return found  # type: ignore[no-any-return]
 
 
 def encode_error(

@@ -6,7 +6,6 @@ wait for it. Dropping an executor without `shutdown` lets its work finish too.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import signal
@@ -22,6 +21,7 @@ from subpool.futures import Future
 from subpool.routing import Tagged, route
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 
@@ -233,6 +233,8 @@ class InterpreterThreadPoolExecutor(ExecutorCore, ThreadPoolExecutor):
             await asyncio.to_thread(interpreter(cpu_bound), data)
 
         """
+        import asyncio  # noqa: PLC0415 - a program without a loop shall not pay for it
+
         if loop is None:
             loop = asyncio.get_running_loop()
         elif isinstance(loop, asyncio.Runner):

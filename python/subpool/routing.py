@@ -1,31 +1,63 @@
 """The tag: which calls go to an interpreter, found under whatever wraps it.
 
-Imported in every worker by the modules that define tasks, so it imports nothing heavy.
+Workers import it with the modules that define tasks, so there it imports nothing else: `typing`
+alone would cost each of them milliseconds and half a megabyte.
 """
 
 from __future__ import annotations
 
-import functools
-from contextvars import Context
-from types import BuiltinMethodType, MethodType
-from typing import TYPE_CHECKING, Any, overload
+import sys
 
 from subpool._bootstrap import worker
 
+TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import BuiltinMethodType, MethodType
+    from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-_placeholder: object = getattr(functools, "Placeholder", None)  # since 3.14
+    P = ParamSpec("P")
+    R = TypeVar("R")
+else:
+    BuiltinMethodType, MethodType = type(len), type(worker.__get__(worker))
+    P = R = None
+
+    class Generic:
+        """What is left of it at run time."""
+
+        __class_getitem__ = classmethod(type(list[int]))
 
 
-class Tagged[**P, R]:
+if TYPE_CHECKING or worker() is None:  # nothing is routed in a worker
+    import functools
+    from contextvars import Context
+
+    _placeholder: object = getattr(functools, "Placeholder", None)  # since 3.14
+
+# What `functools.update_wrapper` copies.
+_ASSIGNED = (
+    *("__module__", "__name__", "__qualname__", "__doc__", "__type_params__"),
+    "__annotate__" if sys.version_info >= (3, 14) else "__annotations__",
+)
+
+
+# Not `Tagged[**P, R]`: that statement imports typing when it is run.
+class Tagged(Generic[P, R]):
     """A callable that runs in an interpreter. Made by `interpreter`."""
 
     __wrapped__: Callable[P, R]
 
     def __init__(self, fn: Callable[P, R]) -> None:
-        # Sets __wrapped__ last, over a __wrapped__ of fn's own.
-        functools.update_wrapper(self, fn)
+        # What `functools.update_wrapper` does, without functools.
+        for name in _ASSIGNED:
+            try:
+                value = getattr(fn, name)
+            except AttributeError:
+                continue
+            setattr(self, name, value)
+        vars(self).update(getattr(fn, "__dict__", {}))
+        # Last, over a __wrapped__ of fn's own.
+        self.__wrapped__ = fn
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run in an interpreter of the default pool and wait; inside a worker, run right here."""
@@ -45,8 +77,6 @@ class Tagged[**P, R]:
         module = getattr(self, "__module__", None)
         qualname = getattr(self, "__qualname__", None)
         if type(module) is str and type(qualname) is str and module != "__main__":
-            import sys  # noqa: PLC0415 - not needed by workers
-
             found: object = sys.modules.get(module)
             for name in qualname.split("."):
                 found = getattr(found, name, None)
@@ -58,16 +88,20 @@ class Tagged[**P, R]:
         return f"interpreter({self.__wrapped__!r})"
 
 
-@overload
-def interpreter[**P, R](fn: Callable[P, R], /) -> Tagged[P, R]: ...
-@overload
-def interpreter[**P, R](
-    *, timeout: float | None = None, fallback: str | None = None
-) -> Callable[[Callable[P, R]], Tagged[P, R]]: ...
-@overload
-def interpreter[**P, R](
-    fn: Callable[P, R], /, *, timeout: float | None = None, fallback: str | None = None
-) -> Tagged[P, R]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def interpreter[**P, R](fn: Callable[P, R], /) -> Tagged[P, R]: ...
+    @overload
+    def interpreter[**P, R](
+        *, timeout: float | None = None, fallback: str | None = None
+    ) -> Callable[[Callable[P, R]], Tagged[P, R]]: ...
+    @overload
+    def interpreter[**P, R](
+        fn: Callable[P, R], /, *, timeout: float | None = None, fallback: str | None = None
+    ) -> Tagged[P, R]: ...
+
+
 def interpreter(
     fn: Callable[..., Any] | None = None,
     /,

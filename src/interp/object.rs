@@ -96,6 +96,12 @@ impl<'i> Object<'i> {
         unsafe { Self::from_new(token, ffi::PyImport_ImportModule(name.as_ptr())) }
     }
 
+    /// The module of the name `self`, imported if need be.
+    pub fn import_named(&self) -> Outcome<'i> {
+        // SAFETY: live; a new reference or null with an error (also for a name that is no str).
+        unsafe { Self::from_new(self.token, ffi::PyImport_Import(self.as_ptr())) }
+    }
+
     pub fn attribute(&self, name: &CStr) -> Outcome<'i> {
         // SAFETY: both pointers are live; a new reference or null with an error.
         unsafe {
@@ -119,14 +125,32 @@ impl<'i> Object<'i> {
 
     /// `sys.modules[self]`; an exception also if there is no such module.
     pub fn as_imported_module(&self) -> Outcome<'i> {
-        // SAFETY: live; a new reference, or null with or without an exception.
+        // SAFETY: live, and attached for the borrowed dict of modules; a borrowed item, made owned
+        // before anything else runs, or null with or without an exception.
         unsafe {
-            let pointer = ffi::PyImport_GetModule(self.as_ptr());
+            let modules = ffi::PyImport_GetModuleDict();
+            let pointer = ffi::PyDict_GetItemWithError(modules, self.as_ptr());
             if pointer.is_null() && ffi::PyErr_Occurred().is_null() {
                 ffi::PyErr_SetObject(ffi::PyExc_ImportError, self.as_ptr());
             }
-            Self::from_new(self.token, pointer)
+            Self::from_new(self.token, ffi::Py_XNewRef(pointer))
         }
+    }
+
+    /// A module's global, past its `__getattr__`; an attribute of anything else.
+    pub fn global_named(&self, name: &Self) -> Outcome<'i> {
+        // SAFETY: both live; a borrowed dict and item of a module, which `self` keeps alive.
+        unsafe {
+            if ffi::PyModule_CheckExact(self.as_ptr()) != 0 {
+                let globals = ffi::PyModule_GetDict(self.as_ptr());
+                let pointer = ffi::PyDict_GetItemWithError(globals, name.as_ptr());
+                if !pointer.is_null() {
+                    return Self::from_new(self.token, ffi::Py_NewRef(pointer));
+                }
+                ffi::PyErr_Clear();
+            }
+        }
+        self.attribute_named(name)
     }
 
     pub fn set_attribute(&self, name: &CStr, value: &Self) -> Result<(), Raised> {
@@ -173,6 +197,13 @@ impl<'i> Object<'i> {
     pub fn none(token: Attached<'i>) -> Self {
         // SAFETY: `None` is immortal and valid in every interpreter.
         unsafe { Self::from_borrowed(token, NonNull::new_unchecked(ffi::Py_None())) }
+    }
+
+    /// `isinstance(self, class)`.
+    pub fn is_instance(&self, class: &Self) -> Result<bool, Raised> {
+        // SAFETY: both live; 1, 0, or -1 with an error (also for a `class` that is none).
+        let status = unsafe { ffi::PyObject_IsInstance(self.as_ptr(), class.as_ptr()) };
+        check(status).map(|()| status == 1)
     }
 
     /// Another reference to the same object.

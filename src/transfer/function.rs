@@ -4,9 +4,11 @@
 //! cannot become another function's. Who asks `Known::get` learns of a function only while its
 //! name still leads to it, so a reloaded or redefined one gets a new number.
 
+use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,7 +58,7 @@ impl fmt::Display for Definition {
 /// Following a name may run a module's `__getattr__`, and dropping an entry a finalizer, and
 /// either may submit: no borrow of the table is held across them.
 pub struct Known<'i> {
-    entries: RefCell<HashMap<usize, Rc<Entry<'i>>>>,
+    entries: RefCell<FxHashMap<usize, Rc<Entry<'i>>>>,
 }
 
 struct Entry<'i> {
@@ -74,7 +76,7 @@ impl<'i> Known<'i> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            entries: RefCell::new(HashMap::new()),
+            entries: RefCell::new(FxHashMap::default()),
         }
     }
 
@@ -143,14 +145,35 @@ impl Default for Known<'_> {
 fn follow<'i>(module: &Object<'i>, path: &[Object<'i>]) -> Result<Object<'i>, Raised> {
     let mut found = module.as_imported_module()?;
     for name in path {
-        found = found.attribute_named(name)?;
+        found = found.global_named(name)?;
+    }
+    Ok(found)
+}
+
+/// The function of that name, its module imported; a tag gives way to what it wraps.
+///
+/// Native, because a worker would have to import Python code of ours for it before its first task.
+pub fn resolve<'i>(token: Attached<'i>, module: &str, qualname: &str) -> Outcome<'i> {
+    let mut found = Object::string(token, module)?.import_named()?;
+    for name in qualname.split('.') {
+        found = found.attribute_named(&Object::string(token, name)?)?;
+    }
+    let routing = Object::string(token, "subpool.routing")?.as_imported_module();
+    match routing.and_then(|routing| routing.attribute(c"Tagged")) {
+        Ok(tagged) => {
+            while found.is_instance(&tagged)? {
+                found = found.attribute(c"__wrapped__")?;
+            }
+        }
+        // Nobody has imported what makes tags, so this is none.
+        Err(raised) => raised.clear(token),
     }
     Ok(found)
 }
 
 /// Functions one worker has found, by number.
 pub struct Found<'i> {
-    functions: HashMap<u64, Object<'i>>,
+    functions: FxHashMap<u64, Object<'i>>,
     /// Those that came by value, oldest first: each belongs to one `map`, and goes after it.
     by_value: VecDeque<u64>,
 }
@@ -162,7 +185,7 @@ impl<'i> Found<'i> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            functions: HashMap::new(),
+            functions: FxHashMap::default(),
             by_value: VecDeque::new(),
         }
     }

@@ -3,21 +3,26 @@
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
+use std::cell::OnceCell;
 
 const PROTOCOL: i64 = 5;
 
 /// Below this size a copy into a `bytes` object is cheaper than a view of the buffer.
 const COPY_BELOW: usize = 4096;
 
-/// The pickle functions of one interpreter.
-pub struct Pickle<'i> {
+/// Pickle in one interpreter, imported on first use: the import, with all it brings along, is a
+/// quarter of a worker's start, and a worker whose tasks need no pickle is spared it.
+#[derive(Default)]
+pub struct Pickle<'i>(OnceCell<Functions<'i>>);
+
+struct Functions<'i> {
     dumps: Object<'i>,
     loads: Object<'i>,
     protocol: Object<'i>,
 }
 
-impl<'i> Pickle<'i> {
-    pub fn import(token: Attached<'i>) -> Result<Self, Raised> {
+impl<'i> Functions<'i> {
+    fn import(token: Attached<'i>) -> Result<Self, Raised> {
         // The C module itself: importing `pickle` costs a new interpreter milliseconds more.
         let module = Object::import(token, c"_pickle")?;
         Ok(Self {
@@ -26,20 +31,33 @@ impl<'i> Pickle<'i> {
             protocol: Object::integer(token, PROTOCOL)?,
         })
     }
+}
+
+impl<'i> Pickle<'i> {
+    fn functions(&self, token: Attached<'i>) -> Result<&Functions<'i>, Raised> {
+        if let Some(functions) = self.0.get() {
+            return Ok(functions);
+        }
+        // Not within the cell's own initialiser: an import runs Python code, which may come here.
+        let functions = Functions::import(token)?;
+        Ok(self.0.get_or_init(|| functions))
+    }
 
     pub fn dumps(&self, value: &Object<'i>) -> Result<Vec<u8>, Raised> {
-        let pickled = self.dumps.call2(value, &self.protocol)?;
+        let functions = self.functions(value.token())?;
+        let pickled = functions.dumps.call2(value, &functions.protocol)?;
         // `_pickle.dumps` returns bytes and nothing else.
         Ok(pickled.as_bytes().unwrap_or_default().to_vec())
     }
 
     /// Unpickles; the bytes are given up, because code that runs meanwhile may hold on to them.
     pub fn loads(&self, token: Attached<'i>, pickled: Vec<u8>) -> Outcome<'i> {
+        let loads = &self.functions(token)?.loads;
         if pickled.len() < COPY_BELOW {
-            return self.loads.call1(&Object::bytes(token, &pickled)?);
+            return loads.call1(&Object::bytes(token, &pickled)?);
         }
         let view = borrowed_view(token, &pickled)?;
-        let loaded = self.loads.call1(&view);
+        let loaded = loads.call1(&view);
         let loaded = match loaded {
             Ok(value) => Ok(value),
             Err(raised) => Err(raised.take(token)),

@@ -30,17 +30,12 @@ impl Payload {
 }
 
 /// What encodes and decodes in one interpreter.
+#[derive(Default)]
 pub struct Transfer<'i> {
     pickle: Pickle<'i>,
 }
 
 impl<'i> Transfer<'i> {
-    pub fn start(token: Attached<'i>) -> Result<Self, Raised> {
-        Ok(Self {
-            pickle: Pickle::import(token)?,
-        })
-    }
-
     pub fn encode(&self, value: &Object<'i>) -> Result<Payload, Raised> {
         self.pickle.dumps(value).map(Payload::pickled)
     }
