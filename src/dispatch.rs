@@ -28,7 +28,7 @@ impl ExecutorCore {
     fn target(&self) -> PyResult<&Target> {
         self.target
             .get()
-            .ok_or_else(|| PyRuntimeError::new_err("the executor\'s __init__() was not called"))
+            .ok_or_else(|| PyRuntimeError::new_err("the executor's __init__() was not called"))
     }
 }
 
@@ -47,7 +47,7 @@ impl ExecutorCore {
     fn _use(&self, pool: Py<PoolCore>, by_tag: bool) -> PyResult<()> {
         self.target
             .set(Target { pool, by_tag })
-            .map_err(|_| PyRuntimeError::new_err("the executor\'s __init__() was called twice"))
+            .map_err(|_| PyRuntimeError::new_err("the executor's __init__() was called twice"))
     }
 
     #[getter]

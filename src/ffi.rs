@@ -12,7 +12,12 @@ pub type RawLock = *mut c_void;
 pub const PY_LOCK_ACQUIRED: c_int = 1;
 pub const PY_LOCK_INTR: c_int = 2;
 
+/// `PyLong_AsNativeBytes`: least significant byte first, two's complement.
+pub const PY_ASNATIVEBYTES_LITTLE_ENDIAN: c_int = 1;
+
 unsafe extern "C" {
+    /// The type of `pickle.PickleBuffer`.
+    pub static mut PyPickleBuffer_Type: PyTypeObject;
     /// The type of bound methods.
     pub static mut PyMethod_Type: PyTypeObject;
     pub fn PyThread_allocate_lock() -> RawLock;

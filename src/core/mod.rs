@@ -9,3 +9,4 @@ pub mod queue;
 pub mod state;
 pub mod stats;
 pub mod sync;
+pub mod wire;

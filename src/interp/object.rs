@@ -42,6 +42,18 @@ impl Raised {
         Self(())
     }
 
+    /// The exception that a C function has just reported by its status.
+    pub const fn pending(_token: Attached<'_>) -> Self {
+        Self(())
+    }
+
+    pub fn value_error(_token: Attached<'_>, message: &str) -> Self {
+        let message = std::ffi::CString::new(message).unwrap_or_default();
+        // SAFETY: attached (`_token`); a static exception type and a C string.
+        unsafe { ffi::PyErr_SetString(ffi::PyExc_ValueError, message.as_ptr()) };
+        Self(())
+    }
+
     /// Stands in for an exception that a C function forgot to set.
     pub fn lost(_token: Attached<'_>) -> Self {
         // SAFETY: attached (`_token`); a static exception type and a C string.
@@ -52,6 +64,12 @@ impl Raised {
             );
         }
         Self(())
+    }
+}
+
+impl Clone for Object<'_> {
+    fn clone(&self) -> Self {
+        self.share()
     }
 }
 

@@ -1,6 +1,9 @@
 //! What travels between interpreters, and in which form: bytes and nothing but bytes.
 
 pub mod call;
+pub mod codec;
+pub mod decoder;
+pub mod encoder;
 pub mod function;
 pub mod pickle;
 pub mod value;

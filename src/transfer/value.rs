@@ -2,6 +2,9 @@
 //!
 //! Guarantees: a `Payload` holds no object of any interpreter, so any thread may carry and drop it.
 
+use super::codec::{Nothing, Refused};
+use super::decoder;
+use super::encoder;
 use super::pickle::Pickle;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
@@ -15,6 +18,8 @@ pub struct Payload {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
+    /// By `codec`.
+    Native,
     /// Protocol 5, by pickle or by cloudpickle.
     Pickle,
 }
@@ -37,12 +42,21 @@ pub struct Transfer<'i> {
 
 impl<'i> Transfer<'i> {
     pub fn encode(&self, value: &Object<'i>) -> Result<Payload, Raised> {
-        self.pickle.dumps(value).map(Payload::pickled)
+        let mut bytes = Vec::new();
+        match encoder::encode(value, &mut bytes, &mut Nothing) {
+            Ok(()) => Ok(Payload {
+                encoding: Encoding::Native,
+                bytes,
+            }),
+            Err(Refused::Foreign) => self.pickle.dumps(value).map(Payload::pickled),
+            Err(Refused::Raised(raised)) => Err(raised),
+        }
     }
 
     /// Decodes; the bytes are given up, because code that runs meanwhile may hold on to them.
     pub fn decode(&self, token: Attached<'i>, payload: Payload) -> Outcome<'i> {
         match payload.encoding {
+            Encoding::Native => decoder::decode(token, &payload.bytes, &mut Nothing),
             Encoding::Pickle => self.pickle.loads(token, payload.bytes),
         }
     }
