@@ -7,8 +7,10 @@ use crate::error::Error;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
 use crate::transfer::call::{Answer, Call, Form, Label};
+use crate::transfer::codec::{Nothing, Refused};
 use crate::transfer::function::{Definition, Known, Source};
 use crate::transfer::value::{Encoding, Payload, Transfer};
+use crate::transfer::{decoder, encoder};
 use memchr::memmem;
 use once_cell::sync::Lazy;
 use pyo3::prelude::*;
@@ -172,6 +174,27 @@ fn definition(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<Option<Arc<D
         )
         .map(Some)
         .map_err(|_| PyErr::fetch(py))
+}
+
+/// What the native codec makes of a value, or `None`: it is for pickle. For tests.
+#[pyfunction]
+pub fn codec_dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let mut bytes = Vec::new();
+    match encoder::encode(&object(value), &mut bytes, &mut Nothing) {
+        Ok(()) => Ok(Some(PyBytes::new(value.py(), &bytes))),
+        Err(Refused::Foreign) => Ok(None),
+        Err(Refused::Raised(_)) => Err(PyErr::fetch(value.py())),
+    }
+}
+
+/// The value that the native codec makes of bytes. For tests.
+#[pyfunction]
+pub fn codec_loads<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    match decoder::decode(token(py), bytes, &mut Nothing) {
+        // SAFETY: an owned reference to a main-interpreter object, given up by `into_ptr`.
+        Ok(value) => Ok(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) }),
+        Err(_) => Err(PyErr::fetch(py)),
+    }
 }
 
 /// What an answer is in the main interpreter: a value, or an exception to raise.

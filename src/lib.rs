@@ -41,6 +41,8 @@ mod _subpool {
     #[pymodule_export]
     use crate::dispatch::ExecutorCore;
     #[pymodule_export]
+    use crate::encode::{codec_dumps, codec_loads};
+    #[pymodule_export]
     use crate::executor::{PoolCore, WorkerThread, close_all, forget_after_fork};
     #[pymodule_export]
     use crate::future::FutureCore;

@@ -5,6 +5,7 @@
 
 pub mod idle;
 pub mod latch;
+pub mod plain;
 pub mod queue;
 pub mod state;
 pub mod stats;
