@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 import time
 from importlib.util import find_spec
@@ -36,6 +37,8 @@ def main() -> int:
     if find_spec("subpool") is None:
         sys.path.append(SOURCE)
     options = parse_arguments()
+    # As Ctrl-C does: through the code that ends the process which is measuring.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Wide enough for the tables where the output goes to a file.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
     results = read(options.from_) if options.from_ else measured(options, console)
