@@ -61,7 +61,7 @@ class Case:
 TASK_SECONDS = {"50 \N{MICRO SIGN}s": 50e-6, "500 \N{MICRO SIGN}s": 500e-6, "5 ms": 5e-3}
 KINDS_IN = ("bytes", "bytearray", "array", "memoryview", "str")
 KINDS_IN_DICT = ("bytes", "memoryview")
-KINDS_BACK = ("bytes", "bytearray")
+KINDS_BACK = ("bytes",)
 
 
 def size_name(size: int) -> str:
