@@ -60,8 +60,9 @@ lint: setup ## format, style, types, stubs, clippy, and the rules of the rooms
 	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --all-targets -- -D warnings
 	$(BIN)/python tools/check_rooms.py
 
-bench: setup ## subpool against the standard pools, in one run
-	$(BIN)/python bench/bench.py
+bench: setup ## subpool against every other pool, in one run; BENCH_ARGS="--quick" for less
+	@$(PYTHON3) tools/setup.py --bench
+	.venv-bench/bin/python bench/bench.py $(BENCH_ARGS)
 
 docs: ## the site, into site/
 	@$(PYTHON3) tools/setup.py --docs

@@ -1,59 +1,215 @@
-"""The pools that are measured side by side, each made in the same way: by its worker count."""
+"""The pools that are measured side by side, each made in the same way: by its worker count.
+
+What a pool needs is imported when it is opened, so that a process that measures one pool does
+not carry the others.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
-import subpool
-
 type Task = Callable[..., Any]
+type Factory = Callable[[int], Executor]
+# Gives `call(task, *args)`, which returns an awaitable; entered while the loop runs.
+type AsyncFactory = Callable[[int], AbstractContextManager[Task]]
 
-
-def untagged(task: Task) -> Task:
-    """Leave a task as it is: all but one pool take plain functions."""
-    return task
+ASYNC_CASES = ("gather", "await")
 
 
 @dataclass(frozen=True)
 class Peer:
     key: str
     label: str
-    make: Callable[[int], Executor]
-    # Tasks of one burst: fewer where each takes longer, so that all bursts take about as long.
-    burst: int
-    tag: Callable[[Task], Task] = untagged
+    # Imports what the pool needs and gives its factory: none where there is only an async way.
+    load: Callable[[], Factory] | None = None
+    # Its own asyncio interface, where that is not `loop.run_in_executor`.
+    load_async: Callable[[], AsyncFactory] | None = None
+    needs: str = ""  # the module that must be there
+    # Gives the function that turns a task into what the pool takes.
+    load_tag: Callable[[], Callable[[Task], Task]] | None = None
+    only: tuple[str, ...] = ()  # the cases it takes part in; default: all
+    why_only: str = ""
+
+    def missing(self) -> bool:
+        try:
+            return bool(self.needs) and find_spec(self.needs) is None
+        except ImportError:  # a parent package of it
+            return True
+
+    def takes_part(self, case: str) -> bool:
+        return not self.only or case in self.only
+
+    def tag(self) -> Callable[[Task], Task]:
+        return self.load_tag() if self.load_tag else lambda task: task
+
+    def open_async(self) -> AsyncFactory:
+        """Import what the asyncio way needs."""
+        if self.load_async:
+            return self.load_async()
+        if self.load is None:
+            raise TypeError(f"{self.label} has no asyncio interface")
+        return partial(_on_loop, self.load())
 
 
-def processes(workers: int) -> Executor:
-    # Not "fork": by then this process has had threads, and a child forked beside them can hang.
+@contextmanager
+def _on_loop(factory: Factory, workers: int) -> Iterator[Task]:
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    with factory(workers) as executor:
+        yield partial(loop.run_in_executor, executor)
+
+
+def _subpool() -> Factory:
+    from subpool import InterpreterPoolExecutor
+
+    return InterpreterPoolExecutor
+
+
+def _subpool_threads() -> Factory:
+    from subpool import InterpreterThreadPoolExecutor
+
+    return lambda workers: InterpreterThreadPoolExecutor(max_interpreters=workers)
+
+
+def _subpool_tag() -> Callable[[Task], Task]:
+    from subpool import interpreter
+
+    return interpreter
+
+
+def _interpreters() -> Factory:
+    from concurrent.futures import InterpreterPoolExecutor
+
+    return InterpreterPoolExecutor
+
+
+def _threads() -> Factory:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor
+
+
+def _processes() -> Factory:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    # The default from 3.14 on.  Not "fork": a child forked beside threads can hang.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    return ProcessPoolExecutor(workers, context)
+    return lambda workers: ProcessPoolExecutor(workers, context)
 
 
-def all_peers() -> list[Peer]:
-    """Every pool this Python has.  The first is the one that ratios refer to."""
-    peers = [
-        Peer("subpool", "subpool.InterpreterPoolExecutor", subpool.InterpreterPoolExecutor, 50_000),
-        Peer(
-            "subpool_threads",
-            "subpool.InterpreterThreadPoolExecutor",
-            lambda workers: subpool.InterpreterThreadPoolExecutor(max_interpreters=workers),
-            50_000,
-            tag=subpool.interpreter,
-        ),
-        Peer("threads", "ThreadPoolExecutor", ThreadPoolExecutor, 20_000),
-        Peer("processes", "ProcessPoolExecutor", processes, 10_000),
-    ]
-    try:
-        from concurrent.futures import InterpreterPoolExecutor  # noqa: PLC0415
-    except ImportError:  # it came with Python 3.14
-        return peers
-    stdlib = Peer(
-        "interpreters", "InterpreterPoolExecutor (stdlib)", InterpreterPoolExecutor, 10_000
-    )
-    return [*peers[:2], stdlib, *peers[2:]]
+def _aiointerpreters() -> Factory:
+    from aiointerpreters.executors import InterpreterThreadPoolExecutor
+
+    return InterpreterThreadPoolExecutor
+
+
+def _aiointerpreters_tag() -> Callable[[Task], Task]:
+    from aiointerpreters.executors import interpreter
+
+    return interpreter
+
+
+def _aiointerpreters_runner() -> AsyncFactory:
+    from aiointerpreters.runner import Runner
+
+    @contextmanager
+    def open_runner(workers: int) -> Iterator[Task]:
+        with Runner(workers=workers).start() as runner:
+            yield runner.run
+
+    return open_runner
+
+
+def _anyio() -> Factory:
+    from contextlib import ExitStack
+
+    from anyio import CapacityLimiter, to_interpreter
+    from anyio.from_thread import start_blocking_portal
+
+    class ThroughPortal(Executor):
+        """anyio's own way to its interpreters from code that is not async."""
+
+        def __init__(self, workers: int) -> None:
+            self._open = ExitStack()
+            self._portal = self._open.enter_context(start_blocking_portal())
+            self._limiter = self._portal.call(CapacityLimiter, workers)
+
+        def submit(self, fn: Task, /, *args: Any, **kwargs: Any) -> Any:
+            call = partial(fn, **kwargs) if kwargs else fn
+            run = partial(to_interpreter.run_sync, limiter=self._limiter)
+            return self._portal.start_task_soon(run, call, *args)
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+            self._open.close()
+
+    return ThroughPortal
+
+
+def _anyio_async() -> AsyncFactory:
+    from anyio import CapacityLimiter, to_interpreter
+
+    @contextmanager
+    def open_limited(workers: int) -> Iterator[Task]:
+        yield partial(to_interpreter.run_sync, limiter=CapacityLimiter(workers))
+
+    return open_limited
+
+
+def _loky() -> Factory:
+    from loky import ProcessPoolExecutor
+
+    return ProcessPoolExecutor
+
+
+_STDLIB = "concurrent.futures.interpreter"  # from Python 3.14
+
+# The first is the one that ratios refer to.
+PEERS = (
+    Peer("subpool", "subpool", _subpool, needs="subpool"),
+    Peer(
+        "subpool-threads",
+        "subpool (threads + tag)",
+        _subpool_threads,
+        needs="subpool",
+        load_tag=_subpool_tag,
+        only=("burst", "round-trip", "map", "gather", "await", "start-up"),
+        why_only="the same pool behind another front: what carries data is measured once",
+    ),
+    Peer("interpreters", "stdlib interpreters", _interpreters, needs=_STDLIB),
+    Peer("threads", "stdlib threads", _threads),
+    Peer("processes", "stdlib processes", _processes),
+    Peer(
+        "aiointerpreters",
+        "aiointerpreters",
+        _aiointerpreters,
+        needs="aiointerpreters",
+        load_tag=_aiointerpreters_tag,
+    ),
+    Peer(
+        "aiointerpreters-runner",
+        "aiointerpreters Runner",
+        load_async=_aiointerpreters_runner,
+        needs="aiointerpreters",
+        only=ASYNC_CASES,
+        why_only="has an asyncio interface and no other",
+    ),
+    Peer("anyio", "anyio to_interpreter", _anyio, _anyio_async, needs="anyio.to_interpreter"),
+    Peer("loky", "loky", _loky, needs="loky"),
+    # No pool: how much faster than one the machine's cores are together, when nobody helps.
+    Peer(
+        "bare",
+        "bare processes",
+        only=("efficiency",),
+        why_only="no pool, but the machine's own limit: a loop in each of N processes",
+    ),
+)
+BY_KEY = {peer.key: peer for peer in PEERS}

@@ -1,212 +1,216 @@
-"""From samples to tables, targets and JSON.
-
-Every comparison is made within a round, where both sides saw the same machine; what is
-shown is the median over the rounds and, beside it, the least and the greatest.  Ratios and
-speed-ups are truncated, so that none is ever shown better than it was.
-"""
+"""From results to what is read: tables on the terminal and in Markdown, and the JSON file."""
 
 from __future__ import annotations
 
-import math
-import os
-import platform
-import statistics
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from cases import (
+    KINDS_BACK,
+    KINDS_IN,
+    KINDS_IN_DICT,
+    Measurement,
+    Settings,
+    payload_name,
+    size_name,
+)
+from machine import describe
+from results import quantity, times
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from measure import Sample
     from peers import Peer
+    from results import Results
+    from targets import Target
 
-# In the order of the report.
-MEASUREMENTS = {
-    "burst": ("Burst: submit all, collect all", "µs per task", 1e6),
-    "round_trip": ("Round trip: one call at a time, median", "µs", 1e6),
-    "round_trip_p99": ("Round trip: one call at a time, 99th percentile", "µs", 1e6),
-    "cpu": ("CPU-bound work: speed-up over sequential", "times", 1.0),
-    "first_result": ("First result of a new pool", "ms", 1e3),
-}
+# What a run that was not asked for, or could not be, leaves in its cells.
+NOTHING = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
-class Spread:
-    """One number per round, and what is shown of them."""
+class Grid:
+    """A table with pools as rows, measurements as columns, and lines in its cells."""
 
-    median: float
-    least: float
-    greatest: float
-
-    @classmethod
-    def of(cls, values: list[float]) -> Spread:
-        return cls(statistics.median(values), min(values), max(values))
+    title: str
+    head: list[str]
+    rows: list[list[list[str]]]
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """All samples: by peer, one per round."""
-
-    peers: list[Peer]
-    samples: dict[str, list[Sample]]
-
-    def values(self, peer: Peer, measurement: str) -> list[float]:
-        return [sample[measurement] for sample in self.samples[peer.key]]
-
-    def ratio(self, peer: Peer, base: Peer, measurement: str) -> Spread:
-        """How many times as long as `base` this peer took: above 1, `base` was faster."""
-        pairs = zip(self.values(peer, measurement), self.values(base, measurement), strict=True)
-        return Spread.of([ours / theirs for ours, theirs in pairs])
-
-    def speed_up(self, peer: Peer) -> Spread:
-        return Spread.of(
-            [sample["sequential"] / sample["cpu"] for sample in self.samples[peer.key]]
-        )
-
-    def shown(self, peer: Peer, measurement: str) -> Spread:
-        """What the table of a measurement shows, in its unit."""
-        if measurement == "cpu":
-            return self.speed_up(peer)
-        factor = MEASUREMENTS[measurement][2]
-        return Spread.of([value * factor for value in self.values(peer, measurement)])
+def grids(results: Results) -> list[Grid]:
+    wanted: list[tuple[str, list[Measurement]]] = [
+        ("Calls", of_cases(results, "burst", "round-trip", "map")),
+        ("asyncio", of_cases(results, "gather", "await")),
+        ("The pool itself", of_cases(results, "start-up", "memory", "idle")),
+        ("Parallel efficiency, share of the ideal", of_cases(results, "efficiency")),
+        ("Structured data, there and back", of_cases(results, "nested")),
+    ]
+    for case, way, kinds, title in (
+        ("payload-in", "in", KINDS_IN, "{} as the argument"),
+        ("payload-dict", "dict", KINDS_IN_DICT, "{} in a dict as the argument"),
+        ("payload-back", "back", KINDS_BACK, "{} as the result"),
+    ):
+        if of_cases(results, case):
+            nothing = Measurement(f"{way}/nothing", "no data")
+            wanted += [
+                (title.format(kind), [nothing, *payloads(results.settings, way, kind)])
+                for kind in kinds
+            ]
+    return [grid(results, title, columns) for title, columns in wanted if columns]
 
 
-@dataclass(frozen=True)
-class Target:
-    """What subpool promises of one figure, and what came of it.  `met` is None if not judged."""
-
-    text: str
-    pool: str
-    wanted: float
-    figure: float | None
-    met: bool | None
-    why_not_judged: str = ""
-
-    def __str__(self) -> str:
-        if self.figure is None or self.met is None:
-            return f"{self.text}: {self.pool} not judged, {self.why_not_judged}"
-        verdict = "met" if self.met else "NOT met"
-        return f"{self.text}: {self.pool} {truncated(self.figure)}, {verdict}"
+def of_cases(results: Results, *keys: str) -> list[Measurement]:
+    return [one for key in keys for one in results.measurements(key)]
 
 
-def targets(rounds: Rounds, workers: int) -> list[Target]:
-    by_key = {peer.key: peer for peer in rounds.peers}
-    ours = [peer for peer in rounds.peers if peer.key.startswith("subpool")]
-    found = []
-    for peer in ours:
-        text, wanted = "burst at least 20 times the standard InterpreterPoolExecutor", 20.0
-        if stdlib := by_key.get("interpreters"):
-            figure = rounds.ratio(stdlib, peer, "burst").median
-            found.append(Target(text, peer.label, wanted, figure, figure >= wanted))
-        else:
-            reason = "this Python has no standard interpreter pool"
-            found.append(Target(text, peer.label, wanted, None, None, reason))
-    usable = os.process_cpu_count() or 1
-    for peer in ours:
-        text, wanted = "CPU-bound work at least 1.8 times sequential on 2 cores", 1.8
-        figure = rounds.speed_up(peer).median
-        if workers == 2 and usable >= 2:
-            found.append(Target(text, peer.label, wanted, figure, figure >= wanted))
-        else:
-            reason = f"it is for 2 workers on 2 CPUs, here {workers} on {usable}"
-            found.append(Target(text, peer.label, wanted, figure, None, reason))
-    return found
+def payloads(settings: Settings, way: str, kind: str) -> list[Measurement]:
+    return [Measurement(payload_name(way, kind, size), size_name(size)) for size in settings.sizes]
 
 
-def truncated(value: float) -> str:
-    """Cut a ratio to two decimals, or three digits below 1; never up: 1.799 is not 1.80."""
-    decimals = 2 if value >= 1 or value <= 0 else 2 - math.floor(math.log10(value))
-    scale = 10**decimals
-    return f"{math.floor(value * scale) / scale:.{decimals}f}"
+def grid(results: Results, title: str, columns: list[Measurement]) -> Grid:
+    rows = [
+        [[peer.label], *(cell(results, one, peer) for one in columns)]
+        for peer in results.peers
+        if any(results.samples.of(one.name, peer.key) for one in columns)
+    ]
+    return Grid(title, ["", *(one.heading for one in columns)], rows)
 
 
-def three_digits(value: float) -> str:
-    """Round a time to three significant digits, without an exponent."""
-    decimals = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
-    return f"{value:,.{decimals}f}"
+def cell(results: Results, measurement: Measurement, peer: Peer) -> list[str]:
+    """Median, how many times subpool's, and the spread; or why there is none."""
+    seen = results.spread(measurement.name, peer.key)
+    missing = results.missing(measurement.name, peer.key)
+    if seen is None:
+        return missing.split(" ", 1) if missing else [NOTHING]
+    first = quantity(seen.median, measurement.unit)
+    ratio = results.ratio(measurement.name, peer.key, results.base.key)
+    if measurement.unit in ("time", "bytes") and ratio and peer is not results.base:
+        first += f"  {times(ratio.median)}"
+    lines = [first]
+    if seen.least < seen.greatest:
+        least, unit = quantity(seen.least, measurement.unit).split()
+        greatest, same = quantity(seen.greatest, measurement.unit).split()
+        lines.append(f"{least}{'' if unit == same else f' {unit}'} to {greatest} {same}")
+    if missing:
+        lines.append(f"some {missing}")
+    return lines
 
 
-def show(console: Console, rounds: Rounds) -> None:
-    base = rounds.peers[0]
-    for measurement, (title, unit, _) in MEASUREMENTS.items():
-        number = truncated if measurement == "cpu" else three_digits
-        table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("pool", min_width=37)
-        table.add_column(unit, justify="right", min_width=8)
-        table.add_column("min\u2013max", justify="right")
-        table.add_column("/ subpool", justify="right")
-        for peer in rounds.peers:
-            shown = rounds.shown(peer, measurement)
-            ratio = rounds.ratio(peer, base, measurement)
-            table.add_row(
-                peer.label,
-                number(shown.median),
-                f"{number(shown.least)}\u2013{number(shown.greatest)}",
-                truncated(ratio.median),
-                style="bold" if peer is base else None,
-            )
+def notes(results: Results) -> list[str]:
+    first = (
+        f"Each cell: the median of the rounds and, with \N{MULTIPLICATION SIGN}, how many times "
+        f"that of {results.base.label}, compared round by round; below, least and greatest. "
+        f"Above 1\N{MULTIPLICATION SIGN} {results.base.label} was better."
+    )
+    said = [
+        first,
+        *(
+            f"{peer.label} takes part in {', '.join(peer.only)} alone: {peer.why_only}."
+            for peer in results.peers
+            if peer.only
+        ),
+    ]
+    if results.absent:
+        names = ", ".join(peer.label for peer in results.absent)
+        said.append(f"Not installed: {names} (`make bench` installs them).")
+    return said
+
+
+def heading(results: Results) -> str:
+    return (
+        f"{describe(results.where)}. {results.settings.workers} workers per pool, "
+        f"{results.rounds} {'round' if results.rounds == 1 else 'rounds'}."
+    )
+
+
+# Terminal
+
+
+def show(console: Console, results: Results, judged: list[Target]) -> None:
+    for one in grids(results):
+        table = Table(title=one.title, title_justify="left", title_style="bold")
+        for number, text in enumerate(one.head):
+            table.add_column(text, justify="right" if number else "left")
+        for row in one.rows:
+            style = "bold" if row[0][0] == results.base.label else None
+            table.add_row(*("\n".join(lines) for lines in row), style=style)
         console.print(table)
-    console.print(f"/ subpool: time over that of {base.label} in the same round")
+    for note in notes(results):
+        console.print(note)
+    table = Table(title="Targets", title_justify="left", title_style="bold")
+    for text in ("", "against", "wanted", "seen", ""):
+        table.add_column(text)
+    for target in judged:
+        row = (target.what, target.against, target.wanted, target.seen, target.verdict)
+        table.add_row(*row, style="bold" if target.met is False else None)
+    console.print(table)
 
 
-def machine() -> dict[str, Any]:
-    """Describe where this ran, for the reader and for the JSON file."""
+# Markdown
+
+
+def markdown(results: Results, judged: list[Target], plot: str = "") -> str:
+    lines = [heading(results), ""]
+    if plot:
+        lines += [f"![Time per call and per 100 MiB, by pool, on a logarithmic scale]({plot})", ""]
+    lines += ["### Targets", ""]
+    lines += rows_of(
+        ["", "against", "wanted", "seen", ""],
+        [[t.what, t.against, t.wanted, t.seen, bold(t.verdict, t.met is False)] for t in judged],
+    )
+    for one in grids(results):
+        cells = [["<br>".join(lines) for lines in row] for row in one.rows]
+        lines += ["", f"### {one.title}", "", *rows_of(one.head, cells)]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(results)), ""])
+
+
+def rows_of(head: list[str], rows: list[list[str]]) -> list[str]:
+    rule = ["---"] * len(head)
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+
+
+def bold(text: str, really: bool) -> str:
+    return f"**{text}**" if really else text
+
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+
+
+def replaced(page: str, text: str) -> str:
+    """The page with this text between its two marks."""
+    before, found_begin, rest = page.partition(BEGIN)
+    _, found_end, after = rest.partition(END)
+    if not (found_begin and found_end):
+        raise ValueError(f"the page has no {BEGIN} ... {END}")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+
+
+# JSON
+
+
+def as_json(results: Results, judged: list[Target]) -> dict[str, Any]:
+    """Everything: the samples in seconds, bytes and shares, and what the tables show of them."""
     return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "subpool": subpool_version(),
-        "cpu": cpu_model(),
-        "cpus": os.cpu_count(),
-        "usable_cpus": os.process_cpu_count(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        # Of the last minute, at the start: much above 0 and the figures are not to be trusted.
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-    }
-
-
-def subpool_version() -> str:
-    try:
-        return metadata.version("subpool")
-    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"
-
-
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
-
-
-def as_json(
-    where: dict[str, Any], settings: dict[str, Any], rounds: Rounds, judged: list[Target]
-) -> dict[str, Any]:
-    """Everything: the raw samples in seconds, and the figures that the tables show."""
-    base = rounds.peers[0]
-    return {
-        "machine": where,
-        "settings": settings,
-        "samples": rounds.samples,
-        "figures": {
-            measurement: {
-                "unit": MEASUREMENTS[measurement][1],
-                "pools": {
-                    peer.key: {
-                        "label": peer.label,
-                        **vars(rounds.shown(peer, measurement)),
-                        "ratio": vars(rounds.ratio(peer, base, measurement)),
-                    }
-                    for peer in rounds.peers
-                },
+        "machine": results.where,
+        "settings": asdict(results.settings),
+        "rounds": results.rounds,
+        "cases": [case.key for case in results.cases],
+        "peers": {peer.key: peer.label for peer in results.peers},
+        "absent": [peer.key for peer in results.absent],
+        "samples": results.samples.to_json(),
+        "summary": {
+            name: {
+                peer: {
+                    "spread": asdict(seen),
+                    "ratio": asdict(ratio) if ratio else None,
+                }
+                for peer in found
+                if (seen := results.spread(name, peer))
+                for ratio in [results.ratio(name, peer, results.base.key)]
             }
-            for measurement in MEASUREMENTS
+            for name, found in results.samples.outcomes.items()
         },
-        "targets": [vars(target) for target in judged],
+        "targets": [{**asdict(target), "verdict": target.verdict} for target in judged],
     }

@@ -4,6 +4,7 @@
     tools/setup.py 3.14 3.15 --optional 3.13   .venv-3.14, .venv-3.15; .venv-3.13 if at hand
     tools/setup.py --debug-build               .venv-3.14-dbg, on a CPython built with Py_DEBUG
     tools/setup.py --docs                      .venv-docs: the site generator, without subpool
+    tools/setup.py --bench                     .venv-bench: what subpool is measured against
 
 A CPython comes from the first place that has a good one: this machine (PATH, pyenv, uv, what an
 earlier run got), uv's own download, Debian's packages (tools/debian_python.py).  All that is made
@@ -274,6 +275,7 @@ def main() -> None:
     parser.add_argument("--optional", action="append", default=[], metavar="X.Y")
     parser.add_argument("--debug-build", action="store_true", help="prepare .venv-3.14-dbg")
     parser.add_argument("--docs", action="store_true", help="prepare .venv-docs")
+    parser.add_argument("--bench", action="store_true", help="prepare .venv-bench")
     options = parser.parse_args()
 
     wanted = [Environment(version, version) for version in options.versions]
@@ -282,6 +284,8 @@ def main() -> None:
         wanted.append(Environment("3.14-dbg", "3.14", debug=True))
     if options.docs:
         wanted.append(Environment("docs", "3.14", group="docs", builds=False))
+    if options.bench:  # subpool itself comes from python/, where .venv-3.14's build lies
+        wanted.append(Environment("bench", "3.14", group="bench", builds=False))
 
     if any(environment.builds for environment in wanted) and not shutil.which("cargo"):
         sys.exit("setup: no cargo on PATH: install Rust, for example from https://rustup.rs")
