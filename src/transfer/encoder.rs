@@ -32,8 +32,17 @@ pub fn encode<'i, O: Outside<'i>>(
         outside,
         token: value.token(),
     };
+    let root = value.as_ptr();
     // SAFETY: live, and the token in `encoder` proves the interpreter attached, for the whole call.
-    unsafe { encoder.value(value.as_ptr(), DEEPEST) }
+    unsafe {
+        if ffi::PyTuple_CheckExact(root) == 0 {
+            return encoder.value(root, DEEPEST);
+        }
+        // A tuple with a call's arguments is held by the caller too, and so looks shared. Only by
+        // way of a cycle could it stand in itself, and that ends at the bound on the depth.
+        encoder.writer.tag(Tag::Tuple, false);
+        encoder.items(root, DEEPEST - 1)
+    }
 }
 
 struct Encoder<'b, 'i, O> {
@@ -238,8 +247,7 @@ impl<'i, O: Outside<'i>> Encoder<'_, 'i, O> {
     unsafe fn tuple(&mut self, object: *mut ffi::PyObject, depth: usize) -> Result<(), Refused> {
         // SAFETY: an exact tuple (contract), whose items live as long as it does.
         unsafe {
-            let length = ffi::PyTuple_GET_SIZE(object);
-            if length == 0 {
+            if ffi::PyTuple_GET_SIZE(object) == 0 {
                 // One object in an interpreter.
                 self.writer.tag(Tag::Tuple, false);
                 self.writer.count(0);
@@ -250,11 +258,22 @@ impl<'i, O: Outside<'i>> Encoder<'_, 'i, O> {
                 return Ok(());
             }
             let shared = self.begin(object, Tag::Tuple);
+            self.items(object, below)?;
+            self.end(object, shared);
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// An exact tuple.
+    unsafe fn items(&mut self, tuple: *mut ffi::PyObject, below: usize) -> Result<(), Refused> {
+        // SAFETY: an exact tuple (contract), whose items live as long as it does.
+        unsafe {
+            let length = ffi::PyTuple_GET_SIZE(tuple);
             self.writer.count(length.cast_unsigned());
             for index in 0..length {
-                self.value(ffi::PyTuple_GET_ITEM(object, index), below)?;
+                self.value(ffi::PyTuple_GET_ITEM(tuple, index), below)?;
             }
-            self.end(object, shared);
         }
         Ok(())
     }

@@ -8,6 +8,10 @@ use super::encoder;
 use super::pickle::Pickle;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
+use std::cell::Cell;
+
+/// Below this size a copy is cheaper than a buffer that grows from nothing.
+const COPY_BELOW: usize = 4096;
 
 /// An encoded value.
 #[derive(Clone, Debug)]
@@ -38,12 +42,23 @@ impl Payload {
 #[derive(Default)]
 pub struct Transfer<'i> {
     pickle: Pickle<'i>,
+    /// Where the next value is written, kept for its memory.
+    scratch: Cell<Vec<u8>>,
 }
 
 impl<'i> Transfer<'i> {
     pub fn encode(&self, value: &Object<'i>) -> Result<Payload, Raised> {
-        let mut bytes = Vec::new();
-        match encoder::encode(value, &mut bytes, &mut Nothing) {
+        let mut written = self.scratch.take();
+        written.clear();
+        let encoded = encoder::encode(value, &mut written, &mut Nothing);
+        let bytes = if written.len() < COPY_BELOW {
+            let bytes = written.as_slice().to_vec();
+            self.scratch.set(written);
+            bytes
+        } else {
+            written
+        };
+        match encoded {
             Ok(()) => Ok(Payload {
                 encoding: Encoding::Native,
                 bytes,
