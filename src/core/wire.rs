@@ -144,6 +144,18 @@ pub trait Build {
     type Error: From<Malformed>;
 
     fn atom(&mut self, atom: Atom<'_>) -> Result<Self::Value, Self::Error>;
+
+    /// The commonest atoms, which deserve a short way.
+    fn int(&mut self, value: i64) -> Result<Self::Value, Self::Error> {
+        self.atom(Atom::Int(value))
+    }
+    fn float(&mut self, value: f64) -> Result<Self::Value, Self::Error> {
+        self.atom(Atom::Float(value))
+    }
+    fn text(&mut self, bytes: &[u8]) -> Result<Self::Value, Self::Error> {
+        self.atom(Atom::Str1(bytes))
+    }
+
     /// An empty container, to be filled with `count` items (or pairs).
     fn container(&mut self, shape: Shape, count: usize) -> Result<Self::Value, Self::Error>;
     /// The item of a tuple, list, set or frozenset.
@@ -188,8 +200,38 @@ struct Reader<'b, 's, B: Build> {
 }
 
 impl<'b, B: Build> Reader<'b, '_, B> {
+    #[inline]
     fn value(&mut self, depth: usize) -> Result<B::Value, B::Error> {
+        const INT: u8 = Tag::Int as u8;
+        const FLOAT: u8 = Tag::Float as u8;
+        const TEXT: u8 = Tag::Str1 as u8;
+        const SHARED_TEXT: u8 = TEXT | MEMO;
         let [byte] = self.fixed()?;
+        match byte {
+            INT => {
+                let value = self.zigzag()?;
+                self.build.int(value)
+            }
+            FLOAT => {
+                let value = f64::from_le_bytes(self.fixed()?);
+                self.build.float(value)
+            }
+            TEXT => {
+                let bytes = self.sized(1)?;
+                self.build.text(bytes)
+            }
+            SHARED_TEXT => {
+                let bytes = self.sized(1)?;
+                let value = self.build.text(bytes)?;
+                self.memo.push(value.clone());
+                Ok(value)
+            }
+            byte => self.rarer(byte, depth),
+        }
+    }
+
+    #[inline(never)]
+    fn rarer(&mut self, byte: u8, depth: usize) -> Result<B::Value, B::Error> {
         let memo = byte & MEMO != 0;
         let tag = TAGS
             .get(usize::from(byte & !MEMO))
@@ -200,9 +242,8 @@ impl<'b, B: Build> Reader<'b, '_, B> {
             Tag::False => self.build.atom(Atom::Bool(false))?,
             Tag::Ellipsis => self.build.atom(Atom::Ellipsis)?,
             Tag::Int => {
-                let zigzag = self.varint()?;
-                let value = (zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed());
-                self.build.atom(Atom::Int(value))?
+                let value = self.zigzag()?;
+                self.build.int(value)?
             }
             Tag::BigInt => {
                 let bytes = self.sized(1)?;
@@ -210,7 +251,7 @@ impl<'b, B: Build> Reader<'b, '_, B> {
             }
             Tag::Float => {
                 let value = f64::from_le_bytes(self.fixed()?);
-                self.build.atom(Atom::Float(value))?
+                self.build.float(value)?
             }
             Tag::Complex => {
                 let real = f64::from_le_bytes(self.fixed()?);
@@ -219,7 +260,7 @@ impl<'b, B: Build> Reader<'b, '_, B> {
             }
             Tag::Str1 => {
                 let bytes = self.sized(1)?;
-                self.build.atom(Atom::Str1(bytes))?
+                self.build.text(bytes)?
             }
             Tag::Str2 => {
                 let bytes = self.sized(2)?;
@@ -303,6 +344,7 @@ impl<'b, B: Build> Reader<'b, '_, B> {
         Ok([self.value(below)?, self.value(below)?, self.value(below)?])
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'b [u8], Malformed> {
         let (taken, rest) = self
             .rest
@@ -312,6 +354,7 @@ impl<'b, B: Build> Reader<'b, '_, B> {
         Ok(taken)
     }
 
+    #[inline]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (taken, rest) = self
             .rest
@@ -322,6 +365,7 @@ impl<'b, B: Build> Reader<'b, '_, B> {
     }
 
     /// A count of units of `width` bytes, and these bytes.
+    #[inline]
     fn sized(&mut self, width: usize) -> Result<&'b [u8], Malformed> {
         let length = self.count()?.checked_mul(width);
         self.take(length.ok_or(Malformed("a length beyond the end"))?)
@@ -331,7 +375,24 @@ impl<'b, B: Build> Reader<'b, '_, B> {
         usize::try_from(self.varint()?).map_err(|_| Malformed("a count beyond the end"))
     }
 
+    #[inline]
+    fn zigzag(&mut self) -> Result<i64, Malformed> {
+        let zigzag = self.varint()?;
+        Ok((zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed()))
+    }
+
+    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.rest {
+            [byte @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let [byte] = self.fixed()?;

@@ -72,15 +72,15 @@ impl<'i, O: Outside<'i>> Build for Builder<'_, 'i, O> {
                 Atom::None => ffi::Py_NewRef(ffi::Py_None()),
                 Atom::Bool(value) => ffi::PyBool_FromLong(value.into()),
                 Atom::Ellipsis => ffi::Py_NewRef(ffi::Py_Ellipsis()),
-                Atom::Int(value) => ffi::PyLong_FromLongLong(value),
+                Atom::Int(value) => return self.int(value),
                 Atom::BigInt(bytes) => ffi::PyLong_FromNativeBytes(
                     bytes.as_ptr().cast(),
                     bytes.len(),
                     ffi::PY_ASNATIVEBYTES_LITTLE_ENDIAN,
                 ),
-                Atom::Float(value) => ffi::PyFloat_FromDouble(value),
+                Atom::Float(value) => return self.float(value),
                 Atom::Complex(real, imaginary) => ffi::PyComplex_FromDoubles(real, imaginary),
-                Atom::Str1(bytes) => text(ffi::PyUnicode_1BYTE_KIND, bytes.as_ptr(), bytes.len()),
+                Atom::Str1(bytes) => return self.text(bytes),
                 Atom::Str2(bytes) => {
                     // Copied, so that they are where double bytes may be.
                     let (pairs, _) = bytes.as_chunks();
@@ -112,6 +112,24 @@ impl<'i, O: Outside<'i>> Build for Builder<'_, 'i, O> {
         }
     }
 
+    #[inline]
+    fn int(&mut self, value: i64) -> Result<Object<'i>, Failure> {
+        // SAFETY: attached (`token`); a new reference or null with an error.
+        unsafe { self.own(ffi::PyLong_FromLongLong(value)) }
+    }
+
+    #[inline]
+    fn float(&mut self, value: f64) -> Result<Object<'i>, Failure> {
+        // SAFETY: as in `int`.
+        unsafe { self.own(ffi::PyFloat_FromDouble(value)) }
+    }
+
+    #[inline]
+    fn text(&mut self, bytes: &[u8]) -> Result<Object<'i>, Failure> {
+        // SAFETY: as in `int`; the slice is as long as the call is told.
+        unsafe { self.own(text(ffi::PyUnicode_1BYTE_KIND, bytes.as_ptr(), bytes.len())) }
+    }
+
     fn container(&mut self, shape: Shape, count: usize) -> Result<Object<'i>, Failure> {
         let count = count.cast_signed();
         // SAFETY: attached; a new reference or null with an error. The empty slots of tuples and
@@ -127,6 +145,7 @@ impl<'i, O: Outside<'i>> Build for Builder<'_, 'i, O> {
         }
     }
 
+    #[inline]
     fn item(
         &mut self,
         container: &Object<'i>,

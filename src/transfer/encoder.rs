@@ -29,6 +29,7 @@ pub fn encode<'i, O: Outside<'i>>(
         writer: Writer(out),
         memo: Memo::default(),
         next: 0,
+        root: ptr::null_mut(),
         outside,
         token: value.token(),
     };
@@ -38,8 +39,9 @@ pub fn encode<'i, O: Outside<'i>>(
         if ffi::PyTuple_CheckExact(root) == 0 {
             return encoder.value(root, DEEPEST);
         }
-        // A tuple with a call's arguments is held by the caller too, and so looks shared. Only by
-        // way of a cycle could it stand in itself, and that ends at the bound on the depth.
+        // A tuple with a call's arguments is held by the caller too, and so looks shared. One that
+        // stands in itself, by way of a list, is for pickle.
+        encoder.root = root;
         encoder.writer.tag(Tag::Tuple, false);
         encoder.items(root, DEEPEST - 1)
     }
@@ -49,6 +51,7 @@ struct Encoder<'b, 'i, O> {
     writer: Writer<'b>,
     memo: Memo,
     next: u32,
+    root: *mut ffi::PyObject,
     outside: &'b mut O,
     token: Attached<'i>,
 }
@@ -424,6 +427,7 @@ impl<'i, O: Outside<'i>> Encoder<'_, 'i, O> {
             return Ok(false);
         }
         match self.memo.get(&(object as usize)) {
+            None if object == self.root => Err(Refused::Foreign),
             None => Ok(false),
             // A tuple within itself: pickle has a way for that.
             Some(&IN_PROGRESS) => Err(Refused::Foreign),
