@@ -47,7 +47,12 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
         message: "a worker's interpreter could not be set up".to_owned(),
         traceback: text_of(token, raised),
     })?;
-    let mut session = Session::default();
+    let mut session = Session {
+        transfer: Transfer::default(),
+        found: Found::new(),
+        turn: 0,
+        path,
+    };
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, initializer)?;
     }
@@ -79,12 +84,13 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
 }
 
 /// What a worker keeps between tasks.
-#[derive(Default)]
 struct Session<'i> {
     transfer: Transfer<'i>,
     found: Found<'i>,
     /// Tasks since the other threads of the interpreter last had their turn.
     turn: u32,
+    /// The main interpreter's `sys.path` when the worker was started.
+    path: &'i [String],
 }
 
 impl<'i> Session<'i> {
@@ -210,15 +216,12 @@ impl<'i> Session<'i> {
 
     /// The rare ways out, in Python: `helper(label, exception, value)` gives a tuple that says
     /// what to send.
-    ///
-    /// The helpers' module is imported here, and not when the worker starts: in a new interpreter
-    /// that costs a millisecond, and most workers never come here.
     fn slow(&self, helper: &CStr, label: &Label, raised: Raised, value: Object<'i>) -> Answer {
         let token = value.token();
         let error = raised.take(token).unwrap_or_else(|| Object::none(token));
         let attempt = || -> Result<Option<Answer>, Raised> {
             let arguments = [Object::string(token, &label.to_string())?, error, value];
-            let helper = Object::import(token, c"subpool._bootstrap")?.attribute(helper)?;
+            let helper = worker_api::helpers(token, self.path)?.attribute(helper)?;
             let reply = helper.call(&Object::tuple(token, arguments)?, None)?;
             Ok(read_reply(&reply))
         };

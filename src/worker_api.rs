@@ -4,7 +4,8 @@
 //! `sys.modules`. `python/subpool` looks for it to learn that it runs inside a worker.
 
 use crate::ffi;
-use crate::interp::object::{Object, Raised};
+use crate::interp::attach::Attached;
+use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
 
 /// The name under which workers find their module.
@@ -30,4 +31,22 @@ pub fn install(
     )?;
     module.set_attribute(c"thread_name", &Object::string(token, thread_name)?)?;
     system.attribute(c"modules")?.set_item(MODULE, &module)
+}
+
+/// `subpool._bootstrap`, the worker's side in Python, imported when the first task needs it: in a
+/// new interpreter that costs a millisecond, and most workers never do.
+///
+/// By then a task may have changed `sys.path`, so the second try is with the caller's.
+pub fn helpers<'i>(token: Attached<'i>, path: &[String]) -> Outcome<'i> {
+    const HELPERS: &std::ffi::CStr = c"subpool._bootstrap";
+    match Object::import(token, HELPERS) {
+        Ok(module) => return Ok(module),
+        Err(raised) => raised.clear(token),
+    }
+    let system = Object::import(token, c"sys")?;
+    let theirs = system.attribute(c"path")?;
+    system.set_attribute(c"path", &Object::strings(token, path)?)?;
+    let imported = Object::import(token, HELPERS).map_err(|raised| raised.take(token));
+    system.set_attribute(c"path", &theirs)?;
+    imported.map_err(|error| Raised::from_taken(token, error))
 }

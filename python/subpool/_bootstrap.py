@@ -132,9 +132,10 @@ def _by_value(value: object) -> bytes:
 
 
 def _format(error: BaseException) -> str:
-    from traceback import format_exception  # noqa: PLC0415 - slow to import, rarely needed
-
     try:
+        # Here, for it is slow to import and rarely needed, and a task may have emptied `sys.path`.
+        from traceback import format_exception  # noqa: PLC0415
+
         return "".join(format_exception(error))
     except Exception as failed:  # noqa: BLE001 - a user's __eq__ or __getattr__ may raise anything
         return (

@@ -54,6 +54,14 @@ impl Raised {
         Self(())
     }
 
+    /// Sets again what `take` gave.
+    pub fn from_taken(token: Attached<'_>, error: Option<Object<'_>>) -> Self {
+        match error {
+            Some(error) => Self::again(token, error),
+            None => Self::lost(token),
+        }
+    }
+
     /// Stands in for an exception that a C function forgot to set.
     pub fn lost(_token: Attached<'_>) -> Self {
         // SAFETY: attached (`_token`); a static exception type and a C string.

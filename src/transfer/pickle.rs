@@ -68,10 +68,7 @@ impl<'i> Pickle<'i> {
             raised.clear(token);
             std::mem::forget(pickled);
         }
-        loaded.map_err(|error| match error {
-            Some(error) => Raised::again(token, error),
-            None => Raised::lost(token),
-        })
+        loaded.map_err(|error| Raised::from_taken(token, error))
     }
 }
 

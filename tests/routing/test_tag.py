@@ -1,12 +1,15 @@
 """The tag itself: what it wraps, what it leaves alone, what a direct call does."""
 
+import functools
 import inspect
 import pickle
+from typing import get_args
 
 import pytest
 
 import tasks
 from subpool import PoolError, configure, interpreter
+from subpool.routing import Tagged
 
 MAIN = tasks.interpreter_id()
 
@@ -34,7 +37,6 @@ def test_wrapped_is_the_function_and_runs_here():
 
 def test_wrapped_of_a_function_that_has_a_wrapped_of_its_own():
     """`update_wrapper` copies `__wrapped__`; the decorator in between was lost."""
-    import functools
 
     @functools.wraps(tasks.nothing)
     def decorated():
@@ -52,6 +54,26 @@ def test_the_tag_looks_like_the_function():
     assert tagged.__doc__ == tasks.add.__doc__
     assert inspect.signature(tagged) == inspect.signature(tasks.add)
     assert "tasks" in repr(tasks.tagged_here) or "tagged_here" in repr(tasks.tagged_here)
+
+
+def test_the_tag_copies_what_functools_copies():
+    """The tag does this by hand: functools would be an import in every worker."""
+
+    @interpreter
+    def fn[T](x: T) -> T:
+        """Text."""
+        return x
+
+    class Wrapper: ...
+
+    fn.__wrapped__.attribute = 1
+    expected = vars(functools.update_wrapper(Wrapper(), fn.__wrapped__))
+    assert vars(interpreter(fn.__wrapped__)) == expected
+
+
+def test_the_tags_class_takes_type_arguments():
+    """It is generic for type checkers; annotations that are evaluated failed."""
+    assert get_args(Tagged[[int], str]) == ([int], str)
 
 
 def test_a_tag_on_a_tag_is_one_tag():

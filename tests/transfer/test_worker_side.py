@@ -1,5 +1,10 @@
 """subpool inside a worker: importable, without the extension, and able to tell where it is."""
 
+import _interpreters
+import ast
+import importlib
+import os
+import pickle
 import subprocess
 import sys
 
@@ -7,7 +12,25 @@ import pytest
 
 import subpool
 import tasks
-from subpool import InterpreterPoolExecutor
+from subpool import InterpreterPoolExecutor, WorkerInfo
+
+LOADED = "sorted(__import__('sys').modules)"
+
+
+def loaded_by_cpython(code):
+    """The modules of an interpreter that is no worker, after it has run `code`."""
+    number = _interpreters.create("isolated")
+    reader, writer = os.pipe()
+    try:
+        failure = _interpreters.exec(
+            number, f"{code}\nimport posix; posix.write({writer}, repr({LOADED}).encode())"
+        )
+        assert failure is None, failure
+        return set(ast.literal_eval(os.read(reader, 1 << 16).decode()))
+    finally:
+        _interpreters.destroy(number)
+        os.close(reader)
+        os.close(writer)
 
 
 def test_a_worker_does_not_load_the_extension(pool):
@@ -23,6 +46,52 @@ def test_a_worker_imports_no_executor(pool):
     loaded = pool.submit(tasks.loaded_modules).result()
     for module in ("asyncio", "logging", "concurrent.futures", "subpool.executors"):
         assert module not in loaded
+
+
+def test_a_fresh_worker_has_imported_nothing_of_ours(pool):
+    """typing, importlib and our own modules took a worker's start more time than CPython did."""
+    loaded = set(pool.submit(eval, LOADED, {}).result())
+    # What the call itself needs: its arguments may be pickled.
+    assert loaded <= loaded_by_cpython("import _pickle") | {"_subpool_worker"}
+    assert not loaded & {"typing", "re", "enum", "importlib", "subpool", "threading", "traceback"}
+
+
+def test_the_tags_module_brings_nothing_along(pool, tmp_path, monkeypatch):
+    """A type parameter or an `overload` in it imports typing in every worker."""
+    (tmp_path / "tagged_and_lean.py").write_text(
+        "from subpool import InterpreterPoolExecutor, interpreter, worker\n"
+        "@interpreter\n"
+        "def loaded():\n"
+        f"    return {LOADED}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    loaded = set(pool.submit(importlib.import_module("tagged_and_lean").loaded).result())
+    ours = {"subpool", "subpool._absent", "subpool._bootstrap", "subpool.routing"}
+    assert ours < loaded
+    assert loaded <= loaded_by_cpython("import _pickle, __future__") | ours | {
+        "_subpool_worker",
+        "tagged_and_lean",
+    }
+
+
+def test_main_imports_no_event_loop(check):
+    """asyncio, and ssl with it, cost a program without a loop more than the rest of subpool."""
+    out = check(
+        "import sys, tasks\n"
+        "from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, interpreter\n"
+        "with InterpreterThreadPoolExecutor() as ex:\n"
+        "    ex.submit(interpreter(tasks.nothing)).result()\n"
+        "print({'asyncio', 'ssl', 'cloudpickle', 'multiprocessing'} & set(sys.modules))\n"
+    )
+    assert out == "set()\n"
+
+
+def test_an_error_after_the_path_was_changed(pool):
+    """What encodes failures is imported with the first one, and was not found any more."""
+    with pytest.raises(ZeroDivisionError):
+        pool.submit(exec, "import sys; sys.path.clear(); 1 / 0", {}).result()
+    # The task's own path is put back.
+    assert pool.submit(eval, "__import__('sys').path", {}).result() == []
 
 
 def test_the_tag_at_the_top_of_the_tasks_module(pool):
@@ -86,6 +155,19 @@ def test_worker_tells_number_and_interpreter(pool2, gate):
     assert {info.id for info, _ in told} == {0, 1}
     assert all(info.interpreter_id == number for info, number in told)
     assert len({info.interpreter_id for info, _ in told}) == 2
+
+
+def test_worker_info_is_a_tuple_with_names():
+    """It is written by hand, for a named tuple would import typing or collections in workers."""
+    info = WorkerInfo(3, interpreter_id=7)
+    number, interpreter_id = info
+    assert (info.id, info.interpreter_id) == (number, interpreter_id) == info == (3, 7)
+    copy = pickle.loads(pickle.dumps(info))
+    assert type(copy) is WorkerInfo and copy == info
+    assert repr(info) == "WorkerInfo(id=3, interpreter_id=7)"
+    match info:
+        case WorkerInfo(id=3, interpreter_id=other):
+            assert other == 7
 
 
 def test_worker_is_the_same_in_threads_of_a_task(pool):
