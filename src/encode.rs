@@ -3,14 +3,17 @@
 //! The fast path, a function known by name with arguments that travel as they are, stays in here.
 //! Everything else is decided in Python (`subpool._encode`), where it is rare and slow anyway.
 
+use crate::completer;
 use crate::error::Error;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
+use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Call, Form, Label};
 use crate::transfer::function::{Definition, Known};
 use crate::transfer::value::{Encoding, Payload, Transfer};
 use memchr::memmem;
 use once_cell::sync::Lazy;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -30,7 +33,8 @@ struct Main {
     transfer: Transfer<'static>,
     known: Known<'static>,
     reference: Py<PyAny>,
-    whole: Py<PyAny>,
+    by_value: Py<PyAny>,
+    label: Py<PyAny>,
     rebuild: Py<PyAny>,
 }
 
@@ -55,10 +59,11 @@ fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
         let helpers = py.import("subpool._encode")?;
         let helper = |name| PyResult::Ok(helpers.getattr(name)?.unbind());
         Ok(Main {
-            transfer: Transfer::start(token(py)).map_err(|_| PyErr::fetch(py))?,
+            transfer: Transfer::start(token(py), Side::Main).map_err(|_| PyErr::fetch(py))?,
             known: Known::new(),
             reference: helper("reference")?,
-            whole: helper("whole")?,
+            by_value: helper("by_value")?,
+            label: helper("label")?,
             rebuild: helper("rebuild_exception")?,
         })
     })
@@ -71,7 +76,22 @@ fn object(bound: &Bound<'_, PyAny>) -> Object<'static> {
 }
 
 /// A call as bytes, or why it cannot travel.
-pub fn call<'py>(
+pub fn call(
+    function: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Call> {
+    let py = function.py();
+    completer::clear_graveyard(py);
+    let call = encode(function, args, kwargs)?;
+    if !call.payload.buffers.is_empty() {
+        // Whoever lets go of the buffers may need it: nobody else may ever call us again.
+        completer::start().map_err(Error::Thread)?;
+    }
+    Ok(call)
+}
+
+fn encode<'py>(
     function: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
@@ -95,18 +115,44 @@ pub fn call<'py>(
                 };
                 return Ok(Call { form, payload });
             }
-            // By value, or not at all: `whole` knows and says why.
             Ok(_) => {}
-            Err(_) => drop(PyErr::fetch(py)),
+            Err(_) => unless_fatal(py)?,
         }
     }
     let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
-    let reply = main.whole.bind(py).call1((function, args, kwargs))?;
-    let (label, payload) = reply.extract::<(Bound<'py, PyString>, Bound<'py, PyBytes>)>()?;
+    let label = main.label.bind(py).call1((function,))?;
+    let label = label.cast_into::<PyString>()?.to_string_lossy().into();
+    let whole = PyTuple::new(py, [function, args.as_any(), kwargs.as_any()])?;
+    let payload = match main.transfer.encode(&object(&whole)) {
+        Ok(payload) if !names_main(&payload) => payload,
+        refused => {
+            if refused.is_err() {
+                unless_fatal(py)?;
+            }
+            // By value, or not at all: `by_value` says why.
+            let opened = main.transfer.open_sink().map_err(|_| PyErr::fetch(py))?;
+            // SAFETY: an owned reference to an object of main.
+            let sink = unsafe { Bound::from_owned_ptr(py, opened.into_ptr()) };
+            main.by_value
+                .bind(py)
+                .call1((function, args, kwargs, &sink))?;
+            main.transfer.collect(&object(&sink))
+        }
+    };
     Ok(Call {
-        form: Form::Whole(label.to_string_lossy().into()),
-        payload: Payload::pickled(payload.as_bytes().to_vec()),
+        form: Form::Whole(label),
+        payload,
     })
+}
+
+/// Takes the exception away, so that another way can be tried; Ctrl-C and the like stay.
+fn unless_fatal(py: Python<'_>) -> PyResult<()> {
+    let error = PyErr::fetch(py);
+    if error.is_instance_of::<PyException>(py) {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 /// The function's definition, if it has a name by which any interpreter can import it.

@@ -11,8 +11,10 @@ use crate::interp::object::{Object, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Seat};
 use crate::task::Task;
+use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
 use crate::transfer::function::Found;
+use crate::transfer::graveyard::{self, Promise};
 use crate::transfer::value::{Payload, Transfer};
 use crate::worker_api;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +26,9 @@ const TURN: u32 = 64;
 
 /// The thread's whole life.
 pub fn run(pool: &Pool, seat: &Seat, path: &[String]) {
-    let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, path)));
+    // Until the interpreter is gone, with all that its modules hold.
+    let promise = Promise::new();
+    let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, path, &promise)));
     match lived {
         Ok(Ok(())) => {}
         // The interpreter is gone by now, so the thread may attach to main and tell.
@@ -36,7 +40,7 @@ pub fn run(pool: &Pool, seat: &Seat, path: &[String]) {
     }
 }
 
-fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
+fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<(), Broken> {
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
@@ -58,13 +62,16 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
         let task = match pool.queue.try_pop() {
             Ok(task) => task,
             Err(Empty::ForGood) => return Ok(()),
-            Err(Empty::ForNow) => match token.detached(|| pool.queue.pop()) {
-                Some(task) => task,
-                None => return Ok(()),
-            },
+            Err(Empty::ForNow) => {
+                match token.detached(|| pool.queue.pop(graveyard::call_if_waiting)) {
+                    Some(task) => task,
+                    None => return Ok(()),
+                }
+            }
         };
         serve(&mut session, token, pool, &task);
         drop(task);
+        promise.look();
         turn += 1;
         if turn == TURN {
             turn = 0;
@@ -112,7 +119,7 @@ impl<'i> Session<'i> {
     fn start(token: Attached<'i>) -> Result<Self, Raised> {
         let bootstrap = Object::import(token, c"subpool._bootstrap")?;
         Ok(Self {
-            transfer: Transfer::start(token)?,
+            transfer: Transfer::start(token, Side::Worker)?,
             found: Found::new(),
             resolve: bootstrap.attribute(c"resolve")?,
             encode_error: bootstrap.attribute(c"encode_error")?,
@@ -202,8 +209,8 @@ impl<'i> Session<'i> {
         }
     }
 
-    /// The rare ways out, in Python: `helper(label, exception, value)` gives a tuple that says
-    /// what to send.
+    /// The rare ways out, in Python: `helper(label, exception, value, sink)` gives a tuple that
+    /// says what to send.
     fn slow(
         &self,
         helper: &Object<'i>,
@@ -214,9 +221,11 @@ impl<'i> Session<'i> {
         let token = value.token();
         let error = raised.take(token).unwrap_or_else(|| Object::none(token));
         let attempt = || -> Result<Option<Answer>, Raised> {
-            let arguments = [Object::string(token, &label.to_string())?, error, value];
-            let reply = helper.call(&Object::tuple(token, arguments)?, None)?;
-            Ok(read_reply(&reply))
+            let label = Object::string(token, &label.to_string())?;
+            let sink = self.transfer.open_sink()?;
+            let arguments = Object::tuple(token, [label, error, value, sink.share()])?;
+            let reply = helper.call(&arguments, None)?;
+            Ok(read_reply(&reply, || self.transfer.collect(&sink)))
         };
         match attempt() {
             Ok(Some(answer)) => answer,
@@ -235,8 +244,9 @@ enum Failure {
     Call(Raised),
 }
 
-/// `("value", bytes)`, `("raised", bytes, text)` or `("untransferable", message, path, text)`.
-fn read_reply(reply: &Object<'_>) -> Option<Answer> {
+/// `("value",)` with the pickle in the sink, `("raised", bytes, text)` or `("untransferable",
+/// message, path, text)`.
+fn read_reply(reply: &Object<'_>, sink: impl FnOnce() -> Payload) -> Option<Answer> {
     let text = |index| reply.item(index).and_then(|item| item.to_text());
     let bytes = |index| {
         reply
@@ -244,7 +254,7 @@ fn read_reply(reply: &Object<'_>) -> Option<Answer> {
             .and_then(|item| item.as_bytes().map(<[u8]>::to_vec))
     };
     match text(0)?.as_str() {
-        "value" => Some(Answer::Value(Payload::pickled(bytes(1)?))),
+        "value" => Some(Answer::Value(sink())),
         "raised" => Some(Answer::Raised {
             pickled: bytes(1)?,
             traceback: text(2)?,

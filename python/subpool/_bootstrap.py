@@ -5,6 +5,7 @@ Imported in every worker while it starts, so it imports next to nothing itself.
 
 from __future__ import annotations
 
+import _pickle
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +45,19 @@ def worker() -> WorkerInfo | None:
     return _info
 
 
+class Pickler(_pickle.Pickler):
+    """Writes to a native sink, which lifts out what need not be in the pickle (transfer/sink.rs)."""
+
+    def __init__(self, sink: Any) -> None:
+        super().__init__(sink, _PROTOCOL, buffer_callback=sink.buffer)
+        self.reducer_override = sink.reduce
+
+
+def given(value: object) -> object:
+    """Stand, in a pickle, before something that travelled beside it."""
+    return value
+
+
 def resolve(module: str, qualname: str) -> Callable[..., Any]:
     """Find a function by name, importing its module; a tag gives way to what it wraps."""
     from importlib import import_module  # noqa: PLC0415 - once per function
@@ -64,7 +78,7 @@ def run_chunk(fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> list[
 
 
 def encode_error(
-    label: str, error: BaseException, _value: object
+    label: str, error: BaseException, _value: object, _sink: object
 ) -> tuple[str, bytes, str] | tuple[str, str, str, str]:
     """Encode what a task raised, with its traceback as text."""
     text = _format(_without_own_frames(error))
@@ -84,17 +98,30 @@ def encode_error(
 
 
 def encode_result(
-    label: str, error: BaseException, value: object
-) -> tuple[str, bytes] | tuple[str, str, str, str]:
-    """Encode a result that plain pickle refused with `error`."""
+    label: str, error: BaseException, value: object, sink: Any
+) -> tuple[str] | tuple[str, str, str, str]:
+    """Encode a result that plain pickle refused with `error`, into `sink`."""
     if "cloudpickle" in sys.modules:  # then the task itself came by value
+        from subpool._by_value import dump  # noqa: PLC0415 - imports cloudpickle
+
         try:
-            return "value", _by_value(value)
+            dump(value, sink)
+            return ("value",)
         except Exception as second:  # noqa: BLE001 - a user's __reduce__ may raise anything
             error = second
     from subpool._paths import find_culprit  # noqa: PLC0415 - only when something failed
 
-    path, cause = find_culprit("result", value, _dumps, error)
+    def rehearse(part: object) -> None:
+        try:
+            Pickler(sink.rehearsal()).dump(part)
+        except Exception:
+            if "cloudpickle" not in sys.modules:
+                raise
+            from subpool._by_value import dump  # noqa: PLC0415 - as above
+
+            dump(part, sink.rehearsal())
+
+    path, cause = find_culprit("result", value, rehearse, error)
     return (
         "untransferable",
         f"cannot send back {path} of {label}: {type(cause).__name__}: {text_of(cause)}",
@@ -103,7 +130,9 @@ def encode_result(
     )
 
 
-def refuse_call(label: str, error: BaseException, what: object) -> tuple[str, str, str, str]:
+def refuse_call(
+    label: str, error: BaseException, what: object, _sink: object
+) -> tuple[str, str, str, str]:
     """Say that a call's function or its arguments could not be had in this interpreter."""
     if what == "function":
         message = f"cannot import {label} in an interpreter"

@@ -14,12 +14,7 @@ from subpool.routing import Tagged
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PROTOCOL = 5
-
 _set_cause = vars(BaseException)["__cause__"].__set__
-
-# How a pickle names `__main__`, which is another module in every interpreter.
-_MAIN_MODULE = b"\x8c\x08__main__"
 
 
 def reference(fn: object) -> tuple[str, str, object] | None:
@@ -54,41 +49,33 @@ def label(fn: object) -> str:
     return f"an instance of {type(fn).__qualname__}"
 
 
-def whole(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[str, bytes]:
-    """Pickle a call whole: plainly if that means the same in a worker, else by value.
+def by_value(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], sink: Any
+) -> None:
+    """Pickle a call by value into `sink`, for what pickle cannot name.
 
     Raises:
-        NotTransferableError: It cannot be pickled either way.
+        NotTransferableError: Something in it cannot be pickled this way either.
 
     """
-    name = label(fn)
-    call = (fn, args, kwargs)
-    try:
-        pickled = pickle.dumps(call, _PROTOCOL)
-    except Exception:  # noqa: BLE001 - what refuses here is asked again by value, and told there
-        pickled = _MAIN_MODULE
-    if _MAIN_MODULE not in pickled:
-        return name, pickled
     # Imported late: cloudpickle costs every program, and only some need it.
-    from subpool import _by_value  # noqa: PLC0415
+    from subpool._by_value import dump  # noqa: PLC0415
 
     try:
-        return name, _by_value.dumps(call)
+        dump((fn, args, kwargs), sink)
     except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
-        explained = _explain(name, call, _by_value.dumps, error)
+        parts = {"function": fn, "args": args, "kwargs": kwargs}
+        explained = _explain(label(fn), parts, lambda part: dump(part, sink.rehearsal()), error)
         raise explained from explained.__cause__
 
 
 def _explain(
     name: str,
-    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]],
-    dumps: Callable[[object], bytes],
+    parts: dict[str, object],
+    dumps: Callable[[object], None],
     error: BaseException,
 ) -> NotTransferableError:
-    fn, args, kwargs = call
-    for place, part in (("function", fn), ("args", args), ("kwargs", kwargs)):
+    for place, part in parts.items():
         try:
             dumps(part)
         except Exception as refusal:  # noqa: BLE001 - this is what is being looked for

@@ -42,6 +42,18 @@ impl Raised {
         Self(())
     }
 
+    /// An exception that a call made elsewhere has set.
+    pub const fn pending(_token: Attached<'_>) -> Self {
+        Self(())
+    }
+
+    /// `BufferError(message)`.
+    pub fn buffer_error(_token: Attached<'_>, message: &CStr) -> Self {
+        // SAFETY: attached (`_token`); a static exception type and a C string.
+        unsafe { ffi::PyErr_SetString(ffi::PyExc_BufferError, message.as_ptr()) };
+        Self(())
+    }
+
     /// Stands in for an exception that a C function forgot to set.
     pub fn lost(_token: Attached<'_>) -> Self {
         // SAFETY: attached (`_token`); a static exception type and a C string.
@@ -169,6 +181,17 @@ impl<'i> Object<'i> {
         }
     }
 
+    /// `self(first, name=value)`; `names` is the tuple of that one name.
+    pub fn call_with_keyword(&self, first: &Self, value: &Self, names: &Self) -> Outcome<'i> {
+        let arguments = [first.as_ptr(), value.as_ptr()];
+        // SAFETY: one live argument, as the count says, and one for the one name after it.
+        unsafe {
+            let pointer =
+                ffi::PyObject_Vectorcall(self.as_ptr(), arguments.as_ptr(), 1, names.as_ptr());
+            Self::from_new(self.token, pointer)
+        }
+    }
+
     #[must_use]
     pub fn none(token: Attached<'i>) -> Self {
         // SAFETY: `None` is immortal and valid in every interpreter.
@@ -239,10 +262,15 @@ impl<'i> Object<'i> {
 
     /// A list of strings.
     pub fn strings(token: Attached<'i>, texts: &[String]) -> Outcome<'i> {
+        Self::list(token, texts.iter().map(|text| Self::string(token, text)))
+    }
+
+    /// A list of the given objects, or the first failure.
+    pub fn list(token: Attached<'i>, items: impl Iterator<Item = Outcome<'i>>) -> Outcome<'i> {
         // SAFETY: an owned new list; `PyList_Append` takes its own reference to a live item.
         let list = unsafe { Self::from_new(token, ffi::PyList_New(0))? };
-        for text in texts {
-            let item = Self::string(token, text)?;
+        for item in items {
+            let item = item?;
             // SAFETY: as above.
             check(unsafe { ffi::PyList_Append(list.as_ptr(), item.as_ptr()) })?;
         }

@@ -1,6 +1,11 @@
-//! What travels between interpreters, and in which form: bytes and nothing but bytes.
+//! What travels between interpreters, and in which form: bytes, and memory that all may see.
 
+pub mod buffer;
 pub mod call;
+mod exporter;
 pub mod function;
+pub mod graveyard;
+mod memory;
 pub mod pickle;
+mod sink;
 pub mod value;

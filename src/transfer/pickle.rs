@@ -1,46 +1,105 @@
 //! Pickle protocol 5 through the C implementation, in whichever interpreter is attached.
 
+use super::buffer::{Buffer, Loader};
+use super::sink::Sinks;
+use super::value::Payload;
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
-
-const PROTOCOL: i64 = 5;
+use std::cell::Cell;
 
 /// Below this size a copy into a `bytes` object is cheaper than a view of the buffer.
 const COPY_BELOW: usize = 4096;
 
+/// After a pickle larger than this its pickler goes: its memo, which has grown with it, would be
+/// cleared anew for each small one that follows.
+const REUSE_BELOW: usize = 16 << 10;
+
 /// The pickle functions of one interpreter.
 pub struct Pickle<'i> {
-    dumps: Object<'i>,
     loads: Object<'i>,
-    protocol: Object<'i>,
+    /// `("buffers",)`
+    buffers: Object<'i>,
+    class: Object<'i>,
+    sinks: Sinks<'i>,
+    /// A pickler that is not in use. One made for each pickle would double a small one's time.
+    idle: Cell<Option<Pickler<'i>>>,
+}
+
+struct Pickler<'i> {
+    dump: Object<'i>,
+    clear_memo: Object<'i>,
+    sink: Object<'i>,
 }
 
 impl<'i> Pickle<'i> {
-    pub fn import(token: Attached<'i>) -> Result<Self, Raised> {
+    pub fn import(token: Attached<'i>, loader: Loader<'i>) -> Result<Self, Raised> {
         // The C module itself: importing `pickle` costs a new interpreter milliseconds more.
         let module = Object::import(token, c"_pickle")?;
+        let bootstrap = Object::import(token, c"subpool._bootstrap")?;
         Ok(Self {
-            dumps: module.attribute(c"dumps")?,
             loads: module.attribute(c"loads")?,
-            protocol: Object::integer(token, PROTOCOL)?,
+            buffers: Object::tuple(token, [Object::string(token, "buffers")?])?,
+            class: bootstrap.attribute(c"Pickler")?,
+            sinks: Sinks::start(token, loader, bootstrap.attribute(c"given")?)?,
+            idle: Cell::new(None),
         })
     }
 
-    pub fn dumps(&self, value: &Object<'i>) -> Result<Vec<u8>, Raised> {
-        let pickled = self.dumps.call2(value, &self.protocol)?;
-        // `_pickle.dumps` returns bytes and nothing else.
-        Ok(pickled.as_bytes().unwrap_or_default().to_vec())
+    /// Pickles, with what is large or shared beside the bytes.
+    pub fn dumps(&self, value: &Object<'i>) -> Result<Payload, Raised> {
+        // Taken for the time: pickling runs the user's code, which may come here again.
+        let pickler = self.idle.take().map_or_else(|| self.pickler(), Ok)?;
+        pickler.dump.call1(value)?;
+        let payload = self.collect(&pickler.sink);
+        if payload.bytes.len() < REUSE_BELOW {
+            let nothing = Object::tuple(value.token(), [])?;
+            pickler.clear_memo.call(&nothing, None)?;
+            self.idle.set(Some(pickler));
+        }
+        Ok(payload)
+    }
+
+    fn pickler(&self) -> Result<Pickler<'i>, Raised> {
+        let sink = self.sinks.open()?;
+        let pickler = self.class.call1(&sink)?;
+        Ok(Pickler {
+            dump: pickler.attribute(c"dump")?,
+            clear_memo: pickler.attribute(c"clear_memo")?,
+            sink,
+        })
+    }
+
+    /// A file for a pickler of Python's to write to, as `_bootstrap.Pickler` does.
+    pub fn open(&self) -> Outcome<'i> {
+        self.sinks.open()
+    }
+
+    /// What a pickler has written to `sink`, one of `open`.
+    pub fn collect(&self, sink: &Object<'i>) -> Payload {
+        let (bytes, buffers) = self.sinks.take(sink);
+        Payload::pickled(bytes, buffers)
     }
 
     /// Unpickles; the bytes are given up, because code that runs meanwhile may hold on to them.
-    pub fn loads(&self, token: Attached<'i>, pickled: Vec<u8>) -> Outcome<'i> {
+    pub fn loads(
+        &self,
+        token: Attached<'i>,
+        loader: &Loader<'i>,
+        pickled: Vec<u8>,
+        buffers: Vec<Buffer>,
+    ) -> Outcome<'i> {
+        let buffers = if buffers.is_empty() {
+            None
+        } else {
+            let built = buffers.into_iter().map(|buffer| loader.build(buffer));
+            Some(Object::list(token, built)?)
+        };
         if pickled.len() < COPY_BELOW {
-            return self.loads.call1(&Object::bytes(token, &pickled)?);
+            return self.load(&Object::bytes(token, &pickled)?, buffers);
         }
         let view = borrowed_view(token, &pickled)?;
-        let loaded = self.loads.call1(&view);
-        let loaded = match loaded {
+        let loaded = match self.load(&view, buffers) {
             Ok(value) => Ok(value),
             Err(raised) => Err(raised.take(token)),
         };
@@ -54,6 +113,15 @@ impl<'i> Pickle<'i> {
             Some(error) => Raised::again(token, error),
             None => Raised::lost(token),
         })
+    }
+
+    fn load(&self, pickled: &Object<'i>, buffers: Option<Object<'i>>) -> Outcome<'i> {
+        match buffers {
+            None => self.loads.call1(pickled),
+            Some(buffers) => self
+                .loads
+                .call_with_keyword(pickled, &buffers, &self.buffers),
+        }
     }
 }
 
