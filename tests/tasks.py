@@ -40,6 +40,10 @@ def nothing():
     pass
 
 
+def take(_value):
+    pass
+
+
 def read_global():
     return GLOBAL
 

@@ -12,12 +12,13 @@
 
 use super::exporter;
 use super::graveyard::Kept;
-use super::memory::{Block, Layout, Memory};
+use super::memory::{Block, Layout, Memory, expect_filling};
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
 use std::fmt;
 use std::mem::ManuallyDrop;
+use std::ptr;
 use std::sync::Arc;
 
 /// From this size on a value is lifted. Pickle begins to treat them apart at the same size.
@@ -212,16 +213,25 @@ impl<'i> Loader<'i> {
             Form::View(layout) => {
                 exporter::view(&self.exporter, self.side == Side::Main, memory, layout)
             }
-            // SAFETY: `memory` holds so many bytes there, and lives through the call; what goes by
-            // copy is written by nobody (immutable bytes of main, or a block only buffers hold).
+            // SAFETY: a new object of `size` bytes, written before anybody sees it. `memory` holds
+            // as many at `start`, and lives through the copy; nobody writes there (immutable bytes
+            // of main, or a block that only buffers hold).
             Form::Bytes => unsafe {
-                let bytes = ffi::PyBytes_FromStringAndSize(start.cast(), size.cast_signed());
-                Object::from_new(token, bytes)
+                let bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), size.cast_signed());
+                let bytes = Object::from_new(token, bytes)?;
+                copy(start, ffi::PyBytes_AsString(bytes.as_ptr()).cast(), size);
+                Ok(bytes)
             },
             // SAFETY: as above.
             Form::ByteArray => unsafe {
-                let bytes = ffi::PyByteArray_FromStringAndSize(start.cast(), size.cast_signed());
-                Object::from_new(token, bytes)
+                let bytes = ffi::PyByteArray_FromStringAndSize(ptr::null(), size.cast_signed());
+                let bytes = Object::from_new(token, bytes)?;
+                copy(
+                    start,
+                    ffi::PyByteArray_AsString(bytes.as_ptr()).cast(),
+                    size,
+                );
+                Ok(bytes)
             },
             Form::Array(code) => {
                 let class = Object::import(token, c"array")?.attribute(c"array")?;
@@ -300,6 +310,16 @@ pub fn with_content(object: &Object<'_>, use_it: impl FnOnce(&[u8])) -> Result<(
     Ok(())
 }
 
+/// # Safety
+/// `size` bytes can be read at `source` and written at `target`, which is apart and fresh.
+unsafe fn copy(source: *const u8, target: *mut u8, size: usize) {
+    // SAFETY: by the contract.
+    unsafe {
+        expect_filling(target, size);
+        ptr::copy_nonoverlapping(source, target, size);
+    }
+}
+
 fn no_memory(token: Attached<'_>) -> Raised {
     // SAFETY: attached (`token`); sets MemoryError.
     unsafe { ffi::PyErr_NoMemory() };
@@ -324,7 +344,7 @@ impl<'i> Acquired<'i> {
     fn keep(self) -> Kept {
         let given_up = ManuallyDrop::new(self);
         // SAFETY: acquired in `of`; read once, and `drop` does not come.
-        unsafe { Kept::take_over(std::ptr::read(&raw const given_up.0)) }
+        unsafe { Kept::take_over(ptr::read(&raw const given_up.0)) }
     }
 }
 

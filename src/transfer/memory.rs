@@ -33,8 +33,10 @@ impl Memory {
 
 /// Memory of our own, not written to at first.
 pub struct Block {
-    start: NonNull<u8>,
+    base: NonNull<u8>,
     layout: alloc::Layout,
+    start: *mut u8,
+    size: usize,
 }
 
 // SAFETY: plain memory without an owner but `Block` itself.
@@ -45,15 +47,43 @@ unsafe impl Sync for Block {}
 /// Enough for any item format.
 const ALIGNMENT: usize = 64;
 
+/// Where a block begins within a page.
+///
+/// A copy whose target lies a little further within its page than its source within its own takes
+/// three times as long (the processor takes a load for one that follows a store 4 KiB before it).
+/// What malloc gives begins at a page's start, so blocks begin in the middle.
+const WITHIN_PAGE: usize = 2048;
+const PAGE: usize = 4096;
+
 impl Block {
     /// `None`: no memory.
     #[must_use]
     pub fn new(size: usize) -> Option<Self> {
-        // Never of size zero, which the allocator does not know.
-        let layout = alloc::Layout::from_size_align(size.max(1), ALIGNMENT).ok()?;
+        let (room, skipped) = if size < HUGE_FROM {
+            // Never of size zero, which the allocator does not know.
+            (size.max(1), 0)
+        } else {
+            (size.checked_add(2 * PAGE)?, WITHIN_PAGE)
+        };
+        let layout = alloc::Layout::from_size_align(room, ALIGNMENT).ok()?;
         // SAFETY: the size is not zero.
-        let start = NonNull::new(unsafe { alloc::alloc(layout) })?;
-        Some(Self { start, layout })
+        let base = NonNull::new(unsafe { alloc::alloc(layout) })?;
+        let mut start = base.as_ptr();
+        if skipped > 0 {
+            let to_page = start.addr().next_multiple_of(PAGE) - start.addr();
+            // SAFETY: two pages more than `size` were allocated, and at most one and a half are
+            // skipped; what is left is all to be written.
+            unsafe {
+                start = start.add(to_page + skipped);
+                expect_filling(start, size);
+            }
+        }
+        Some(Self {
+            base,
+            layout,
+            start,
+            size,
+        })
     }
 
     /// A copy of `size` bytes at `source`.
@@ -64,24 +94,44 @@ impl Block {
     pub unsafe fn copy_of(source: *const u8, size: usize) -> Option<Self> {
         let block = Self::new(size)?;
         // SAFETY: readable by the contract, writable and apart because just allocated.
-        unsafe { ptr::copy_nonoverlapping(source, block.start(), size) };
+        unsafe { ptr::copy_nonoverlapping(source, block.start, size) };
         Some(block)
     }
 
     #[must_use]
     pub const fn start(&self) -> *mut u8 {
-        self.start.as_ptr()
+        self.start
     }
 
     const fn size(&self) -> usize {
-        self.layout.size()
+        self.size
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout, freed once.
-        unsafe { alloc::dealloc(self.start.as_ptr(), self.layout) }
+        unsafe { alloc::dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+/// Large enough to have several huge pages inside wherever it begins.
+const HUGE_FROM: usize = 8 << 20;
+
+/// Says that all of a fresh allocation is about to be written. The system may then give it in huge
+/// pages: taking 4 KiB pages one by one costs more than the copy that fills them.
+///
+/// # Safety
+/// The memory is allocated.
+pub unsafe fn expect_filling(start: *mut u8, size: usize) {
+    #[cfg(target_os = "linux")]
+    if size >= HUGE_FROM {
+        // Huge pages wholly inside: what lies beside them in the last ones is not ours.
+        const HUGE: usize = 2 << 20;
+        let skipped = start.addr().next_multiple_of(HUGE) - start.addr();
+        let inside = (size - skipped) / HUGE * HUGE;
+        // SAFETY: within the allocation; the advice changes nothing but speed, and may fail.
+        unsafe { libc::madvise(start.add(skipped).cast(), inside, libc::MADV_HUGEPAGE) };
     }
 }
 
