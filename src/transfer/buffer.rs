@@ -12,7 +12,7 @@
 
 use super::exporter;
 use super::graveyard::Kept;
-use super::memory::{Block, Layout, Memory, expect_filling};
+use super::memory::{self, Block, Layout, Memory, expect_filling};
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
@@ -103,6 +103,13 @@ impl<'i> Loader<'i> {
         let own =
             unsafe { Object::from_new(token, ffi::PyMemoryView_FromObject(object.as_ptr()))? };
         let acquired = Acquired::of(&own, ffi::PyBUF_FULL_RO)?;
+        // SAFETY: a format is null or a C string, which lives as long as the buffer.
+        if unsafe { memory::holds_objects(acquired.0.format) } {
+            return Err(Raised::buffer_error(
+                token,
+                c"memory that holds Python objects belongs to one interpreter",
+            ));
+        }
         let crossed = exporter::memory_of(&self.exporter, &own);
         if self.side == Side::Main && !acquired.0.suboffsets.is_null() {
             return Err(Raised::buffer_error(

@@ -9,7 +9,7 @@
 use super::graveyard::Kept;
 use crate::ffi;
 use std::alloc;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::{self, NonNull};
 
 /// Whoever owns the memory.
@@ -133,6 +133,21 @@ pub unsafe fn expect_filling(start: *mut u8, size: usize) {
         // SAFETY: within the allocation; the advice changes nothing but speed, and may fail.
         unsafe { libc::madvise(start.add(skipped).cast(), inside, libc::MADV_HUGEPAGE) };
     }
+}
+
+/// Whether items of this format contain pointers to Python objects (`O`, as numpy has them).
+///
+/// # Safety
+/// `format` is null or a C string.
+pub unsafe fn holds_objects(format: *const c_char) -> bool {
+    if format.is_null() {
+        return false;
+    }
+    // SAFETY: by the contract.
+    let format = unsafe { CStr::from_ptr(format) }.to_bytes();
+    // Between colons stand the names of fields.
+    let codes = format.split(|byte| *byte == b':').step_by(2);
+    codes.flatten().any(|code| *code == b'O')
 }
 
 /// How a memoryview sees memory.

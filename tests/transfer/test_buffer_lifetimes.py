@@ -106,9 +106,13 @@ def test_a_view_dropped_by_another_thread_of_a_sleeping_worker(pool, gate):
 def test_a_busy_worker_does_not_hold_what_an_earlier_task_let_go(pool, gate):
     """It would be given back only when the worker sleeps."""
     memory = bytearray(10)
+    pool.submit(tasks.block, *gate.fds)
+    gate.wait()
+    # All submitted before the first of them runs: a submit would come for what waits.
     pool.submit(len, memoryview(memory))
     pool.submit(tasks.nothing)
     pool.submit(tasks.block, *gate.fds)
+    gate.open()
     gate.wait()
     eventually(lambda: resizable(memory), "the release while the worker runs a long task")
     gate.open()

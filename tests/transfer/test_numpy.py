@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tasks
+from subpool import NotTransferableError
 
 numpy = pytest.importorskip("numpy")
 
@@ -47,6 +48,15 @@ def test_a_result_becomes_an_array_without_a_copy(pool):
     back[2] = 5
     assert array.tolist() == [0, 0, 5, 0]
     assert numpy.shares_memory(array, back)
+
+
+@pytest.mark.parametrize("dtype", ["O", [("O", "i4"), ("x", "O")]])
+def test_arrays_of_objects_are_refused(pool, dtype):
+    """A worker would get pointers to objects of main."""
+    with pytest.raises(NotTransferableError, match="Python objects"):
+        pool.submit(tasks.take, memoryview(numpy.zeros(2, dtype=dtype))).result()
+    fine = numpy.zeros(2, dtype=[("O", "i4"), ("x", "f8")])
+    assert pool.submit(len, memoryview(fine)).result() == 2
 
 
 def test_a_read_only_array_stays_read_only(pool):
