@@ -46,11 +46,11 @@ def worker() -> WorkerInfo | None:
 
 
 class Pickler(_pickle.Pickler):
-    """Writes to a native sink, which lifts out what need not be in the pickle (transfer/sink.rs)."""
+    """Writes to a native sink, which lifts out what need not be in the pickle (sink.rs)."""
 
     def __init__(self, sink: Any) -> None:
         super().__init__(sink, _PROTOCOL, buffer_callback=sink.buffer)
-        self.reducer_override = sink.reduce
+        self.reducer_override = sink.reduce  # type: ignore[method-assign]
 
 
 def given(value: object) -> object:
@@ -106,9 +106,10 @@ def encode_result(
 
         try:
             dump(value, sink)
-            return ("value",)
         except Exception as second:  # noqa: BLE001 - a user's __reduce__ may raise anything
             error = second
+        else:
+            return ("value",)
     from subpool._paths import find_culprit  # noqa: PLC0415 - only when something failed
 
     def rehearse(part: object) -> None:

@@ -1,4 +1,4 @@
-"""Whatever ends first: no view is left over freed memory, and main's memory is always given back."""
+"""Whatever ends first: no view is left over freed memory, and main gets its memory back."""
 
 import gc
 import sys
@@ -7,8 +7,7 @@ import pytest
 
 import tasks
 from subpool import BrokenInterpreterPool, InterpreterPoolExecutor
-from support import eventually
-from test_buffers import resizable
+from support import eventually, resizable
 
 
 def test_a_cancelled_call_gives_its_buffers_back(pool, gate):

@@ -8,25 +8,16 @@ refuses while anybody sees its memory.
 import array
 import pickle
 import random
+import struct
 from functools import partial
 
 import pytest
 
 import tasks
 from subpool import NotTransferableError
-from support import eventually
+from support import eventually, resizable
 
 LARGE = 64 << 10  # from this size on, values leave the pickle
-
-
-def resizable(buffer):
-    """Whether nobody sees the bytearray's memory any more."""
-    try:
-        buffer.append(0)
-    except BufferError:
-        return False
-    del buffer[-1]
-    return True
 
 
 def views():
@@ -332,15 +323,13 @@ def test_anything_with_large_parts_arrives_as_by_pickle(pool, seed):
     assert pickle.dumps(back, 5) == pickle.dumps(pickle.loads(pickle.dumps(value, 5)), 5)
 
 
-# What looks like the end of a pickle's header for a large object, in front of a frame of that size.
 def test_content_that_imitates_headers(pool):
     """A float's bytes at the end of a frame would be taken for an opcode with a size."""
     for size in (LARGE, LARGE + 9, 70_000):
         header = b"B" + size.to_bytes(4, "little")
-        import struct
-
         number = struct.unpack(">d", b"\x3f\0\0" + header)[0]
-        value = tasks.Box([[number] * 30_000, header * LARGE, "é" + header.decode("latin1") * LARGE])
+        text = "é" + header.decode("latin1") * LARGE
+        value = tasks.Box([[number] * 30_000, header * LARGE, text])
         back = pool.submit(tasks.identity, value).result()
         assert back.content == value.content
 

@@ -20,7 +20,8 @@ def test_the_example(tmp_path):
     command = [sys.executable, EXAMPLE, "--size", "40", "--save", saved]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "40 x 40 pixels" in done.stdout
+    counted = done.stdout.splitlines()[0].split(" pixels, ")[1].split()
+    assert counted[0] == counted[-1].rstrip(")") != "0"
     header, _, pixels = saved.read_bytes().partition(b"\n")
     assert header == b"P5 40 40 255"
     assert len(pixels) == 1600
