@@ -13,6 +13,9 @@ pub const PY_LOCK_ACQUIRED: c_int = 1;
 pub const PY_LOCK_INTR: c_int = 2;
 
 unsafe extern "C" {
+    /// `pickle.PickleBuffer`.
+    pub static mut PyPickleBuffer_Type: PyTypeObject;
+
     pub fn PyThread_allocate_lock() -> RawLock;
     pub fn PyThread_free_lock(lock: RawLock);
     pub fn PyThread_release_lock(lock: RawLock);
