@@ -9,6 +9,7 @@ use crate::interp::attach::Attached;
 use crate::interp::object::Object;
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Call, Form, Label};
+use crate::transfer::codec::Nothing;
 use crate::transfer::function::{Definition, Known};
 use crate::transfer::value::{Encoding, Payload, Transfer};
 use memchr::memmem;
@@ -175,6 +176,26 @@ fn definition(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<Option<Arc<D
         .enter(object(function), object(&target), &definition)
         .map_err(|_| PyErr::fetch(py))?;
     Ok(Some(definition))
+}
+
+/// `value` in the native format, or `None` if it must go by pickle. For tests.
+#[pyfunction]
+pub fn _native_encode<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let codec = main_side(value.py())?.transfer.codec();
+    let bytes = codec.encode(&object(value), &mut Nothing);
+    Ok(bytes.map(|bytes| PyBytes::new(value.py(), &bytes)))
+}
+
+/// What the native format says; `ValueError`, or another error, for what it never says. For tests.
+#[pyfunction]
+pub fn _native_decode<'py>(bytes: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+    let py = bytes.py();
+    let codec = main_side(py)?.transfer.codec();
+    match codec.decode(token(py), bytes.as_bytes(), &mut Nothing) {
+        // SAFETY: an owned reference to a main-interpreter object, given up by `into_ptr`.
+        Ok(value) => unsafe { Ok(Bound::from_owned_ptr(py, value.into_ptr())) },
+        Err(_) => Err(PyErr::fetch(py)),
+    }
 }
 
 /// What an answer is in the main interpreter: a value, or an exception to raise.

@@ -13,6 +13,7 @@ pub const PY_LOCK_ACQUIRED: c_int = 1;
 pub const PY_LOCK_INTR: c_int = 2;
 
 unsafe extern "C" {
+    /// `pickle.PickleBuffer`.
     pub static mut PyPickleBuffer_Type: PyTypeObject;
     pub fn PyPickleBuffer_FromObject(base: *mut PyObject) -> *mut PyObject;
 

@@ -33,6 +33,8 @@ mod worker_api;
 #[pyo3::pymodule]
 mod _subpool {
     #[pymodule_export]
+    use crate::encode::{_native_decode, _native_encode};
+    #[pymodule_export]
     use crate::executor::{PoolCore, WorkerThread, close_all, forget_after_fork};
     #[pymodule_export]
     use crate::future::FutureCore;

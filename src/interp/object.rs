@@ -54,6 +54,18 @@ impl Raised {
         Self(())
     }
 
+    /// A `ValueError`.
+    pub fn value_error(token: Attached<'_>, message: &str) -> Self {
+        match Object::string(token, message) {
+            Ok(message) => {
+                // SAFETY: attached (`token`); a static exception type and a live string.
+                unsafe { ffi::PyErr_SetObject(ffi::PyExc_ValueError, message.as_ptr()) };
+                Self(())
+            }
+            Err(raised) => raised,
+        }
+    }
+
     /// Stands in for an exception that a C function forgot to set.
     pub fn lost(_token: Attached<'_>) -> Self {
         // SAFETY: attached (`_token`); a static exception type and a C string.
@@ -342,7 +354,8 @@ impl Drop for Object<'_> {
     }
 }
 
-fn check(status: c_int) -> Result<(), Raised> {
+/// What a C function's status says: negative is an exception.
+pub fn check(status: c_int) -> Result<(), Raised> {
     if status < 0 { Err(Raised(())) } else { Ok(()) }
 }
 

@@ -10,6 +10,7 @@
 //! | large `bytes` | copied once, at the far side | copied on each side |
 //! | large `bytearray`, `array.array` | copied on each side | copied on each side |
 
+use super::codec::LIFT_FROM;
 use super::exporter;
 use super::graveyard::Kept;
 use super::memory::{self, Block, Layout, Memory, expect_filling};
@@ -20,9 +21,6 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::Arc;
-
-/// From this size on a value is lifted. Pickle begins to treat them apart at the same size.
-pub const LIFT_FROM: usize = 64 << 10;
 
 /// Something lifted out of an encoded value.
 #[derive(Clone)]
@@ -82,15 +80,11 @@ impl<'i> Loader<'i> {
         }
     }
 
-    /// Lifts `object` if it is of a kind, and large enough, to travel beside the bytes.
-    #[expect(dead_code, reason = "for the native codec")]
-    pub fn lift(&self, object: &Object<'i>) -> Result<Option<Buffer>, Raised> {
-        if is_view(object) {
-            return self.lift_view(object).map(Some);
-        }
-        match large_bytes(object) {
-            Some(size) => self.lift_bytes(object, size).map(Some),
-            None => self.lift_array(object),
+    /// Lifts a memoryview, a `PickleBuffer`, a `bytes` or a `bytearray`.
+    pub fn lift(&self, object: &Object<'i>) -> Result<Buffer, Raised> {
+        match any_bytes(object) {
+            Some(size) => self.lift_bytes(object, size),
+            None => self.lift_view(object),
         }
     }
 
@@ -273,6 +267,10 @@ pub fn is_view(object: &Object<'_>) -> bool {
 
 /// The size of an exact `bytes` or `bytearray` that is large enough to be lifted.
 pub fn large_bytes(object: &Object<'_>) -> Option<usize> {
+    any_bytes(object).filter(|size| *size >= LIFT_FROM)
+}
+
+fn any_bytes(object: &Object<'_>) -> Option<usize> {
     // SAFETY: live; asked for its size as what it is.
     let size = unsafe {
         if ffi::PyBytes_CheckExact(object.as_ptr()) != 0 {
@@ -283,7 +281,7 @@ pub fn large_bytes(object: &Object<'_>) -> Option<usize> {
             return None;
         }
     };
-    usize::try_from(size).ok().filter(|size| *size >= LIFT_FROM)
+    usize::try_from(size).ok()
 }
 
 /// Whether `object` is an `array.array` and of no subclass.

@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod call;
+pub mod codec;
 mod exporter;
 pub mod function;
 pub mod graveyard;

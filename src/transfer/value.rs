@@ -3,7 +3,8 @@
 //! Guarantees: a `Payload` holds no object that its carrier would have to release (buffer.rs), so
 //! any thread may carry and drop it.
 
-use super::buffer::{Buffer, Loader, Side};
+use super::buffer::{Buffer, Loader, Side, is_view, large_bytes};
+use super::codec::{Codec, Outside};
 use super::pickle::Pickle;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
@@ -21,6 +22,8 @@ pub struct Payload {
 pub enum Encoding {
     /// Protocol 5, by pickle or by cloudpickle.
     Pickle,
+    /// The native codec's format.
+    Native,
 }
 
 impl Payload {
@@ -36,6 +39,7 @@ impl Payload {
 
 /// What encodes and decodes in one interpreter.
 pub struct Transfer<'i> {
+    codec: Codec<'i>,
     pickle: Pickle<'i>,
     loader: Loader<'i>,
 }
@@ -44,12 +48,30 @@ impl<'i> Transfer<'i> {
     pub fn start(token: Attached<'i>, side: Side) -> Result<Self, Raised> {
         let loader = Loader::start(token, side)?;
         Ok(Self {
+            codec: Codec::default(),
             pickle: Pickle::import(token, loader.share())?,
             loader,
         })
     }
 
+    /// Encodes natively if the codec takes the value, else by pickle.
     pub fn encode(&self, value: &Object<'i>) -> Result<Payload, Raised> {
+        let mut beside = Beside(Vec::new());
+        if let Some(bytes) = self.codec.encode(value, &mut beside) {
+            // Not before the codec has taken all of it: some are copied now.
+            let lifted = beside.0.iter().map(|object| self.loader.lift(object));
+            match lifted.collect::<Result<_, _>>() {
+                Ok(buffers) => {
+                    return Ok(Payload {
+                        encoding: Encoding::Native,
+                        bytes,
+                        buffers,
+                    });
+                }
+                // Pickle will come upon the same, and say it.
+                Err(raised) => raised.clear(value.token()),
+            }
+        }
         self.pickle.dumps(value)
     }
 
@@ -63,6 +85,11 @@ impl<'i> Transfer<'i> {
         self.pickle.collect(sink)
     }
 
+    /// The native encoding alone, without pickle behind it: for tests.
+    pub const fn codec(&self) -> &Codec<'i> {
+        &self.codec
+    }
+
     /// Decodes; the bytes are given up, because code that runs meanwhile may hold on to them.
     pub fn decode(&self, token: Attached<'i>, payload: Payload) -> Outcome<'i> {
         let Payload {
@@ -71,7 +98,38 @@ impl<'i> Transfer<'i> {
             buffers,
         } = payload;
         match encoding {
+            Encoding::Native => {
+                // All built before: building may run Python, which the codec does not bear.
+                let built = buffers.into_iter().map(|buffer| self.loader.build(buffer));
+                let mut beside = Beside(built.collect::<Result<_, _>>()?);
+                self.codec.decode(token, &bytes, &mut beside)
+            }
             Encoding::Pickle => self.pickle.loads(token, &self.loader, bytes, buffers),
         }
+    }
+}
+
+/// What the codec meets and leaves to travel beside the bytes, and what takes its place.
+struct Beside<'i>(Vec<Object<'i>>);
+
+// SAFETY: neither function does more than to look at a type and a size and to take references;
+// what costs more, and may run Python, comes before or after the codec.
+unsafe impl<'i> Outside<'i> for Beside<'i> {
+    fn take(&mut self, object: &Object<'i>) -> Result<Option<u32>, Raised> {
+        if !is_view(object) && large_bytes(object).is_none() {
+            return Ok(None);
+        }
+        let index = u32::try_from(self.0.len()).ok();
+        if index.is_some() {
+            self.0.push(object.share());
+        }
+        Ok(index)
+    }
+
+    fn give(&mut self, token: Attached<'i>, index: u32) -> Outcome<'i> {
+        let place = usize::try_from(index).unwrap_or(usize::MAX);
+        self.0.get(place).map(Object::share).ok_or_else(|| {
+            Raised::value_error(token, "nothing travels beside these bytes at this number")
+        })
     }
 }

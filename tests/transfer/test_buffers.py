@@ -185,6 +185,8 @@ def test_pickle_buffers_go_by_reference(pool):
     memory = bytearray(5)
     pool.submit(tasks.fill, pickle.PickleBuffer(memory), 4).result()
     assert memory == bytearray([4] * 5)
+    pool.submit(tasks.fill, pickle.PickleBuffer(memoryview(memory)[::-2]), 6).result()
+    assert memory == bytearray([6, 4, 6, 4, 6])
     back = pool.submit(tasks.identity, tasks.Picture(memory)).result()
     back.pixels[0] = 9
     assert memory[0] == 9, "the pixels came back as a copy"
