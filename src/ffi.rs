@@ -27,3 +27,35 @@ unsafe extern "C" {
         intr_flag: c_int,
     ) -> c_int;
 }
+
+/// `PyLongObject` of `cpython/longintrepr.h` with one digit, in a build with digits of 30 bits,
+/// as all are that have pointers of 64.
+#[repr(C)]
+struct CompactLong {
+    base: PyObject,
+    tag: usize,
+    digit: u32,
+}
+
+const _: () = assert!(usize::BITS == 64);
+
+/// The value of an int of at most one digit: `PyUnstable_Long_IsCompact` and
+/// `PyUnstable_Long_CompactValue`, which C programs get as inline functions.
+///
+/// # Safety
+/// `object` is a live `int`; the thread is attached.
+#[inline]
+pub unsafe fn compact_value(object: *mut PyObject) -> Option<i64> {
+    const SIGN_MASK: usize = 3;
+    const NON_SIZE_BITS: u32 = 3;
+    let long = object.cast::<CompactLong>();
+    // SAFETY: the layout is the same from 3.12 to 3.15; each int has a place for one digit.
+    unsafe {
+        let tag = (*long).tag;
+        if tag >= 2 << NON_SIZE_BITS {
+            return None;
+        }
+        let sign = 1 - (tag & SIGN_MASK).cast_signed() as i64;
+        Some(sign * i64::from((*long).digit))
+    }
+}

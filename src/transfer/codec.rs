@@ -55,14 +55,14 @@ unsafe impl<'i> Outside<'i> for Nothing {
 /// The codec of one interpreter, with the memory that it uses again and again.
 #[derive(Default)]
 pub struct Codec<'i> {
-    packing: Cell<Option<Box<Packing<'i>>>>,
+    packing: Cell<Option<Box<Packing>>>,
     unpacking: Cell<Option<Box<wire::Scratch<Object<'i>>>>>,
 }
 
 #[derive(Default)]
-struct Packing<'i> {
+struct Packing {
     numbers: Addresses,
-    frames: Vec<pack::Frame<'i>>,
+    frames: Vec<pack::Frame>,
 }
 
 impl<'i> Codec<'i> {

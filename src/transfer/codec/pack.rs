@@ -22,8 +22,9 @@ const CAPACITY: usize = 64;
 /// its items, and nothing runs meanwhile that could take an item out of its container.
 type Borrowed = *mut ffi::PyObject;
 
-/// An open container.
-pub enum Frame<'i> {
+/// An open container, and what is still to be written of it.
+#[derive(Clone, Copy)]
+pub enum Frame {
     /// A tuple, list or slice: its items lie side by side.
     Items {
         container: Borrowed,
@@ -35,27 +36,24 @@ pub enum Frame<'i> {
         position: ffi::Py_ssize_t,
         /// Comes after its key.
         value: Option<NonNull<ffi::PyObject>>,
-        shares_keys: bool,
     },
     Set {
         container: Borrowed,
-        iterator: Object<'i>,
+        next: *const ffi::setentry,
+        left: usize,
     },
 }
 
 /// The codec does not take this. No exception is set.
 struct Refused;
 
-/// What is written of a value so far.
-enum Written<'i> {
-    All,
-    Opened(Frame<'i>),
-}
+/// Whether a container was opened: the frame on top is another now.
+type Opened = bool;
 
 pub fn pack<'i, O: Outside<'i>>(
     value: &Object<'i>,
     outside: &mut O,
-    packing: &mut Packing<'i>,
+    packing: &mut Packing,
 ) -> Option<Vec<u8>> {
     let mut packer = Packer {
         token: value.token(),
@@ -74,38 +72,136 @@ pub fn pack<'i, O: Outside<'i>>(
 struct Packer<'p, 'i, O> {
     token: Attached<'i>,
     writer: Writer,
-    packing: &'p mut Packing<'i>,
+    packing: &'p mut Packing,
     outside: &'p mut O,
 }
 
 impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
     /// # Safety
-    /// `object` is `Borrowed`, as in all functions below.
-    unsafe fn run(&mut self, mut object: Borrowed) -> Result<(), Refused> {
-        let mut shared = false;
-        loop {
-            // SAFETY: the root, or an item of a container that is (`advance`).
-            if let Written::Opened(frame) = unsafe { self.value(object, shared) }? {
-                if self.packing.frames.len() >= DEEPEST {
-                    return Err(Refused);
-                }
-                self.packing.frames.push(frame);
-            }
-            (object, shared) = loop {
-                let Some(frame) = self.packing.frames.last_mut() else {
-                    return Ok(());
+    /// `root` is `Borrowed`, as what all functions below are given.
+    unsafe fn run(&mut self, root: Borrowed) -> Result<(), Refused> {
+        // SAFETY: the root; then frames that `value` made of containers in it.
+        unsafe {
+            self.value(root, false)?;
+            while let Some(top) = self.packing.frames.len().checked_sub(1) {
+                let frame = self.packing.frames[top];
+                let (frame, opened) = match frame {
+                    Frame::Items { .. } => self.go_through_items(frame)?,
+                    Frame::Dict { .. } => self.go_through_dict(frame)?,
+                    Frame::Set { .. } => self.go_through_set(frame)?,
                 };
-                // SAFETY: frames are made of containers that are `Borrowed`.
-                if let Some(next) = unsafe { advance(frame) }? {
-                    break next;
+                if opened {
+                    self.packing.frames[top] = frame;
+                } else {
+                    self.packing.frames.pop();
                 }
-                self.packing.frames.pop();
-            };
+            }
         }
+        Ok(())
+    }
+
+    /// Writes items until the end or until one of them opens. Gives back what is left.
+    unsafe fn go_through_items(&mut self, frame: Frame) -> Result<(Frame, Opened), Refused> {
+        if let Frame::Items {
+            container,
+            mut next,
+            mut left,
+        } = frame
+        {
+            while left > 0 {
+                // SAFETY: `left` items of a live container lie there.
+                let opened = unsafe {
+                    let item = *next;
+                    next = next.add(1);
+                    left -= 1;
+                    self.value(item, false)?
+                };
+                if opened {
+                    let frame = Frame::Items {
+                        container,
+                        next,
+                        left,
+                    };
+                    return Ok((frame, true));
+                }
+            }
+        }
+        Ok((frame, false))
+    }
+
+    unsafe fn go_through_dict(&mut self, frame: Frame) -> Result<(Frame, Opened), Refused> {
+        if let Frame::Dict {
+            dict,
+            mut position,
+            value,
+        } = frame
+        {
+            // SAFETY: a live dict, which nobody changes; its items are `Borrowed`.
+            unsafe {
+                let shares_keys = !(*dict.cast::<ffi::PyDictObject>()).ma_values.is_null();
+                let mut opened = match value {
+                    Some(value) => self.value(value.as_ptr(), false)?,
+                    None => false,
+                };
+                let (mut key, mut item) = (ptr::null_mut(), ptr::null_mut());
+                let mut value = None;
+                while !opened {
+                    let more =
+                        ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut item);
+                    if more == 0 {
+                        return Ok((frame, false));
+                    }
+                    if self.value(key, shares_keys)? {
+                        value = NonNull::new(item);
+                        break;
+                    }
+                    opened = self.value(item, false)?;
+                }
+                let frame = Frame::Dict {
+                    dict,
+                    position,
+                    value,
+                };
+                return Ok((frame, true));
+            }
+        }
+        Ok((frame, false))
+    }
+
+    unsafe fn go_through_set(&mut self, frame: Frame) -> Result<(Frame, Opened), Refused> {
+        if let Frame::Set {
+            container,
+            mut next,
+            mut left,
+        } = frame
+        {
+            while left > 0 {
+                // SAFETY: `left` entries of a live set's table lie there.
+                let opened = unsafe {
+                    let ffi::setentry { key, hash } = *next;
+                    next = next.add(1);
+                    left -= 1;
+                    // Free, or freed (`cpython/setobject.h` tells the three kinds).
+                    if key.is_null() || hash == -1 {
+                        continue;
+                    }
+                    self.value(key, false)?
+                };
+                if opened {
+                    let frame = Frame::Set {
+                        container,
+                        next,
+                        left,
+                    };
+                    return Ok((frame, true));
+                }
+            }
+        }
+        Ok((frame, false))
     }
 
     #[inline]
-    unsafe fn value(&mut self, object: Borrowed, shared: bool) -> Result<Written<'i>, Refused> {
+    unsafe fn value(&mut self, object: Borrowed, shared: bool) -> Result<Opened, Refused> {
         // SAFETY: `object` is live, and each function is called for exactly the type that its
         // name says; the types are static and the same in all interpreters.
         unsafe {
@@ -130,7 +226,7 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
                 return self.rarer(object, class);
             }
         }
-        Ok(Written::All)
+        Ok(false)
     }
 
     #[inline(never)]
@@ -138,7 +234,7 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
         &mut self,
         object: Borrowed,
         class: *mut ffi::PyTypeObject,
-    ) -> Result<Written<'i>, Refused> {
+    ) -> Result<Opened, Refused> {
         // SAFETY: as in `value`.
         unsafe {
             if class == &raw mut ffi::PyBytes_Type {
@@ -150,7 +246,7 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
             } else if class == &raw mut ffi::PyByteArray_Type {
                 self.bytearray(object)?;
             } else if class == &raw mut ffi::PyComplex_Type {
-                if let Some(numbered) = self.number(object, false)? {
+                if let Some(numbered) = self.number(object, false, false)? {
                     let value = ffi::PyComplex_AsCComplex(object);
                     self.writer.complex(value.real, value.imag, numbered);
                 }
@@ -168,13 +264,19 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
                 return Err(Refused);
             }
         }
-        Ok(Written::All)
+        Ok(false)
     }
 
     /// Whether the object gets a number; `None` if it has one, which is written instead of it.
-    /// `shared`: its reference count does not say whether it occurs elsewhere.
+    /// `shared`: its reference count does not say whether it occurs elsewhere. `late`: it is a
+    /// container that its items cannot refer to.
     #[inline]
-    unsafe fn number(&mut self, object: Borrowed, shared: bool) -> Result<Option<bool>, Refused> {
+    unsafe fn number(
+        &mut self,
+        object: Borrowed,
+        shared: bool,
+        late: bool,
+    ) -> Result<Option<bool>, Refused> {
         // SAFETY: live.
         if unsafe { ffi::Py_REFCNT(object) } == 1 && !shared {
             return Ok(Some(false));
@@ -183,12 +285,8 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
             Entered::New => Ok(Some(true)),
             Entered::Full => Err(Refused),
             Entered::Known(number) => {
-                if self
-                    .packing
-                    .frames
-                    .iter()
-                    .any(|frame| frame.is_late(object))
-                {
+                let is_open = |frame: &Frame| frame.container() == object;
+                if late && self.packing.frames.iter().any(is_open) {
                     // A cycle through a tuple or its like has no form here. Pickle has one.
                     return Err(Refused);
                 }
@@ -200,6 +298,17 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
 
     #[inline]
     unsafe fn integer(&mut self, object: Borrowed) -> Result<(), Refused> {
+        // SAFETY: an exact int.
+        if let Some(value) = unsafe { ffi::compact_value(object) } {
+            self.writer.integer(value);
+            return Ok(());
+        }
+        // SAFETY: an exact int.
+        unsafe { self.large_integer(object) }
+    }
+
+    #[inline(never)]
+    unsafe fn large_integer(&mut self, object: Borrowed) -> Result<(), Refused> {
         let mut overflow: c_int = 0;
         // SAFETY: an exact int: no error is possible but the overflow.
         let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow) };
@@ -248,7 +357,7 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
             Some(false)
         } else {
             // SAFETY: `Borrowed`.
-            unsafe { self.number(object, shared) }?
+            unsafe { self.number(object, shared, false) }?
         };
         if let Some(numbered) = numbered {
             self.writer.text(width, units, numbered);
@@ -256,7 +365,7 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
         Ok(())
     }
 
-    unsafe fn tuple(&mut self, object: Borrowed) -> Result<Written<'i>, Refused> {
+    unsafe fn tuple(&mut self, object: Borrowed) -> Result<Opened, Refused> {
         // SAFETY: an exact tuple.
         let (count, items) = unsafe {
             let items = &raw const (*object.cast::<ffi::PyTupleObject>()).ob_item;
@@ -265,13 +374,13 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
         if count == 0 {
             // One object in each interpreter.
             self.writer.open(Kind::Tuple, 0, false);
-            return Ok(Written::All);
+            return Ok(false);
         }
         // SAFETY: a tuple of `count` items.
         unsafe { self.items(Kind::Tuple, object, items.cast(), count) }
     }
 
-    unsafe fn list(&mut self, object: Borrowed) -> Result<Written<'i>, Refused> {
+    unsafe fn list(&mut self, object: Borrowed) -> Result<Opened, Refused> {
         // SAFETY: an exact list of `count` items.
         unsafe {
             let items = (*object.cast::<ffi::PyListObject>()).ob_item;
@@ -280,7 +389,7 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
         }
     }
 
-    unsafe fn slice(&mut self, object: Borrowed) -> Result<Written<'i>, Refused> {
+    unsafe fn slice(&mut self, object: Borrowed) -> Result<Opened, Refused> {
         // SAFETY: an exact slice, whose three fields are side by side and never null.
         unsafe {
             let fields = &raw const (*object.cast::<ffi::PySliceObject>()).start;
@@ -294,63 +403,67 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
         container: Borrowed,
         next: *const Borrowed,
         left: usize,
-    ) -> Result<Written<'i>, Refused> {
+    ) -> Result<Opened, Refused> {
         // SAFETY: `Borrowed`.
-        let Some(numbered) = (unsafe { self.number(container, false) })? else {
-            return Ok(Written::All);
+        let numbered = unsafe { self.number(container, false, !kind.is_early()) }?;
+        let Some(numbered) = numbered else {
+            return Ok(false);
         };
         self.writer.open(kind, left, numbered);
-        Ok(Written::Opened(Frame::Items {
+        self.push(Frame::Items {
             container,
             next,
             left,
-        }))
+        })
     }
 
-    unsafe fn dict(&mut self, object: Borrowed) -> Result<Written<'i>, Refused> {
+    unsafe fn dict(&mut self, object: Borrowed) -> Result<Opened, Refused> {
         // SAFETY: an exact dict.
         unsafe {
-            let Some(numbered) = self.number(object, false)? else {
-                return Ok(Written::All);
+            let Some(numbered) = self.number(object, false, false)? else {
+                return Ok(false);
             };
             let count = size(ffi::PyDict_Size(object));
             self.writer.open(Kind::Dict, count, numbered);
-            Ok(Written::Opened(Frame::Dict {
+            self.push(Frame::Dict {
                 dict: object,
                 position: 0,
                 value: None,
-                shares_keys: !(*object.cast::<ffi::PyDictObject>()).ma_values.is_null(),
-            }))
+            })
         }
     }
 
-    unsafe fn set(&mut self, object: Borrowed, kind: Kind) -> Result<Written<'i>, Refused> {
-        // SAFETY: an exact set or frozenset, whose iterator runs no user code; a new reference or
-        // null with an error.
+    unsafe fn set(&mut self, object: Borrowed, kind: Kind) -> Result<Opened, Refused> {
+        // SAFETY: an exact set or frozenset: its table has one entry more than the mask says.
         unsafe {
-            let Some(numbered) = self.number(object, false)? else {
-                return Ok(Written::All);
+            let late = kind == Kind::FrozenSet;
+            let Some(numbered) = self.number(object, false, late)? else {
+                return Ok(false);
             };
-            let count = size(ffi::PySet_Size(object));
-            self.writer.open(kind, count, numbered);
-            let iterator = Object::from_new(self.token, ffi::PyObject_GetIter(object));
-            match iterator {
-                Ok(iterator) => Ok(Written::Opened(Frame::Set {
-                    container: object,
-                    iterator,
-                })),
-                Err(raised) => {
-                    raised.clear(self.token);
-                    Err(Refused)
-                }
-            }
+            let ffi::PySetObject {
+                used, mask, table, ..
+            } = &*object.cast::<ffi::PySetObject>();
+            self.writer.open(kind, size(*used), numbered);
+            self.push(Frame::Set {
+                container: object,
+                next: table.cast_const(),
+                left: size(*mask) + 1,
+            })
         }
+    }
+
+    fn push(&mut self, frame: Frame) -> Result<Opened, Refused> {
+        if self.packing.frames.len() >= DEEPEST {
+            return Err(Refused);
+        }
+        self.packing.frames.push(frame);
+        Ok(true)
     }
 
     unsafe fn range(&mut self, object: Borrowed) -> Result<(), Refused> {
         // SAFETY: an exact range, whose attributes are exact ints, found without user code.
         unsafe {
-            let Some(numbered) = self.number(object, false)? else {
+            let Some(numbered) = self.number(object, false, false)? else {
                 return Ok(());
             };
             self.writer.open(Kind::Range, 3, numbered);
@@ -376,7 +489,7 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
             if content.is_empty() {
                 // One object in each interpreter.
                 self.writer.bytes(content, false);
-            } else if let Some(numbered) = self.number(object, false)? {
+            } else if let Some(numbered) = self.number(object, false, false)? {
                 match self.offer(object, content.len())? {
                     Some(index) => self.writer.outside(index, numbered),
                     None => self.writer.bytes(content, numbered),
@@ -389,7 +502,7 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
     unsafe fn bytearray(&mut self, object: Borrowed) -> Result<(), Refused> {
         // SAFETY: an exact bytearray, which nobody changes meanwhile; its data is never null.
         unsafe {
-            let Some(numbered) = self.number(object, false)? else {
+            let Some(numbered) = self.number(object, false, false)? else {
                 return Ok(());
             };
             let start = ffi::PyByteArray_AsString(object).cast::<u8>();
@@ -406,7 +519,7 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
     unsafe fn view(&mut self, object: Borrowed) -> Result<(), Refused> {
         // SAFETY: `Borrowed`.
         unsafe {
-            if let Some(numbered) = self.number(object, false)? {
+            if let Some(numbered) = self.number(object, false, false)? {
                 let index = self.offer(object, usize::MAX)?.ok_or(Refused)?;
                 self.writer.outside(index, numbered);
             }
@@ -436,72 +549,11 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
     }
 }
 
-impl Frame<'_> {
-    /// Whether this is an open container that nothing inside may refer to.
-    fn is_late(&self, object: Borrowed) -> bool {
-        // SAFETY: frames hold live containers (`Borrowed`).
-        unsafe {
-            match *self {
-                Self::Items { container, .. } => {
-                    container == object && ffi::PyList_CheckExact(container) == 0
-                }
-                Self::Set { container, .. } => {
-                    container == object && ffi::PyFrozenSet_CheckExact(container) != 0
-                }
-                Self::Dict { .. } => false,
-            }
-        }
-    }
-}
-
-/// The frame's next item, and whether it may occur elsewhere whatever its reference count.
-///
-/// # Safety
-/// The frame's container is `Borrowed`.
-#[inline]
-unsafe fn advance(frame: &mut Frame<'_>) -> Result<Option<(Borrowed, bool)>, Refused> {
-    // SAFETY: a pointer to `left` items of a live container; a live dict and its position; an
-    // iterator over a live set, which owns the item besides the reference that is given back.
-    unsafe {
-        match frame {
-            Frame::Items { next, left, .. } => {
-                if *left == 0 {
-                    return Ok(None);
-                }
-                let item = **next;
-                *next = next.add(1);
-                *left -= 1;
-                Ok(Some((item, false)))
-            }
-            Frame::Dict {
-                dict,
-                position,
-                value,
-                shares_keys,
-            } => {
-                if let Some(value) = value.take() {
-                    return Ok(Some((value.as_ptr(), false)));
-                }
-                let (mut key, mut item) = (ptr::null_mut(), ptr::null_mut());
-                if ffi::PyDict_Next(*dict, position, &raw mut key, &raw mut item) == 0 {
-                    return Ok(None);
-                }
-                *value = NonNull::new(item);
-                Ok(Some((key, *shares_keys)))
-            }
-            Frame::Set { iterator, .. } => {
-                let item = ffi::PyIter_Next(iterator.as_ptr());
-                if item.is_null() {
-                    return if ffi::PyErr_Occurred().is_null() {
-                        Ok(None)
-                    } else {
-                        ffi::PyErr_Clear();
-                        Err(Refused)
-                    };
-                }
-                ffi::Py_DECREF(item);
-                Ok(Some((item, false)))
-            }
+impl Frame {
+    const fn container(&self) -> Borrowed {
+        match *self {
+            Self::Items { container, .. } | Self::Set { container, .. } => container,
+            Self::Dict { dict, .. } => dict,
         }
     }
 }
