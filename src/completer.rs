@@ -11,9 +11,11 @@
 //! reliefs leave when the queue is empty.
 
 use crate::core::idle;
+use crate::interp::attach::Attached;
 use crate::pool::Upcalls;
 use crate::task::{Listener, Task};
 use crate::transfer::call::Broken;
+use crate::transfer::graveyard;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 use pyo3::intern;
@@ -33,28 +35,39 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// The most threads that callbacks can block. A program beyond that waits for one of them.
 const MOST_RELIEFS: usize = 64;
 
+/// What comes through the channel.
+enum Errand {
+    Deliver(Arc<Task>),
+    /// Buffers of main wait for their release.
+    Clear,
+}
+
 struct Completer {
-    sender: Sender<Arc<Task>>,
+    sender: Sender<Errand>,
     shared: Arc<Shared>,
     watcher: Thread,
     threads: [JoinHandle<()>; 2],
 }
 
 struct Shared {
-    receiver: Receiver<Arc<Task>>,
+    receiver: Receiver<Errand>,
     /// Threads that wait for a task.
     waiting: AtomicUsize,
     delivered: AtomicU64,
     /// A relief is on its way: while the main GIL is busy, a second would only wait beside it.
     relief_coming: AtomicBool,
     closing: AtomicBool,
+    /// An `Errand::Clear` lies in the channel.
+    clearing: AtomicBool,
     reliefs: Mutex<Vec<JoinHandle<()>>>,
 }
 
 static COMPLETER: Mutex<Option<Completer>> = Mutex::new(None);
 
-/// Makes sure there is a completer. Called by the first listener of each future.
+/// Makes sure there is a completer. Called by the first listener of each future, and when main
+/// lends a buffer.
 pub fn start() -> io::Result<()> {
+    graveyard::call_with(clear_soon);
     let mut place = COMPLETER.lock();
     if place.is_none() {
         let (sender, receiver) = unbounded();
@@ -64,6 +77,7 @@ pub fn start() -> io::Result<()> {
             delivered: AtomicU64::new(0),
             relief_coming: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            clearing: AtomicBool::new(false),
             reliefs: Mutex::new(Vec::new()),
         });
         let watched = Arc::clone(&shared);
@@ -131,8 +145,21 @@ fn deliver(task: Arc<Task>) {
     // when every listener has been served.
     if let Some(completer) = &*COMPLETER.lock() {
         // The receiver lives in `shared`, beside the sender.
-        let _ = completer.sender.send(task);
+        let _ = completer.sender.send(Errand::Deliver(task));
         completer.shared.call_watcher(&completer.watcher);
+    }
+}
+
+/// Has the completer give back the buffers that wait for it. Any thread may call this; it waits for
+/// nothing.
+fn clear_soon() {
+    // No completer: the program is past `stop`, and main's own threads clear what they bury.
+    if let Some(completer) = &*COMPLETER.lock() {
+        // SeqCst: pairs with the store in `run_errand`; PROTOCOL.md, "Buffers".
+        if !completer.shared.clearing.swap(true, Ordering::SeqCst) {
+            let _ = completer.sender.send(Errand::Clear);
+            completer.shared.call_watcher(&completer.watcher);
+        }
     }
 }
 
@@ -149,7 +176,7 @@ impl Shared {
         }
     }
 
-    fn next(&self) -> Option<Arc<Task>> {
+    fn next(&self) -> Option<Errand> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let looked = idle::look(|| self.receiver.try_recv().ok());
         let task = looked.or_else(|| self.receiver.recv().ok());
@@ -157,9 +184,16 @@ impl Shared {
         task
     }
 
-    fn deliver(&self, py: Python<'_>, task: &Task, watcher: &Thread) {
+    fn run_errand(&self, py: Python<'_>, errand: &Errand, watcher: &Thread) {
         self.call_watcher(watcher);
-        deliver_here(py, task);
+        match errand {
+            Errand::Deliver(task) => deliver_here(py, task),
+            Errand::Clear => {
+                // Before the look: who buries after it sends another errand.
+                self.clearing.store(false, Ordering::SeqCst);
+                clear_graveyard(py);
+            }
+        }
         // Relaxed: only whether it moves matters.
         self.delivered.fetch_add(1, Ordering::Relaxed);
     }
@@ -167,10 +201,10 @@ impl Shared {
 
 fn run(shared: &Shared, watcher: &Thread) {
     Python::attach(|py| {
-        while let Some(task) = py.detach(|| shared.next()) {
-            shared.deliver(py, &task, watcher);
-            while let Ok(task) = shared.receiver.try_recv() {
-                shared.deliver(py, &task, watcher);
+        while let Some(errand) = py.detach(|| shared.next()) {
+            shared.run_errand(py, &errand, watcher);
+            while let Ok(errand) = shared.receiver.try_recv() {
+                shared.run_errand(py, &errand, watcher);
             }
         }
     });
@@ -180,8 +214,8 @@ fn relieve(shared: &Shared, watcher: &Thread) {
     Python::attach(|py| {
         // Relaxed: the watcher only asks whether to send another one.
         shared.relief_coming.store(false, Ordering::Relaxed);
-        while let Ok(task) = shared.receiver.try_recv() {
-            shared.deliver(py, &task, watcher);
+        while let Ok(errand) = shared.receiver.try_recv() {
+            shared.run_errand(py, &errand, watcher);
         }
     });
 }
@@ -247,6 +281,12 @@ pub fn deliver_at_once(py: Python<'_>, task: &Arc<Task>) -> PyResult<()> {
                 deliver(Arc::clone(task));
             }
         })
+}
+
+/// Releases what buffers of main wait for that. May run any code of the user.
+pub fn clear_graveyard(_py: Python<'_>) {
+    // SAFETY: attached to main (`_py`), for as long as the call takes.
+    unsafe { graveyard::clear(Attached::assume()) }
 }
 
 fn take_listener<'py>(py: Python<'py>, task: &Task) -> Option<Bound<'py, PyAny>> {

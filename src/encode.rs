@@ -3,16 +3,18 @@
 //! The fast path, a function known by name with arguments that travel as they are, stays in here.
 //! Everything else is decided in Python (`subpool._encode`), where it is rare and slow anyway.
 
+use crate::completer;
 use crate::error::Error;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
+use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Call, Form, Label};
-use crate::transfer::codec::{Nothing, Refused};
+use crate::transfer::codec::Nothing;
 use crate::transfer::function::{Definition, Known, Source};
 use crate::transfer::value::{Encoding, Payload, Transfer};
-use crate::transfer::{decoder, encoder};
 use memchr::memmem;
 use once_cell::sync::Lazy;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -32,9 +34,10 @@ struct Main {
     transfer: Transfer<'static>,
     known: Known<'static>,
     reference: Py<PyAny>,
-    whole: Py<PyAny>,
-    function: Py<PyAny>,
-    arguments: Py<PyAny>,
+    by_value: Py<PyAny>,
+    function_by_value: Py<PyAny>,
+    arguments_by_value: Py<PyAny>,
+    label: Py<PyAny>,
     rebuild: Py<PyAny>,
 }
 
@@ -59,12 +62,13 @@ fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
         let helpers = py.import("subpool._encode")?;
         let helper = |name| PyResult::Ok(helpers.getattr(name)?.unbind());
         Ok(Main {
-            transfer: Transfer::default(),
+            transfer: Transfer::start(token(py), Side::Main).map_err(|_| PyErr::fetch(py))?,
             known: Known::new(),
             reference: helper("reference")?,
-            whole: helper("whole")?,
-            function: helper("function")?,
-            arguments: helper("arguments")?,
+            by_value: helper("by_value")?,
+            function_by_value: helper("function_by_value")?,
+            arguments_by_value: helper("arguments_by_value")?,
+            label: helper("label")?,
             rebuild: helper("rebuild_exception")?,
         })
     })
@@ -84,13 +88,14 @@ pub fn call<'py>(
 ) -> PyResult<Call> {
     let py = function.py();
     let main = main_side(py)?;
+    completer::clear_graveyard(py);
     let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
     if let Some(known) = definition(main, function)? {
         let call = match kwargs {
-            None => plain(main, args).map(|payload| (Form::Positional(known), payload)),
+            None => plain(main, args)?.map(|payload| (Form::Positional(known), payload)),
             Some(kwargs) => {
                 let both = PyTuple::new(py, [args.as_any(), kwargs.as_any()])?;
-                plain(main, &both).map(|payload| (Form::Keywords(known), payload))
+                plain(main, &both)?.map(|payload| (Form::Keywords(known), payload))
             }
         };
         if let Some((form, payload)) = call {
@@ -98,11 +103,16 @@ pub fn call<'py>(
         }
     }
     let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
-    let reply = main.whole.bind(py).call1((function, args, kwargs))?;
-    let (label, payload) = reply.extract::<(Bound<'py, PyString>, Bound<'py, PyBytes>)>()?;
+    let whole = PyTuple::new(py, [function, args.as_any(), kwargs.as_any()])?;
+    let payload = match plain(main, &whole)? {
+        Some(payload) => payload,
+        None => by_value(py, main, |sink| {
+            main.by_value.bind(py).call1((function, args, kwargs, sink))
+        })?,
+    };
     Ok(Call {
-        form: Form::Whole(label.to_string_lossy().into()),
-        payload: pickled(&payload),
+        form: Form::Whole(label(main, function)?.into()),
+        payload,
     })
 }
 
@@ -110,14 +120,19 @@ pub fn call<'py>(
 pub fn function(function: &Bound<'_, PyAny>) -> PyResult<Arc<Definition>> {
     let py = function.py();
     let main = main_side(py)?;
+    completer::clear_graveyard(py);
     if let Some(known) = definition(main, function)? {
         return Ok(known);
     }
-    let reply = main.function.bind(py).call1((function,))?;
-    let (label, code) = reply.extract::<(Bound<'_, PyString>, Bound<'_, PyBytes>)>()?;
+    let payload = match plain(main, function)? {
+        Some(payload) => payload,
+        None => by_value(py, main, |sink| {
+            main.function_by_value.bind(py).call1((function, sink))
+        })?,
+    };
     Ok(Arc::new(Definition::new(Source::Code {
-        label: label.to_string_lossy().into_owned(),
-        pickled: code.as_bytes().to_vec(),
+        label: label(main, function)?,
+        payload,
     })))
 }
 
@@ -125,12 +140,12 @@ pub fn function(function: &Bound<'_, PyAny>) -> PyResult<Arc<Definition>> {
 pub fn call_of(known: &Arc<Definition>, args: &Bound<'_, PyTuple>) -> PyResult<Call> {
     let py = args.py();
     let main = main_side(py)?;
-    let payload = match plain(main, args) {
+    let payload = match plain(main, args)? {
         Some(payload) => payload,
-        None => {
-            let reply = main.arguments.bind(py).call1((known.to_string(), args))?;
-            pickled(reply.cast::<PyBytes>()?)
-        }
+        None => by_value(py, main, |sink| {
+            let helper = main.arguments_by_value.bind(py);
+            helper.call1((known.to_string(), args, sink))
+        })?,
     };
     Ok(Call {
         form: Form::Positional(Arc::clone(known)),
@@ -138,18 +153,50 @@ pub fn call_of(known: &Arc<Definition>, args: &Bound<'_, PyTuple>) -> PyResult<C
     })
 }
 
-fn pickled(bytes: &Bound<'_, PyBytes>) -> Payload {
-    Payload::pickled(bytes.as_bytes().to_vec())
+fn label(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<String> {
+    let label = main.label.bind(function.py()).call1((function,))?;
+    Ok(label.cast::<PyString>()?.to_string_lossy().into_owned())
 }
 
 /// The value as it is. `None`: by value, or not at all; the Python side knows, and says why.
-fn plain(main: &Main, value: &Bound<'_, PyTuple>) -> Option<Payload> {
+fn plain(main: &Main, value: &Bound<'_, PyAny>) -> PyResult<Option<Payload>> {
     match main.transfer.encode(&object(value)) {
-        Ok(payload) => Some(payload).filter(|payload| !names_main(payload)),
-        Err(raised) => {
-            raised.clear(token(value.py()));
-            None
-        }
+        Ok(payload) if names_main(&payload) => Ok(None),
+        Ok(payload) => watched(payload).map(Some),
+        Err(_) => unless_fatal(value.py()).map(|()| None),
+    }
+}
+
+/// What `write` has a pickler of Python's write to the sink that it is given.
+fn by_value<'py>(
+    py: Python<'py>,
+    main: &Main,
+    write: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Payload> {
+    let opened = main.transfer.open_sink(token(py));
+    let opened = opened.map_err(|_| PyErr::fetch(py))?;
+    // SAFETY: an owned reference to an object of main.
+    let sink = unsafe { Bound::from_owned_ptr(py, opened.into_ptr()) };
+    write(&sink)?;
+    let payload = main.transfer.collect(&object(&sink));
+    watched(payload.map_err(|_| PyErr::fetch(py))?)
+}
+
+/// Sees to it that what travels beside a payload is let go of, although nobody may ever call again.
+fn watched(payload: Payload) -> PyResult<Payload> {
+    if !payload.buffers.is_empty() {
+        completer::start().map_err(Error::Thread)?;
+    }
+    Ok(payload)
+}
+
+/// Takes the exception away, so that another way can be tried; Ctrl-C and the like stay.
+fn unless_fatal(py: Python<'_>) -> PyResult<()> {
+    let error = PyErr::fetch(py);
+    if error.is_instance_of::<PyException>(py) {
+        Ok(())
+    } else {
+        Err(error)
     }
 }
 
@@ -176,23 +223,22 @@ fn definition(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<Option<Arc<D
         .map_err(|_| PyErr::fetch(py))
 }
 
-/// What the native codec makes of a value, or `None`: it is for pickle. For tests.
+/// `value` in the native format, or `None` if it must go by pickle. For tests.
 #[pyfunction]
-pub fn codec_dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    let mut bytes = Vec::new();
-    match encoder::encode(&object(value), &mut bytes, &mut Nothing) {
-        Ok(()) => Ok(Some(PyBytes::new(value.py(), &bytes))),
-        Err(Refused::Foreign) => Ok(None),
-        Err(Refused::Raised(_)) => Err(PyErr::fetch(value.py())),
-    }
+pub fn _native_encode<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let codec = main_side(value.py())?.transfer.codec();
+    let bytes = codec.encode(&object(value), &mut Nothing);
+    Ok(bytes.map(|bytes| PyBytes::new(value.py(), &bytes)))
 }
 
-/// The value that the native codec makes of bytes. For tests.
+/// What the native format says; `ValueError`, or another error, for what it never says. For tests.
 #[pyfunction]
-pub fn codec_loads<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    match decoder::decode(token(py), bytes, &mut Nothing) {
+pub fn _native_decode<'py>(bytes: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+    let py = bytes.py();
+    let codec = main_side(py)?.transfer.codec();
+    match codec.decode(token(py), bytes.as_bytes(), &mut Nothing) {
         // SAFETY: an owned reference to a main-interpreter object, given up by `into_ptr`.
-        Ok(value) => Ok(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) }),
+        Ok(value) => unsafe { Ok(Bound::from_owned_ptr(py, value.into_ptr())) },
         Err(_) => Err(PyErr::fetch(py)),
     }
 }

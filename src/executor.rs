@@ -79,7 +79,7 @@ impl PoolCore {
                 // Told by the future, as an error of the task: callers look for it there.
                 let nothing = Call {
                     form: Form::Whole("".into()),
-                    payload: Payload::pickled(Vec::new()),
+                    payload: Payload::pickled(Vec::new(), Vec::new()),
                 };
                 let label = nothing.label();
                 let origin = Origin {
@@ -276,6 +276,7 @@ pub fn forget_after_fork() {
     unsafe {
         crate::completer::forget_after_fork();
         crate::pool::forget_after_fork();
+        crate::transfer::graveyard::forget_after_fork();
     }
 }
 
@@ -309,5 +310,7 @@ pub fn close_all(py: Python<'_>, give_up: &Bound<'_, PyAny>) -> PyResult<()> {
         }
     }
     completer::stop(py);
+    // What the last workers let go of. From here on only threads of main let go of anything.
+    completer::clear_graveyard(py);
     Ok(())
 }

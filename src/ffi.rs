@@ -12,14 +12,14 @@ pub type RawLock = *mut c_void;
 pub const PY_LOCK_ACQUIRED: c_int = 1;
 pub const PY_LOCK_INTR: c_int = 2;
 
-/// `PyLong_AsNativeBytes`: least significant byte first, two's complement.
-pub const PY_ASNATIVEBYTES_LITTLE_ENDIAN: c_int = 1;
-
 unsafe extern "C" {
-    /// The type of `pickle.PickleBuffer`.
+    /// `pickle.PickleBuffer`.
     pub static mut PyPickleBuffer_Type: PyTypeObject;
+    pub fn PyPickleBuffer_FromObject(base: *mut PyObject) -> *mut PyObject;
+
     /// The type of bound methods.
     pub static mut PyMethod_Type: PyTypeObject;
+
     pub fn PyThread_allocate_lock() -> RawLock;
     pub fn PyThread_free_lock(lock: RawLock);
     pub fn PyThread_release_lock(lock: RawLock);
@@ -29,4 +29,36 @@ unsafe extern "C" {
         microseconds: c_longlong,
         intr_flag: c_int,
     ) -> c_int;
+}
+
+/// `PyLongObject` of `cpython/longintrepr.h` with one digit, in a build with digits of 30 bits,
+/// as all are that have pointers of 64.
+#[repr(C)]
+struct CompactLong {
+    base: PyObject,
+    tag: usize,
+    digit: u32,
+}
+
+const _: () = assert!(usize::BITS == 64);
+
+/// The value of an int of at most one digit: `PyUnstable_Long_IsCompact` and
+/// `PyUnstable_Long_CompactValue`, which C programs get as inline functions.
+///
+/// # Safety
+/// `object` is a live `int`; the thread is attached.
+#[inline]
+pub unsafe fn compact_value(object: *mut PyObject) -> Option<i64> {
+    const SIGN_MASK: usize = 3;
+    const NON_SIZE_BITS: u32 = 3;
+    let long = object.cast::<CompactLong>();
+    // SAFETY: the layout is the same from 3.12 to 3.15; each int has a place for one digit.
+    unsafe {
+        let tag = (*long).tag;
+        if tag >= 2 << NON_SIZE_BITS {
+            return None;
+        }
+        let sign = 1 - (tag & SIGN_MASK).cast_signed() as i64;
+        Some(sign * i64::from((*long).digit))
+    }
 }

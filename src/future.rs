@@ -95,7 +95,7 @@ impl FutureCore {
         }
         // Whoever comes meanwhile waits, with the GIL released, and finds the answer decoded. A
         // poisoned lock means that a decoder panicked: what it left is looked at, as by anybody.
-        let _alone = self
+        let alone = self
             .decoding
             .lock_py_attached(py)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -116,6 +116,10 @@ impl FutureCore {
         };
         let copy = decoded.clone_ref(py);
         *self.decoded.lock() = Some(decoded);
+        drop(alone);
+        // The task is over: what it was lent can go back. This may run code of the user that asks
+        // for this very future, so it comes after the lock.
+        completer::clear_graveyard(py);
         copy
     }
 

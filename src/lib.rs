@@ -41,7 +41,7 @@ mod _subpool {
     #[pymodule_export]
     use crate::dispatch::ExecutorCore;
     #[pymodule_export]
-    use crate::encode::{codec_dumps, codec_loads};
+    use crate::encode::{_native_decode, _native_encode};
     #[pymodule_export]
     use crate::executor::{PoolCore, WorkerThread, close_all, forget_after_fork};
     #[pymodule_export]

@@ -12,8 +12,10 @@ use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Seat};
 use crate::task::Task;
+use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
 use crate::transfer::function::{Definition, Found, Source, resolve};
+use crate::transfer::graveyard::{self, Promise};
 use crate::transfer::value::{Payload, Transfer};
 use crate::worker_api;
 use std::ffi::CStr;
@@ -23,9 +25,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// tasks themselves are all C functions and never give one.
 const TURN: u32 = 64;
 
+/// The helper (`_bootstrap.py`) for what plain pickle refused.
+const ENCODE_RESULT: &CStr = c"encode_result";
+
 /// The thread's whole life.
 pub fn run(pool: &Pool, seat: &Seat, path: &[String]) {
-    let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, path)));
+    // Until the interpreter is gone, with all that its modules hold.
+    let promise = Promise::new();
+    let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, path, &promise)));
     match lived {
         Ok(Ok(())) => {}
         // The interpreter is gone by now, so the thread may attach to main and tell.
@@ -37,7 +44,7 @@ pub fn run(pool: &Pool, seat: &Seat, path: &[String]) {
     }
 }
 
-fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
+fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<(), Broken> {
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
@@ -48,7 +55,10 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
         traceback: text_of(token, raised),
     })?;
     let mut session = Session {
-        transfer: Transfer::default(),
+        transfer: Transfer::start(token, Side::Worker).map_err(|raised| Broken {
+            message: "a worker could not make the types that it needs".to_owned(),
+            traceback: text_of(token, raised),
+        })?,
         found: Found::new(),
         turn: 0,
         path,
@@ -62,21 +72,26 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
         let job = match pool.queue.try_pop() {
             Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
-            Err(Empty::ForNow) => match token.detached(|| pool.queue.pop()) {
-                Some(job) => job,
-                None => return Ok(()),
-            },
+            Err(Empty::ForNow) => {
+                match token.detached(|| pool.queue.pop(graveyard::call_if_waiting)) {
+                    Some(job) => job,
+                    None => return Ok(()),
+                }
+            }
         };
         match job {
             Job::Task(task) => {
                 if session.serve(token, pool, &task) {
                     pool.deliver(&task);
                 }
+                drop(task);
+                promise.look();
             }
             Job::Batch(batch) => {
                 while let Some(task) = batch.claim() {
                     // Nobody listens to the tasks of a batch.
                     session.serve(token, pool, task);
+                    promise.look();
                 }
             }
         }
@@ -151,7 +166,7 @@ impl<'i> Session<'i> {
         let label = call.label();
         match self.perform(token, call) {
             Ok(value) => self.transfer.encode(&value).map_or_else(
-                |raised| self.slow(c"encode_result", &label, raised, value.share()),
+                |raised| self.slow(ENCODE_RESULT, &label, raised, value.share()),
                 Answer::Value,
             ),
             Err(failure) => self.explain(token, &label, failure),
@@ -208,22 +223,26 @@ impl<'i> Session<'i> {
         let transfer = &self.transfer;
         self.found.get(known, || match &known.source {
             Source::Name { module, qualname } => resolve(token, module, qualname),
-            Source::Code { pickled, .. } => {
-                transfer.decode(token, Payload::pickled(pickled.clone()))
-            }
+            Source::Code { payload, .. } => transfer.decode(token, payload.clone()),
         })
     }
 
-    /// The rare ways out, in Python: `helper(label, exception, value)` gives a tuple that says
-    /// what to send.
+    /// The rare ways out, in Python: `helper(label, exception, value, sink)` gives a tuple that
+    /// says what to send.
     fn slow(&self, helper: &CStr, label: &Label, raised: Raised, value: Object<'i>) -> Answer {
         let token = value.token();
         let error = raised.take(token).unwrap_or_else(|| Object::none(token));
         let attempt = || -> Result<Option<Answer>, Raised> {
-            let arguments = [Object::string(token, &label.to_string())?, error, value];
+            let label = Object::string(token, &label.to_string())?;
+            // Only a result goes to a sink, and one comes here only after pickle was there.
+            let sink = match helper == ENCODE_RESULT {
+                true => self.transfer.open_sink(token)?,
+                false => Object::none(token),
+            };
+            let arguments = Object::tuple(token, [label, error, value, sink.share()])?;
             let helper = worker_api::helpers(token, self.path)?.attribute(helper)?;
-            let reply = helper.call(&Object::tuple(token, arguments)?, None)?;
-            Ok(read_reply(&reply))
+            let reply = helper.call(&arguments, None)?;
+            read_reply(&reply, || self.transfer.collect(&sink))
         };
         match attempt() {
             Ok(Some(answer)) => answer,
@@ -242,27 +261,37 @@ enum Failure {
     Call(Raised),
 }
 
-/// `("value", bytes)`, `("raised", bytes, text)` or `("untransferable", message, path, text)`.
-fn read_reply(reply: &Object<'_>) -> Option<Answer> {
+/// `("value",)` with the pickle in the sink, `("raised", bytes, text)` or `("untransferable",
+/// message, path, text)`.
+fn read_reply(
+    reply: &Object<'_>,
+    sink: impl FnOnce() -> Result<Payload, Raised>,
+) -> Result<Option<Answer>, Raised> {
     let text = |index| reply.item(index).and_then(|item| item.to_text());
     let bytes = |index| {
         reply
             .item(index)
             .and_then(|item| item.as_bytes().map(<[u8]>::to_vec))
     };
-    match text(0)?.as_str() {
-        "value" => Some(Answer::Value(Payload::pickled(bytes(1)?))),
-        "raised" => Some(Answer::Raised {
+    let raised = || {
+        Some(Answer::Raised {
             pickled: bytes(1)?,
             traceback: text(2)?,
-        }),
-        "untransferable" => Some(Answer::Untransferable {
+        })
+    };
+    let untransferable = || {
+        Some(Answer::Untransferable {
             message: text(1)?,
             path: text(2)?,
             traceback: text(3)?,
-        }),
+        })
+    };
+    Ok(match text(0).as_deref() {
+        Some("value") => Some(Answer::Value(sink()?)),
+        Some("raised") => raised(),
+        Some("untransferable") => untransferable(),
         _ => None,
-    }
+    })
 }
 
 /// When even telling fails (no memory, no stack left): what is known without Python's help.

@@ -67,6 +67,16 @@ def eventually(condition, what):
         os.sched_yield()
 
 
+def resizable(buffer):
+    """Whether nobody sees the bytearray's memory any more: CPython refuses to resize it before."""
+    try:
+        buffer.append(0)
+    except BufferError:
+        return False
+    del buffer[-1]
+    return True
+
+
 def join_workers(threads):
     """Wait for worker threads whose executor nobody can shut down any more."""
     for thread in threads:

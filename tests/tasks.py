@@ -40,6 +40,10 @@ def nothing():
     pass
 
 
+def take(_value):
+    pass
+
+
 def read_global():
     return GLOBAL
 
@@ -301,6 +305,106 @@ def run_a_loop():
 
 def system(name):
     return getattr(sys, name)
+
+
+def layout(view):
+    """Everything that a memoryview says of itself, and its content."""
+    kept = view.format, view.itemsize, view.ndim, view.shape, view.strides, view.readonly
+    return *kept, view.nbytes, view.tolist()
+
+
+def fill(view, value):
+    for index in range(len(view)):
+        view[index] = value
+
+
+def fill_deep(*args, **kwargs):
+    """Fill the views at any depth; tell how many there are."""
+    found = [args, kwargs]
+    for value in found:
+        if isinstance(value, dict):
+            found += value.values()
+        elif isinstance(value, list | tuple):
+            found += value
+        elif isinstance(value, Box):
+            found.append(value.content)
+        elif isinstance(value, memoryview):
+            fill(value, 7)
+    return sum(isinstance(value, memoryview) for value in found)
+
+
+def content_of_stashed(key):
+    return bytes(state[key])
+
+
+def drop_in_a_thread(key, ready, told):
+    """Leave a thread that forgets what was put, when told, while the worker sleeps."""
+
+    def body():
+        os.read(told, 1)
+        del state[key]
+
+    threading.Thread(target=body).start()
+    os.write(ready, b"s")
+
+
+def leave_in_a_cycle(view):
+    cycle = [view]
+    cycle.append(cycle)
+
+
+def raise_with(view):
+    raise LookupError(len(view))
+
+
+def own_view(text, form, shape):
+    return memoryview(bytearray(text)).cast(form, shape)
+
+
+def part(view, start, stop, step):
+    return {"part": [view[start:stop:step]]}
+
+
+def large(kind, size):
+    import array
+
+    made = {
+        "bytes": lambda: b"r" * size,
+        "bytearray": lambda: bytearray(b"r") * size,
+        "array": lambda: array.array("H", range(1000)) * (size // 2000),
+        "memoryview": lambda: memoryview(b"r" * size),
+    }[kind]()
+    return {"twice": [made, made]}
+
+
+def suboffsets_in_the_worker():
+    from _testbuffer import ND_PIL, ndarray
+
+    return memoryview(ndarray(list(range(6)), shape=[2, 3], flags=ND_PIL))
+
+
+def same_twice(value):
+    first, second = value
+    return first is second, type(first).__name__, len(first)
+
+
+class Box:
+    """An object that only pickle can carry."""
+
+    def __init__(self, content):
+        self.content = content
+
+
+class Picture:
+    """A class that gives its pixels out of band, as numpy's arrays do."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+
+    def __reduce_ex__(self, protocol):
+        from pickle import PickleBuffer
+
+        return Picture, (PickleBuffer(self.pixels),)
 
 
 def instance_of_a_module_made_here():

@@ -65,7 +65,7 @@ def worker() -> WorkerInfo | None:
 
 
 def encode_error(
-    label: str, error: BaseException, _value: object
+    label: str, error: BaseException, _value: object, _sink: object
 ) -> tuple[str, bytes, str] | tuple[str, str, str, str]:
     """Encode what a task raised, with its traceback as text."""
     text = _format(error)
@@ -85,17 +85,32 @@ def encode_error(
 
 
 def encode_result(
-    label: str, error: BaseException, value: object
-) -> tuple[str, bytes] | tuple[str, str, str, str]:
-    """Encode a result that plain pickle refused with `error`."""
+    label: str, error: BaseException, value: object, sink: Any
+) -> tuple[str] | tuple[str, str, str, str]:
+    """Encode a result that plain pickle refused with `error`, into `sink`."""
     if "cloudpickle" in sys.modules:  # then the task itself came by value
+        from subpool._by_value import dump  # noqa: PLC0415 - imports cloudpickle
+
         try:
-            return "value", _by_value(value)
+            dump(value, sink)
         except Exception as second:  # noqa: BLE001 - a user's __reduce__ may raise anything
             error = second
+        else:
+            return ("value",)
     from subpool._paths import find_culprit  # noqa: PLC0415 - only when something failed
+    from subpool._pickler import Pickler  # noqa: PLC0415 - the native side has imported it
 
-    path, cause = find_culprit("result", value, _dumps, error)
+    def rehearse(part: object) -> None:
+        try:
+            Pickler(sink.rehearsal()).dump(part)
+        except Exception:
+            if "cloudpickle" not in sys.modules:
+                raise
+            from subpool._by_value import dump  # noqa: PLC0415 - as above
+
+            dump(part, sink.rehearsal())
+
+    path, cause = find_culprit("result", value, rehearse, error)
     return (
         "untransferable",
         f"cannot send back {path} of {label}: {type(cause).__name__}: {text_of(cause)}",
@@ -104,7 +119,9 @@ def encode_result(
     )
 
 
-def refuse_call(label: str, error: BaseException, what: object) -> tuple[str, str, str, str]:
+def refuse_call(
+    label: str, error: BaseException, what: object, _sink: object
+) -> tuple[str, str, str, str]:
     """Say that a call's function or its arguments could not be had in this interpreter."""
     if what == "function":
         message = f"cannot import {label} in an interpreter"

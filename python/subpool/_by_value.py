@@ -13,13 +13,16 @@ import io
 import sys
 from hashlib import blake2b
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import cloudpickle
 from cloudpickle import cloudpickle as _internals
 
 from subpool._bootstrap import worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PROTOCOL = 5
 
@@ -33,7 +36,12 @@ _received: WeakKeyDictionary[type, dict[str, object]] = WeakKeyDictionary()
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    # A sink's, which lifts out what need not be in the pickle.
+    reduce: Callable[[object], Any] | None = None
+
     def reducer_override(self, obj: Any) -> Any:
+        if self.reduce is not None and (lifted := self.reduce(obj)) is not NotImplemented:
+            return lifted
         reduced = super().reducer_override(obj)
         by_value = _internals._class_setstate  # noqa: SLF001 - cloudpickle has no public name for it
         if type(reduced) is not tuple or reduced[-1] is not by_value:
@@ -55,8 +63,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 _AS_OBJECTS = (FunctionType, type, ModuleType, classmethod, staticmethod, property)
 
 
+def dump(value: object, sink: Any) -> None:
+    """Pickle `value` into a native sink, by value where it has no importable name."""
+    pickler = _Pickler(sink, protocol=_PROTOCOL, buffer_callback=sink.buffer)
+    pickler.reduce = sink.reduce
+    pickler.dump(value)
+
+
 def dumps(value: object) -> bytes:
-    """Pickle `value`, by value where it has no importable name."""
+    """Pickle `value` like `dump`, with everything in the pickle."""
     with io.BytesIO() as file:
         _Pickler(file, protocol=_PROTOCOL).dump(value)
         return file.getvalue()

@@ -14,12 +14,7 @@ from subpool.routing import Tagged
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PROTOCOL = 5
-
 _set_cause = vars(BaseException)["__cause__"].__set__
-
-# How a pickle names `__main__`, which is another module in every interpreter.
-_MAIN_MODULE = b"\x8c\x08__main__"
 
 
 def reference(fn: object) -> tuple[str, str, object] | None:
@@ -54,47 +49,44 @@ def label(fn: object) -> str:
     return f"an instance of {type(fn).__qualname__}"
 
 
-def whole(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[str, bytes]:
-    """Pickle a call whole: plainly if that means the same in a worker, else by value.
+def by_value(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], sink: Any
+) -> None:
+    """Pickle a call by value into `sink`, for what pickle cannot name.
 
     Raises:
-        NotTransferableError: It cannot be pickled either way.
+        NotTransferableError: Something in it cannot be pickled this way either.
 
     """
-    return label(fn), _dumps((fn, args, kwargs), label(fn), function=fn, args=args, kwargs=kwargs)
+    _dump((fn, args, kwargs), sink, label(fn), function=fn, args=args, kwargs=kwargs)
 
 
-def function(fn: Callable[..., Any]) -> tuple[str, bytes]:
-    """Pickle a function on its own, for many calls, and name it. Raises like `whole`."""
-    return label(fn), _dumps(fn, label(fn), function=fn)
+def function_by_value(fn: Callable[..., Any], sink: Any) -> None:
+    """Pickle a function on its own, for many calls. Raises like `by_value`."""
+    _dump(fn, sink, label(fn), function=fn)
 
 
-def arguments(name: str, args: tuple[Any, ...]) -> bytes:
-    """Pickle the arguments of a call of `name`. Raises like `whole`."""
-    return _dumps(args, name, args=args)
+def arguments_by_value(name: str, args: tuple[Any, ...], sink: Any) -> None:
+    """Pickle the arguments of a call of `name`. Raises like `by_value`."""
+    _dump(args, sink, name, args=args)
 
 
-def _dumps(value: object, name: str, **parts: object) -> bytes:
-    try:
-        pickled = pickle.dumps(value, _PROTOCOL)
-    except Exception:  # noqa: BLE001 - what refuses here is asked again by value, and told there
-        pickled = _MAIN_MODULE
-    if _MAIN_MODULE not in pickled:
-        return pickled
+def _dump(value: object, sink: Any, name: str, **parts: object) -> None:
     # Imported late: cloudpickle costs every program, and only some need it.
-    from subpool import _by_value  # noqa: PLC0415
+    from subpool._by_value import dump  # noqa: PLC0415
 
     try:
-        return _by_value.dumps(value)
+        dump(value, sink)
     except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
-        explained = _explain(name, parts, _by_value.dumps, error)
+        explained = _explain(name, parts, lambda part: dump(part, sink.rehearsal()), error)
         raise explained from explained.__cause__
 
 
 def _explain(
-    name: str, parts: dict[str, object], dumps: Callable[[object], bytes], error: BaseException
+    name: str,
+    parts: dict[str, object],
+    dumps: Callable[[object], None],
+    error: BaseException,
 ) -> NotTransferableError:
     for place, part in parts.items():
         try:

@@ -3,9 +3,9 @@
 //! Nothing here knows pyo3, so `cargo test --no-default-features` runs it with no Python at all.
 //! `PROTOCOL.md` beside this file tells the state and wake-up protocols in prose.
 
+pub mod addresses;
 pub mod idle;
 pub mod latch;
-pub mod plain;
 pub mod queue;
 pub mod state;
 pub mod stats;

@@ -56,14 +56,17 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Looks for a moment, then sleeps. `None`: closed and drained.
-    pub fn pop(&self) -> Option<T> {
+    /// Looks for a moment, then sleeps, after a call of `before_sleep`. `None`: closed and drained.
+    pub fn pop(&self, before_sleep: impl FnOnce()) -> Option<T> {
         let looked = idle::look(|| match self.try_pop() {
             Ok(item) => Some(Some(item)),
             Err(Empty::ForNow) => None,
             Err(Empty::ForGood) => Some(None),
         });
-        looked.unwrap_or_else(|| self.receiver.recv().ok())
+        looked.unwrap_or_else(|| {
+            before_sleep();
+            self.receiver.recv().ok()
+        })
     }
 
     pub fn close(&self) {
@@ -99,7 +102,7 @@ mod tests {
         queue.close();
         assert_eq!(queue.push(3), Err(3));
         assert_eq!(
-            (queue.pop(), queue.pop(), queue.pop()),
+            (queue.pop(|| ()), queue.pop(|| ()), queue.pop(|| ())),
             (Some(1), Some(2), None)
         );
         assert_eq!(queue.try_pop(), Err(Empty::ForGood));
@@ -109,7 +112,7 @@ mod tests {
     fn close_ends_a_sleeping_pop() {
         let queue = Arc::new(Queue::<u32>::new());
         let other = Arc::clone(&queue);
-        let sleeper = std::thread::spawn(move || other.pop());
+        let sleeper = std::thread::spawn(move || other.pop(|| ()));
         queue.close();
         assert_eq!(sleeper.join().unwrap(), None);
     }
@@ -121,7 +124,9 @@ mod tests {
         let poppers: Vec<_> = (0..3)
             .map(|_| {
                 let queue = Arc::clone(&queue);
-                std::thread::spawn(move || std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>())
+                std::thread::spawn(move || {
+                    std::iter::from_fn(|| queue.pop(|| ())).collect::<Vec<_>>()
+                })
             })
             .collect();
         let pushers: Vec<_> = (0..2)

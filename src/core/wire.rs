@@ -1,414 +1,261 @@
-//! The native format: values as tags, counts and bytes. Knows no Python; `transfer/codec.rs` makes
-//! objects of it, the tests and the fuzzer plain Rust values.
+//! The native format: a value and what is in it, as bytes, written once and read once by one process.
 //!
-//! Guarantees: `decode` ends on every input, with a value or an error; it never panics, never
-//! nests deeper than `DEEPEST`, and asks for no container larger than the input is long.
+//! Guarantees: `decode` ends with a value or an error for any bytes at all. It does not recurse,
+//! does not panic, and asks for no more places than there are bytes left to fill them.
 //!
-//! A value is a tag, what the tag asks for, and its parts. A tag with `MEMO` gives the value the
-//! next number, by which `Tag::Ref` means it again: containers that can hold themselves (lists,
-//! dicts, sets) before their parts, all others after them.
+//! A value is a byte, its tag, and what the tag asks for. Numbers are in this machine's byte
+//! order; counts are varints, seven bits a byte, lowest first.
+//!
+//! | byte | followed by | value |
+//! |---|---|---|
+//! | `1vvvvvvv` | | the integer `v - 16` |
+//! | `00tttttt` | as the table of `Tag` says | one that nothing refers to |
+//! | `01tttttt` | the same | one that has a number |
+//!
+//! Numbers are given in the order of the tags, so both sides count alike. `Tag::Again` refers to a
+//! number. A list, a dict and a set are there as soon as they are opened, so what they contain may
+//! refer to them; a tuple, a frozenset, a range and a slice are there when they are complete, so
+//! a cycle through one of these alone has no form, and the writer must not open it.
 
-/// The deepest nesting that is written or read. What is deeper is pickle's.
-pub const DEEPEST: usize = 100;
+mod decode;
+#[cfg(any(test, feature = "plain"))]
+pub mod plain;
 
-/// Set in a tag: the value is referred to again.
-const MEMO: u8 = 0x80;
+#[cfg(test)]
+mod tests;
 
+pub use decode::{Builder, Error, Malformed, Scratch, decode};
+
+/// How many containers may be open at one time.
+pub const DEEPEST: usize = 128;
+
+const SMALL: u8 = 0x80;
+const SMALLEST: i64 = -16;
+const LARGEST: i64 = SMALLEST + 0x7f;
+const NUMBERED: u8 = 0x40;
+
+/// What a value is, and in brackets what follows the tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Tag {
+enum Tag {
     None,
-    True,
     False,
+    True,
     Ellipsis,
-    /// A zigzag varint.
-    Int,
-    /// A length and so many bytes of two's complement, least significant first.
-    BigInt,
-    /// Eight bytes.
+    /// [1, 2, 4 or 8 bytes]
+    Int1,
+    Int2,
+    Int4,
+    Int8,
+    /// [count, that many bytes: two's complement, lowest first]
+    Big,
+    /// [8 bytes]
     Float,
-    /// Sixteen bytes.
+    /// [16 bytes]
     Complex,
-    /// A length in code points and so many bytes, double bytes or quadruple bytes.
-    Str1,
-    Str2,
-    Str4,
+    /// [count, that many code points of 1, 2 or 4 bytes]
+    Text1,
+    Text2,
+    Text4,
+    /// [count, that many bytes]
     Bytes,
     ByteArray,
+    /// [count, that many values]
     Tuple,
     List,
+    /// [count, that many times a key and a value]
     Dict,
+    /// [count, that many values]
     Set,
     FrozenSet,
-    /// Start, stop and step follow.
+    /// [start, stop and step, as values]
     Range,
     Slice,
-    /// A number given out by `MEMO`.
-    Ref,
-    /// A number in the list of what travels beside the bytes.
+    /// [index of what travels beside the bytes]
     Outside,
+    /// [number of an earlier value]
+    Again,
 }
 
-const TAGS: [Tag; 22] = [
-    Tag::None,
-    Tag::True,
-    Tag::False,
-    Tag::Ellipsis,
-    Tag::Int,
-    Tag::BigInt,
-    Tag::Float,
-    Tag::Complex,
-    Tag::Str1,
-    Tag::Str2,
-    Tag::Str4,
-    Tag::Bytes,
-    Tag::ByteArray,
-    Tag::Tuple,
-    Tag::List,
-    Tag::Dict,
-    Tag::Set,
-    Tag::FrozenSet,
-    Tag::Range,
-    Tag::Slice,
-    Tag::Ref,
-    Tag::Outside,
-];
+const TAGS: [Tag; 25] = {
+    use Tag::*;
+    [
+        None, False, True, Ellipsis, Int1, Int2, Int4, Int8, Big, Float, Complex, Text1, Text2,
+        Text4, Bytes, ByteArray, Tuple, List, Dict, Set, FrozenSet, Range, Slice, Outside, Again,
+    ]
+};
 
-/// Writes tags, counts and bytes to the end of a buffer.
-pub struct Writer<'b>(pub &'b mut Vec<u8>);
-
-impl Writer<'_> {
-    pub fn tag(&mut self, tag: Tag, memo: bool) {
-        self.0.push(tag as u8 | if memo { MEMO } else { 0 });
-    }
-
-    pub fn count(&mut self, count: usize) {
-        self.varint(count as u64);
-    }
-
-    pub fn int(&mut self, value: i64) {
-        self.varint(((value << 1) ^ (value >> 63)).cast_unsigned());
-    }
-
-    pub fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        // One byte for most.
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
+impl Tag {
+    /// Whether values of this kind can be told apart by identity, as pickle sees it.
+    const fn has_identity(self) -> bool {
+        self as u8 >= Self::Complex as u8 && self as u8 <= Self::Outside as u8
     }
 }
 
-/// The bytes are not what a writer writes.
+/// The size of a text's code points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
-
-/// A value without parts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Atom<'b> {
-    None,
-    Bool(bool),
-    Ellipsis,
-    Int(i64),
-    BigInt(&'b [u8]),
-    Float(f64),
-    Complex(f64, f64),
-    Str1(&'b [u8]),
-    /// Pairs of bytes, least significant first.
-    Str2(&'b [u8]),
-    /// Quadruples, each a code point.
-    Str4(&'b [u8]),
-    Bytes(&'b [u8]),
-    ByteArray(&'b [u8]),
+pub enum Width {
+    One = 1,
+    Two = 2,
+    Four = 4,
 }
 
-/// Containers that are made first and filled then.
+/// What contains other values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum Kind {
     Tuple,
     List,
     Dict,
     Set,
     FrozenSet,
+    Range,
+    Slice,
 }
 
-/// What makes values of a format's parts.
-pub trait Build {
-    /// A clone is the same value.
-    type Value: Clone;
-    type Error: From<Malformed>;
-
-    fn atom(&mut self, atom: Atom<'_>) -> Result<Self::Value, Self::Error>;
-
-    /// The commonest atoms, which deserve a short way.
-    fn int(&mut self, value: i64) -> Result<Self::Value, Self::Error> {
-        self.atom(Atom::Int(value))
-    }
-    fn float(&mut self, value: f64) -> Result<Self::Value, Self::Error> {
-        self.atom(Atom::Float(value))
-    }
-    fn text(&mut self, bytes: &[u8]) -> Result<Self::Value, Self::Error> {
-        self.atom(Atom::Str1(bytes))
+impl Kind {
+    /// Whether its items may refer to it.
+    #[must_use]
+    pub const fn is_early(self) -> bool {
+        matches!(self, Self::List | Self::Dict | Self::Set)
     }
 
-    /// An empty container, to be filled with `count` items (or pairs).
-    fn container(&mut self, shape: Shape, count: usize) -> Result<Self::Value, Self::Error>;
-    /// The item of a tuple, list, set or frozenset.
-    fn item(
-        &mut self,
-        container: &Self::Value,
-        shape: Shape,
-        index: usize,
-        item: Self::Value,
-    ) -> Result<(), Self::Error>;
-    fn pair(
-        &mut self,
-        dict: &Self::Value,
-        key: Self::Value,
-        value: Self::Value,
-    ) -> Result<(), Self::Error>;
-    fn range(&mut self, parts: [Self::Value; 3]) -> Result<Self::Value, Self::Error>;
-    fn slice(&mut self, parts: [Self::Value; 3]) -> Result<Self::Value, Self::Error>;
-    /// What travels beside the bytes, by its number.
-    fn outside(&mut self, index: usize) -> Result<Self::Value, Self::Error>;
-}
-
-/// Reads one value, which must be all of `bytes`.
-pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<B::Value, B::Error> {
-    let mut reader = Reader {
-        rest: bytes,
-        memo: Vec::new(),
-        build,
-    };
-    let value = reader.value(DEEPEST)?;
-    if reader.rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(Malformed("bytes after the end").into())
+    const fn tag(self) -> Tag {
+        match self {
+            Self::Tuple => Tag::Tuple,
+            Self::List => Tag::List,
+            Self::Dict => Tag::Dict,
+            Self::Set => Tag::Set,
+            Self::FrozenSet => Tag::FrozenSet,
+            Self::Range => Tag::Range,
+            Self::Slice => Tag::Slice,
+        }
     }
 }
 
-struct Reader<'b, 's, B: Build> {
-    rest: &'b [u8],
-    memo: Vec<B::Value>,
-    build: &'s mut B,
+/// Puts values into the format. `numbered` values can be referred to with `again`.
+#[derive(Debug, Default)]
+pub struct Writer {
+    bytes: Vec<u8>,
 }
 
-impl<'b, B: Build> Reader<'b, '_, B> {
-    #[inline]
-    fn value(&mut self, depth: usize) -> Result<B::Value, B::Error> {
-        const INT: u8 = Tag::Int as u8;
-        const FLOAT: u8 = Tag::Float as u8;
-        const TEXT: u8 = Tag::Str1 as u8;
-        const SHARED_TEXT: u8 = TEXT | MEMO;
-        let [byte] = self.fixed()?;
-        match byte {
-            INT => {
-                let value = self.zigzag()?;
-                self.build.int(value)
-            }
-            FLOAT => {
-                let value = f64::from_le_bytes(self.fixed()?);
-                self.build.float(value)
-            }
-            TEXT => {
-                let bytes = self.sized(1)?;
-                self.build.text(bytes)
-            }
-            SHARED_TEXT => {
-                let bytes = self.sized(1)?;
-                let value = self.build.text(bytes)?;
-                self.memo.push(value.clone());
-                Ok(value)
-            }
-            byte => self.rarer(byte, depth),
+impl Writer {
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(capacity),
         }
     }
 
-    #[inline(never)]
-    fn rarer(&mut self, byte: u8, depth: usize) -> Result<B::Value, B::Error> {
-        let memo = byte & MEMO != 0;
-        let tag = TAGS
-            .get(usize::from(byte & !MEMO))
-            .ok_or(Malformed("an unknown tag"))?;
-        let value = match tag {
-            Tag::None => self.build.atom(Atom::None)?,
-            Tag::True => self.build.atom(Atom::Bool(true))?,
-            Tag::False => self.build.atom(Atom::Bool(false))?,
-            Tag::Ellipsis => self.build.atom(Atom::Ellipsis)?,
-            Tag::Int => {
-                let value = self.zigzag()?;
-                self.build.int(value)?
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    fn tag(&mut self, tag: Tag, numbered: bool) {
+        let bit = if numbered { NUMBERED } else { 0 };
+        self.bytes.push(tag as u8 | bit);
+    }
+
+    fn count(&mut self, mut count: usize) {
+        while count >= 0x80 {
+            self.bytes.push(count as u8 | 0x80);
+            count >>= 7;
+        }
+        self.bytes.push(count as u8);
+    }
+
+    /// Tag and payload in one piece: one look at the capacity.
+    fn fixed<const N: usize, const M: usize>(&mut self, tag: Tag, payload: [u8; N]) {
+        const { assert!(M == N + 1) };
+        let mut whole = [tag as u8; M];
+        whole[1..].copy_from_slice(&payload);
+        self.bytes.extend_from_slice(&whole);
+    }
+
+    fn sized(&mut self, tag: Tag, numbered: bool, count: usize, content: &[u8]) {
+        self.bytes.reserve(content.len() + 8);
+        self.tag(tag, numbered);
+        self.count(count);
+        self.bytes.extend_from_slice(content);
+    }
+
+    pub fn none(&mut self) {
+        self.tag(Tag::None, false);
+    }
+
+    pub fn boolean(&mut self, value: bool) {
+        self.tag(if value { Tag::True } else { Tag::False }, false);
+    }
+
+    pub fn ellipsis(&mut self) {
+        self.tag(Tag::Ellipsis, false);
+    }
+
+    #[inline]
+    pub fn integer(&mut self, value: i64) {
+        if (SMALLEST..=LARGEST).contains(&value) {
+            self.bytes.push(SMALL | (value - SMALLEST) as u8);
+        } else if let Ok(value) = i16::try_from(value) {
+            match i8::try_from(value) {
+                Ok(value) => self.fixed::<1, 2>(Tag::Int1, value.to_ne_bytes()),
+                Err(_) => self.fixed::<2, 3>(Tag::Int2, value.to_ne_bytes()),
             }
-            Tag::BigInt => {
-                let bytes = self.sized(1)?;
-                self.build.atom(Atom::BigInt(bytes))?
+        } else {
+            match i32::try_from(value) {
+                Ok(value) => self.fixed::<4, 5>(Tag::Int4, value.to_ne_bytes()),
+                Err(_) => self.fixed::<8, 9>(Tag::Int8, value.to_ne_bytes()),
             }
-            Tag::Float => {
-                let value = f64::from_le_bytes(self.fixed()?);
-                self.build.float(value)?
-            }
-            Tag::Complex => {
-                let real = f64::from_le_bytes(self.fixed()?);
-                let imaginary = f64::from_le_bytes(self.fixed()?);
-                self.build.atom(Atom::Complex(real, imaginary))?
-            }
-            Tag::Str1 => {
-                let bytes = self.sized(1)?;
-                self.build.text(bytes)?
-            }
-            Tag::Str2 => {
-                let bytes = self.sized(2)?;
-                self.build.atom(Atom::Str2(bytes))?
-            }
-            Tag::Str4 => {
-                let bytes = self.sized(4)?;
-                let (points, _) = bytes.as_chunks::<4>();
-                if points.iter().any(|&p| u32::from_le_bytes(p) > 0x0010_FFFF) {
-                    return Err(Malformed("a code point out of range").into());
-                }
-                self.build.atom(Atom::Str4(bytes))?
-            }
-            Tag::Bytes => {
-                let bytes = self.sized(1)?;
-                self.build.atom(Atom::Bytes(bytes))?
-            }
-            Tag::ByteArray => {
-                let bytes = self.sized(1)?;
-                self.build.atom(Atom::ByteArray(bytes))?
-            }
-            Tag::Tuple => return self.container(Shape::Tuple, memo, depth),
-            Tag::List => return self.container(Shape::List, memo, depth),
-            Tag::Dict => return self.container(Shape::Dict, memo, depth),
-            Tag::Set => return self.container(Shape::Set, memo, depth),
-            Tag::FrozenSet => return self.container(Shape::FrozenSet, memo, depth),
-            Tag::Range => {
-                let parts = self.three(depth)?;
-                self.build.range(parts)?
-            }
-            Tag::Slice => {
-                let parts = self.three(depth)?;
-                self.build.slice(parts)?
-            }
-            Tag::Ref => {
-                let number = self.count()?;
-                let known = self.memo.get(number).cloned();
-                known.ok_or(Malformed("a reference to nothing"))?
-            }
-            Tag::Outside => {
-                let number = self.count()?;
-                self.build.outside(number)?
-            }
+        }
+    }
+
+    /// An integer of any size: two's complement, lowest byte first.
+    pub fn big(&mut self, value: &[u8]) {
+        self.sized(Tag::Big, false, value.len(), value);
+    }
+
+    pub fn float(&mut self, value: f64) {
+        self.fixed::<8, 9>(Tag::Float, value.to_ne_bytes());
+    }
+
+    pub fn complex(&mut self, real: f64, imaginary: f64, numbered: bool) {
+        self.tag(Tag::Complex, numbered);
+        self.bytes.extend_from_slice(&real.to_ne_bytes());
+        self.bytes.extend_from_slice(&imaginary.to_ne_bytes());
+    }
+
+    /// Code points as they lie in memory; `units.len()` is a multiple of `width`.
+    pub fn text(&mut self, width: Width, units: &[u8], numbered: bool) {
+        let tag = match width {
+            Width::One => Tag::Text1,
+            Width::Two => Tag::Text2,
+            Width::Four => Tag::Text4,
         };
-        if memo {
-            self.memo.push(value.clone());
-        }
-        Ok(value)
+        self.sized(tag, numbered, units.len() / width as usize, units);
     }
 
-    fn container(&mut self, shape: Shape, memo: bool, depth: usize) -> Result<B::Value, B::Error> {
-        let below = deeper(depth)?;
-        let count = self.count()?;
-        let least = if shape == Shape::Dict { 2 } else { 1 };
-        // Each item takes a byte at least, so what is larger cannot be filled.
-        if count > self.rest.len() / least {
-            return Err(Malformed("a count beyond the end").into());
-        }
-        let container = self.build.container(shape, count)?;
-        let first = matches!(shape, Shape::List | Shape::Dict | Shape::Set);
-        if memo && first {
-            self.memo.push(container.clone());
-        }
-        for index in 0..count {
-            let item = self.value(below)?;
-            if shape == Shape::Dict {
-                let value = self.value(below)?;
-                self.build.pair(&container, item, value)?;
-            } else {
-                self.build.item(&container, shape, index, item)?;
-            }
-        }
-        if memo && !first {
-            self.memo.push(container.clone());
-        }
-        Ok(container)
+    pub fn bytes(&mut self, content: &[u8], numbered: bool) {
+        self.sized(Tag::Bytes, numbered, content.len(), content);
     }
 
-    fn three(&mut self, depth: usize) -> Result<[B::Value; 3], B::Error> {
-        let below = deeper(depth)?;
-        Ok([self.value(below)?, self.value(below)?, self.value(below)?])
+    pub fn bytearray(&mut self, content: &[u8], numbered: bool) {
+        self.sized(Tag::ByteArray, numbered, content.len(), content);
     }
 
-    #[inline]
-    fn take(&mut self, length: usize) -> Result<&'b [u8], Malformed> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(Malformed("a length beyond the end"))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    #[inline]
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or(Malformed("the end comes too early"))?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    /// A count of units of `width` bytes, and these bytes.
-    #[inline]
-    fn sized(&mut self, width: usize) -> Result<&'b [u8], Malformed> {
-        let length = self.count()?.checked_mul(width);
-        self.take(length.ok_or(Malformed("a length beyond the end"))?)
-    }
-
-    fn count(&mut self) -> Result<usize, Malformed> {
-        usize::try_from(self.varint()?).map_err(|_| Malformed("a count beyond the end"))
-    }
-
-    #[inline]
-    fn zigzag(&mut self) -> Result<i64, Malformed> {
-        let zigzag = self.varint()?;
-        Ok((zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed()))
-    }
-
-    #[inline]
-    fn varint(&mut self) -> Result<u64, Malformed> {
-        match self.rest {
-            [byte @ 0..0x80, rest @ ..] => {
-                self.rest = rest;
-                Ok(u64::from(*byte))
-            }
-            _ => self.long_varint(),
+    /// `count` values follow; for a dict twice as many, for a range and a slice always three.
+    pub fn open(&mut self, kind: Kind, count: usize, numbered: bool) {
+        self.tag(kind.tag(), numbered);
+        if !matches!(kind, Kind::Range | Kind::Slice) {
+            self.count(count);
         }
     }
 
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.fixed()?;
-            let bits = u64::from(byte & 0x7F);
-            if (bits << shift) >> shift != bits {
-                break;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Malformed("a number too large"))
+    pub fn outside(&mut self, index: u32, numbered: bool) {
+        self.tag(Tag::Outside, numbered);
+        self.count(index as usize);
     }
-}
 
-fn deeper(depth: usize) -> Result<usize, Malformed> {
-    depth.checked_sub(1).ok_or(Malformed("nested too deep"))
+    pub fn again(&mut self, number: u32) {
+        self.tag(Tag::Again, false);
+        self.count(number as usize);
+    }
 }

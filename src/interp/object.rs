@@ -42,15 +42,15 @@ impl Raised {
         Self(())
     }
 
-    /// The exception that a C function has just reported by its status.
+    /// An exception that a call made elsewhere has set.
     pub const fn pending(_token: Attached<'_>) -> Self {
         Self(())
     }
 
-    pub fn value_error(_token: Attached<'_>, message: &str) -> Self {
-        let message = std::ffi::CString::new(message).unwrap_or_default();
+    /// `BufferError(message)`.
+    pub fn buffer_error(_token: Attached<'_>, message: &CStr) -> Self {
         // SAFETY: attached (`_token`); a static exception type and a C string.
-        unsafe { ffi::PyErr_SetString(ffi::PyExc_ValueError, message.as_ptr()) };
+        unsafe { ffi::PyErr_SetString(ffi::PyExc_BufferError, message.as_ptr()) };
         Self(())
     }
 
@@ -59,6 +59,18 @@ impl Raised {
         match error {
             Some(error) => Self::again(token, error),
             None => Self::lost(token),
+        }
+    }
+
+    /// A `ValueError`.
+    pub fn value_error(token: Attached<'_>, message: &str) -> Self {
+        match Object::string(token, message) {
+            Ok(message) => {
+                // SAFETY: attached (`token`); a static exception type and a live string.
+                unsafe { ffi::PyErr_SetObject(ffi::PyExc_ValueError, message.as_ptr()) };
+                Self(())
+            }
+            Err(raised) => raised,
         }
     }
 
@@ -209,12 +221,13 @@ impl<'i> Object<'i> {
     }
 
     /// `self(first, second)`, without a tuple.
-    pub fn call2(&self, first: &Self, second: &Self) -> Outcome<'i> {
-        let arguments = [first.as_ptr(), second.as_ptr()];
-        // SAFETY: two live arguments, as many as the count says; no keywords.
+    /// `self(first, name=value)`; `names` is the tuple of that one name.
+    pub fn call_with_keyword(&self, first: &Self, value: &Self, names: &Self) -> Outcome<'i> {
+        let arguments = [first.as_ptr(), value.as_ptr()];
+        // SAFETY: one live argument, as the count says, and one for the one name after it.
         unsafe {
             let pointer =
-                ffi::PyObject_Vectorcall(self.as_ptr(), arguments.as_ptr(), 2, ptr::null_mut());
+                ffi::PyObject_Vectorcall(self.as_ptr(), arguments.as_ptr(), 1, names.as_ptr());
             Self::from_new(self.token, pointer)
         }
     }
@@ -296,10 +309,15 @@ impl<'i> Object<'i> {
 
     /// A list of strings.
     pub fn strings(token: Attached<'i>, texts: &[String]) -> Outcome<'i> {
+        Self::list(token, texts.iter().map(|text| Self::string(token, text)))
+    }
+
+    /// A list of the given objects, or the first failure.
+    pub fn list(token: Attached<'i>, items: impl Iterator<Item = Outcome<'i>>) -> Outcome<'i> {
         // SAFETY: an owned new list; `PyList_Append` takes its own reference to a live item.
         let list = unsafe { Self::from_new(token, ffi::PyList_New(0))? };
-        for text in texts {
-            let item = Self::string(token, text)?;
+        for item in items {
+            let item = item?;
             // SAFETY: as above.
             check(unsafe { ffi::PyList_Append(list.as_ptr(), item.as_ptr()) })?;
         }
@@ -371,7 +389,8 @@ impl Drop for Object<'_> {
     }
 }
 
-fn check(status: c_int) -> Result<(), Raised> {
+/// What a C function's status says: negative is an exception.
+pub fn check(status: c_int) -> Result<(), Raised> {
     if status < 0 { Err(Raised(())) } else { Ok(()) }
 }
 

@@ -4,6 +4,7 @@
 //! cannot become another function's. Who asks `Known::get` learns of a function only while its
 //! name still leads to it, so a reloaded or redefined one gets a new number.
 
+use super::value::Payload;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
 use rustc_hash::FxHashMap;
@@ -25,8 +26,8 @@ pub struct Definition {
 pub enum Source {
     /// Where to import it from.
     Name { module: String, qualname: String },
-    /// The function itself, pickled by value, and its name for error messages.
-    Code { label: String, pickled: Vec<u8> },
+    /// The function itself, by value, and its name for error messages.
+    Code { label: String, payload: Payload },
 }
 
 impl Definition {

@@ -1,9 +1,12 @@
-//! What travels between interpreters, and in which form: bytes and nothing but bytes.
+//! What travels between interpreters, and in which form: bytes, and memory that all may see.
 
+pub mod buffer;
 pub mod call;
 pub mod codec;
-pub mod decoder;
-pub mod encoder;
+mod exporter;
 pub mod function;
+pub mod graveyard;
+mod memory;
 pub mod pickle;
+mod sink;
 pub mod value;

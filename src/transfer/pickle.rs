@@ -1,64 +1,106 @@
 //! Pickle protocol 5 through the C implementation, in whichever interpreter is attached.
 
+use super::buffer::{Buffer, Loader};
+use super::sink::Sinks;
+use super::value::Payload;
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
-use std::cell::OnceCell;
-
-const PROTOCOL: i64 = 5;
+use std::cell::Cell;
 
 /// Below this size a copy into a `bytes` object is cheaper than a view of the buffer.
 const COPY_BELOW: usize = 4096;
 
-/// Pickle in one interpreter, imported on first use: the import, with all it brings along, is a
-/// quarter of a worker's start, and a worker whose tasks need no pickle is spared it.
-#[derive(Default)]
-pub struct Pickle<'i>(OnceCell<Functions<'i>>);
+/// After a pickle larger than this its pickler goes: its memo, which has grown with it, would be
+/// cleared anew for each small one that follows.
+const REUSE_BELOW: usize = 16 << 10;
 
-struct Functions<'i> {
-    dumps: Object<'i>,
+/// The pickle functions of one interpreter. Made with the first pickle (value.rs): the imports, with
+/// all they bring along, are a quarter of a worker's start.
+pub struct Pickle<'i> {
     loads: Object<'i>,
-    protocol: Object<'i>,
+    /// `("buffers",)`
+    buffers: Object<'i>,
+    class: Object<'i>,
+    sinks: Sinks<'i>,
+    /// A pickler that is not in use. One made for each pickle would double a small one's time.
+    idle: Cell<Option<Pickler<'i>>>,
 }
 
-impl<'i> Functions<'i> {
-    fn import(token: Attached<'i>) -> Result<Self, Raised> {
-        // The C module itself: importing `pickle` costs a new interpreter milliseconds more.
-        let module = Object::import(token, c"_pickle")?;
-        Ok(Self {
-            dumps: module.attribute(c"dumps")?,
-            loads: module.attribute(c"loads")?,
-            protocol: Object::integer(token, PROTOCOL)?,
-        })
-    }
+struct Pickler<'i> {
+    dump: Object<'i>,
+    clear_memo: Object<'i>,
+    sink: Object<'i>,
 }
 
 impl<'i> Pickle<'i> {
-    fn functions(&self, token: Attached<'i>) -> Result<&Functions<'i>, Raised> {
-        if let Some(functions) = self.0.get() {
-            return Ok(functions);
-        }
-        // Not within the cell's own initialiser: an import runs Python code, which may come here.
-        let functions = Functions::import(token)?;
-        Ok(self.0.get_or_init(|| functions))
+    pub fn import(token: Attached<'i>, loader: Loader<'i>) -> Result<Self, Raised> {
+        // The C module itself: importing `pickle` costs a new interpreter milliseconds more.
+        let module = Object::import(token, c"_pickle")?;
+        let ours = Object::import(token, c"subpool._pickler")?;
+        Ok(Self {
+            loads: module.attribute(c"loads")?,
+            buffers: Object::tuple(token, [Object::string(token, "buffers")?])?,
+            class: ours.attribute(c"Pickler")?,
+            sinks: Sinks::start(token, loader, ours.attribute(c"given")?)?,
+            idle: Cell::new(None),
+        })
     }
 
-    pub fn dumps(&self, value: &Object<'i>) -> Result<Vec<u8>, Raised> {
-        let functions = self.functions(value.token())?;
-        let pickled = functions.dumps.call2(value, &functions.protocol)?;
-        // `_pickle.dumps` returns bytes and nothing else.
-        Ok(pickled.as_bytes().unwrap_or_default().to_vec())
+    /// Pickles, with what is large or shared beside the bytes.
+    pub fn dumps(&self, value: &Object<'i>) -> Result<Payload, Raised> {
+        // Taken for the time: pickling runs the user's code, which may come here again.
+        let pickler = self.idle.take().map_or_else(|| self.pickler(), Ok)?;
+        pickler.dump.call1(value)?;
+        let payload = self.collect(&pickler.sink);
+        if payload.bytes.len() < REUSE_BELOW {
+            let nothing = Object::tuple(value.token(), [])?;
+            pickler.clear_memo.call(&nothing, None)?;
+            self.idle.set(Some(pickler));
+        }
+        Ok(payload)
+    }
+
+    fn pickler(&self) -> Result<Pickler<'i>, Raised> {
+        let sink = self.sinks.open()?;
+        let pickler = self.class.call1(&sink)?;
+        Ok(Pickler {
+            dump: pickler.attribute(c"dump")?,
+            clear_memo: pickler.attribute(c"clear_memo")?,
+            sink,
+        })
+    }
+
+    /// A file for a pickler of Python's to write to, as `_pickler.Pickler` does.
+    pub fn open(&self) -> Outcome<'i> {
+        self.sinks.open()
+    }
+
+    /// What a pickler has written to `sink`, one of `open`.
+    pub fn collect(&self, sink: &Object<'i>) -> Payload {
+        let (bytes, buffers) = self.sinks.take(sink);
+        Payload::pickled(bytes, buffers)
     }
 
     /// Unpickles; the bytes are given up, because code that runs meanwhile may hold on to them.
-    pub fn loads(&self, token: Attached<'i>, pickled: Vec<u8>) -> Outcome<'i> {
-        let loads = &self.functions(token)?.loads;
+    pub fn loads(
+        &self,
+        token: Attached<'i>,
+        loader: &Loader<'i>,
+        pickled: Vec<u8>,
+        buffers: Vec<Buffer>,
+    ) -> Outcome<'i> {
+        let buffers = if buffers.is_empty() {
+            None
+        } else {
+            let built = buffers.into_iter().map(|buffer| loader.build(buffer));
+            Some(Object::list(token, built)?)
+        };
         if pickled.len() < COPY_BELOW {
-            return loads.call1(&Object::bytes(token, &pickled)?);
+            return self.load(&Object::bytes(token, &pickled)?, buffers);
         }
         let view = borrowed_view(token, &pickled)?;
-        let loaded = loads.call1(&view);
-        let loaded = match loaded {
+        let loaded = match self.load(&view, buffers) {
             Ok(value) => Ok(value),
             Err(raised) => Err(raised.take(token)),
         };
@@ -69,6 +111,15 @@ impl<'i> Pickle<'i> {
             std::mem::forget(pickled);
         }
         loaded.map_err(|error| Raised::from_taken(token, error))
+    }
+
+    fn load(&self, pickled: &Object<'i>, buffers: Option<Object<'i>>) -> Outcome<'i> {
+        match buffers {
+            None => self.loads.call1(pickled),
+            Some(buffers) => self
+                .loads
+                .call_with_keyword(pickled, &buffers, &self.buffers),
+        }
     }
 }
 

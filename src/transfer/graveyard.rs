@@ -1,0 +1,183 @@
+//! Buffers of main that nobody needs any more, and how they get back to main.
+//!
+//! Guarantees: a buffer that main exports (`Kept`) is given back on a thread attached to main and
+//! nowhere else; dropping one on another thread is a push onto a list, which runs no Python and
+//! takes no GIL; somebody comes for what was pushed, also if the program never calls us again.
+//! Not guaranteed: when. `Promise` says who comes at the latest.
+//!
+//! The protocol is written down in `core/PROTOCOL.md`, section "Buffers".
+
+use crate::ffi;
+use crate::interp::attach::Attached;
+use parking_lot::Mutex;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// A buffer that an object of main exports to us: the export keeps the object alive and its
+/// memory in place. Dropped anywhere, it is released in main.
+pub struct Kept(Option<Grave>);
+
+/// Boxed because some exporters let the fields point at each other.
+struct Grave(Box<ffi::Py_buffer>);
+
+// SAFETY: threads that are not attached to main move it and do nothing else (`Kept::drop`, `bury`);
+// `clear` alone uses it, attached to main.
+unsafe impl Send for Grave {}
+// SAFETY: as above; shared access reads the plain fields, which nobody writes after `get`.
+unsafe impl Sync for Grave {}
+
+impl Kept {
+    /// Takes over an acquired buffer.
+    ///
+    /// # Safety
+    /// `buffer` was filled by `PyObject_GetBuffer` in main, and nobody else releases it.
+    pub const unsafe fn take_over(buffer: Box<ffi::Py_buffer>) -> Self {
+        Self(Some(Grave(buffer)))
+    }
+
+    /// What the buffer holds: address and size.
+    pub fn content(&self) -> (*const u8, usize) {
+        self.0.as_ref().map_or((ptr::null(), 0), |Grave(buffer)| {
+            (buffer.buf.cast_const().cast(), buffer.len.cast_unsigned())
+        })
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(grave) = self.0.take() {
+            bury(grave);
+        }
+    }
+}
+
+static GRAVES: Mutex<Vec<Grave>> = Mutex::new(Vec::new());
+/// Whether `GRAVES` has something, readable without its lock.
+static WAITING: AtomicBool = AtomicBool::new(false);
+/// How often `GRAVES` was emptied.
+static CLEARED: AtomicUsize = AtomicUsize::new(0);
+/// Makes a thread of main call `clear` soon. Set by whoever owns such a thread.
+static CALL: OnceLock<fn()> = OnceLock::new();
+
+thread_local! {
+    static PROMISED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Sets what is called when nobody comes for a buffer otherwise. The first one stays.
+pub fn call_with(call: fn()) {
+    let _ = CALL.set(call);
+}
+
+fn call() {
+    if let Some(call) = CALL.get() {
+        call();
+    }
+}
+
+fn bury(grave: Grave) {
+    {
+        let mut graves = GRAVES.lock();
+        graves.push(grave);
+        // Relaxed, here and below: written under the lock. A reader outside it that misses a push
+        // of another thread leaves it to that thread, which calls or has promised to look again.
+        WAITING.store(true, Ordering::Relaxed);
+    }
+    // `try_with`: a thread that ends may have lost its own; then nobody promised.
+    if !PROMISED.try_with(Cell::get).unwrap_or(false) {
+        call();
+    }
+}
+
+/// Whether something waits for `clear`.
+pub fn is_waiting() -> bool {
+    WAITING.load(Ordering::Relaxed)
+}
+
+/// What a thread that made a `Promise` does before it sleeps.
+pub fn call_if_waiting() {
+    if is_waiting() {
+        call();
+    }
+}
+
+/// Gives everything back.
+///
+/// This may run finalizers, and so any code of the user: call it with no lock held.
+///
+/// # Safety
+/// The calling thread is attached to main.
+pub unsafe fn clear(_main: Attached<'_>) {
+    if !is_waiting() {
+        return;
+    }
+    let graves = {
+        let mut graves = GRAVES.lock();
+        WAITING.store(false, Ordering::Relaxed);
+        CLEARED.fetch_add(1, Ordering::Relaxed);
+        std::mem::take(&mut *graves)
+    };
+    // SAFETY: attached to main, by this function's contract. Each buffer was acquired there
+    // (`take_over`), is released once, because the list was taken whole, and a pending exception
+    // is put aside meanwhile: finalizers must not find one.
+    unsafe {
+        let pending = ffi::PyErr_GetRaisedException();
+        for Grave(mut buffer) in graves {
+            ffi::PyBuffer_Release(&raw mut *buffer);
+        }
+        ffi::PyErr_SetRaisedException(pending);
+    }
+}
+
+/// The calling thread will look whether something waits: now and then, before it sleeps, and at
+/// last when this is dropped. Until then what it drops needs no call.
+pub struct Promise {
+    /// `CLEARED` when this thread last saw something waiting.
+    seen: Cell<Option<usize>>,
+    _bound_to_this_thread: PhantomData<*mut ()>,
+}
+
+impl Promise {
+    pub fn new() -> Self {
+        PROMISED.set(true);
+        Self {
+            seen: Cell::new(None),
+            _bound_to_this_thread: PhantomData,
+        }
+    }
+
+    /// Between two tasks. What waited already the last time, main has not come for by itself.
+    pub fn look(&self) {
+        if !is_waiting() {
+            return;
+        }
+        let now = CLEARED.load(Ordering::Relaxed);
+        if self.seen.replace(Some(now)) == Some(now) {
+            call();
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        PROMISED.set(false);
+        call_if_waiting();
+    }
+}
+
+/// The child of a fork forgets what waited: its parent's main gives it back.
+///
+/// # Safety
+/// Called in the child, before it has a second thread.
+pub unsafe fn forget_after_fork() {
+    // SAFETY: as in completer.rs. What was in the list leaks in the child, with what it keeps.
+    unsafe {
+        if GRAVES.is_locked() {
+            GRAVES.force_unlock();
+        }
+        ptr::write(GRAVES.data_ptr(), Vec::new());
+    }
+    WAITING.store(false, Ordering::Relaxed);
+}
