@@ -6,13 +6,14 @@
 //! so an object that occurs twice in a value has two. The exception is a dict whose keys belong
 //! to a class (`__dict__`): all dicts of such objects share one reference to each key.
 
-use super::{LIFT_FROM, Outside, Packing};
+mod objects;
+
+use super::{Outside, Packing};
 use crate::core::addresses::Entered;
-use crate::core::wire::{DEEPEST, Kind, Width, Writer};
+use crate::core::wire::{DEEPEST, Kind, Writer};
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
-use std::ffi::c_int;
 use std::ptr::{self, NonNull};
 
 /// Most calls are short.
@@ -25,23 +26,34 @@ type Borrowed = *mut ffi::PyObject;
 /// An open container, and what is still to be written of it.
 #[derive(Clone, Copy)]
 pub enum Frame {
-    /// A tuple, list or slice: its items lie side by side.
-    Items {
-        container: Borrowed,
-        next: *const Borrowed,
-        left: usize,
-    },
-    Dict {
-        dict: Borrowed,
-        position: ffi::Py_ssize_t,
-        /// Comes after its key.
-        value: Option<NonNull<ffi::PyObject>>,
-    },
-    Set {
-        container: Borrowed,
-        next: *const ffi::setentry,
-        left: usize,
-    },
+    Items(Items),
+    Pairs(Pairs),
+    Entries(Entries),
+}
+
+/// Of a tuple, list or slice: items side by side.
+#[derive(Clone, Copy)]
+pub struct Items {
+    container: Borrowed,
+    next: *const Borrowed,
+    left: usize,
+}
+
+/// Of a dict.
+#[derive(Clone, Copy)]
+pub struct Pairs {
+    container: Borrowed,
+    position: ffi::Py_ssize_t,
+    /// Its key is written.
+    value: Option<NonNull<ffi::PyObject>>,
+}
+
+/// Of a set or frozenset: the entries of its table.
+#[derive(Clone, Copy)]
+pub struct Entries {
+    container: Borrowed,
+    next: *const ffi::setentry,
+    left: usize,
 }
 
 /// The codec does not take this. No exception is set.
@@ -84,11 +96,11 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
         unsafe {
             self.value(root, false)?;
             while let Some(top) = self.packing.frames.len().checked_sub(1) {
-                let frame = self.packing.frames[top];
-                let (frame, opened) = match frame {
-                    Frame::Items { .. } => self.go_through_items(frame)?,
-                    Frame::Dict { .. } => self.go_through_dict(frame)?,
-                    Frame::Set { .. } => self.go_through_set(frame)?,
+                let mut frame = self.packing.frames[top];
+                let opened = match &mut frame {
+                    Frame::Items(items) => self.go_on_with_items(items)?,
+                    Frame::Pairs(pairs) => self.go_on_with_pairs(pairs)?,
+                    Frame::Entries(entries) => self.go_on_with_entries(entries)?,
                 };
                 if opened {
                     self.packing.frames[top] = frame;
@@ -100,104 +112,66 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
         Ok(())
     }
 
-    /// Writes items until the end or until one of them opens. Gives back what is left.
-    unsafe fn go_through_items(&mut self, frame: Frame) -> Result<(Frame, Opened), Refused> {
-        if let Frame::Items {
-            container,
-            mut next,
-            mut left,
-        } = frame
-        {
-            while left > 0 {
-                // SAFETY: `left` items of a live container lie there.
-                let opened = unsafe {
-                    let item = *next;
-                    next = next.add(1);
-                    left -= 1;
-                    self.value(item, false)?
-                };
-                if opened {
-                    let frame = Frame::Items {
-                        container,
-                        next,
-                        left,
-                    };
-                    return Ok((frame, true));
-                }
+    /// Writes what is left, or until a part of it opens.
+    #[inline]
+    unsafe fn go_on_with_items(&mut self, items: &mut Items) -> Result<Opened, Refused> {
+        while items.left > 0 {
+            // SAFETY: so many items of a live container lie there.
+            let opened = unsafe {
+                let item = *items.next;
+                items.next = items.next.add(1);
+                items.left -= 1;
+                self.value(item, false)?
+            };
+            if opened {
+                return Ok(true);
             }
         }
-        Ok((frame, false))
+        Ok(false)
     }
 
-    unsafe fn go_through_dict(&mut self, frame: Frame) -> Result<(Frame, Opened), Refused> {
-        if let Frame::Dict {
-            dict,
-            mut position,
-            value,
-        } = frame
-        {
-            // SAFETY: a live dict, which nobody changes; its items are `Borrowed`.
-            unsafe {
-                let shares_keys = !(*dict.cast::<ffi::PyDictObject>()).ma_values.is_null();
-                let mut opened = match value {
-                    Some(value) => self.value(value.as_ptr(), false)?,
-                    None => false,
-                };
-                let (mut key, mut item) = (ptr::null_mut(), ptr::null_mut());
-                let mut value = None;
-                while !opened {
-                    let more =
-                        ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut item);
-                    if more == 0 {
-                        return Ok((frame, false));
-                    }
-                    if self.value(key, shares_keys)? {
-                        value = NonNull::new(item);
-                        break;
-                    }
-                    opened = self.value(item, false)?;
+    #[inline]
+    unsafe fn go_on_with_pairs(&mut self, pairs: &mut Pairs) -> Result<Opened, Refused> {
+        let dict = pairs.container;
+        // SAFETY: a live dict, which nobody changes; its keys and values are `Borrowed`.
+        unsafe {
+            let shares_keys = !(*dict.cast::<ffi::PyDictObject>()).ma_values.is_null();
+            if let Some(value) = pairs.value.take()
+                && self.value(value.as_ptr(), false)?
+            {
+                return Ok(true);
+            }
+            let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
+            let place = &raw mut pairs.position;
+            while ffi::PyDict_Next(dict, place, &raw mut key, &raw mut value) != 0 {
+                if self.value(key, shares_keys)? {
+                    pairs.value = NonNull::new(value);
+                    return Ok(true);
                 }
-                let frame = Frame::Dict {
-                    dict,
-                    position,
-                    value,
-                };
-                return Ok((frame, true));
+                if self.value(value, false)? {
+                    return Ok(true);
+                }
             }
         }
-        Ok((frame, false))
+        Ok(false)
     }
 
-    unsafe fn go_through_set(&mut self, frame: Frame) -> Result<(Frame, Opened), Refused> {
-        if let Frame::Set {
-            container,
-            mut next,
-            mut left,
-        } = frame
-        {
-            while left > 0 {
-                // SAFETY: `left` entries of a live set's table lie there.
-                let opened = unsafe {
-                    let ffi::setentry { key, hash } = *next;
-                    next = next.add(1);
-                    left -= 1;
-                    // Free, or freed (`cpython/setobject.h` tells the three kinds).
-                    if key.is_null() || hash == -1 {
-                        continue;
-                    }
-                    self.value(key, false)?
-                };
-                if opened {
-                    let frame = Frame::Set {
-                        container,
-                        next,
-                        left,
-                    };
-                    return Ok((frame, true));
-                }
+    #[inline]
+    unsafe fn go_on_with_entries(&mut self, entries: &mut Entries) -> Result<Opened, Refused> {
+        while entries.left > 0 {
+            // SAFETY: so many entries of a live set's table lie there. An entry may be free, or
+            // have been freed (`cpython/setobject.h` tells the three kinds).
+            let opened = unsafe {
+                let ffi::setentry { key, hash } = *entries.next;
+                entries.next = entries.next.add(1);
+                entries.left -= 1;
+                !key.is_null() && hash != -1 && self.value(key, false)?
+            };
+            if opened {
+                return Ok(true);
             }
         }
-        Ok((frame, false))
+        Ok(false)
     }
 
     #[inline]
@@ -296,162 +270,6 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
         }
     }
 
-    #[inline]
-    unsafe fn integer(&mut self, object: Borrowed) -> Result<(), Refused> {
-        // SAFETY: an exact int.
-        if let Some(value) = unsafe { ffi::compact_value(object) } {
-            self.writer.integer(value);
-            return Ok(());
-        }
-        // SAFETY: an exact int.
-        unsafe { self.large_integer(object) }
-    }
-
-    #[inline(never)]
-    unsafe fn large_integer(&mut self, object: Borrowed) -> Result<(), Refused> {
-        let mut overflow: c_int = 0;
-        // SAFETY: an exact int: no error is possible but the overflow.
-        let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow) };
-        if overflow == 0 {
-            self.writer.integer(value);
-            return Ok(());
-        }
-        let flags = ffi::Py_ASNATIVEBYTES_LITTLE_ENDIAN;
-        // SAFETY: an exact int. The first call says how many bytes it takes, the second gets as
-        // many places.
-        unsafe {
-            let size = ffi::PyLong_AsNativeBytes(object, ptr::null_mut(), 0, flags);
-            let Ok(places) = usize::try_from(size) else {
-                return Err(self.refuse_with_error());
-            };
-            let mut bytes = vec![0_u8; places];
-            let written = ffi::PyLong_AsNativeBytes(object, bytes.as_mut_ptr().cast(), size, flags);
-            if written < 0 || written > size {
-                return Err(self.refuse_with_error());
-            }
-            self.writer.big(&bytes);
-        }
-        Ok(())
-    }
-
-    #[inline]
-    unsafe fn text(&mut self, object: Borrowed, shared: bool) -> Result<(), Refused> {
-        // SAFETY: an exact str: so many code points of such a width lie at its data.
-        let (width, units) = unsafe {
-            let count = size(ffi::PyUnicode_GET_LENGTH(object));
-            let width = match ffi::PyUnicode_KIND(object) {
-                ffi::PyUnicode_1BYTE_KIND => Width::One,
-                ffi::PyUnicode_2BYTE_KIND => Width::Two,
-                _ => Width::Four,
-            };
-            let data = ffi::PyUnicode_DATA(object).cast::<u8>();
-            (
-                width,
-                std::slice::from_raw_parts(data, count * width as usize),
-            )
-        };
-        // The empty string and those of one character up to 255 are one object each in an
-        // interpreter, so they come out as one in any case.
-        let is_one_of_a_kind = width == Width::One && units.len() <= 1;
-        let numbered = if is_one_of_a_kind {
-            Some(false)
-        } else {
-            // SAFETY: `Borrowed`.
-            unsafe { self.number(object, shared, false) }?
-        };
-        if let Some(numbered) = numbered {
-            self.writer.text(width, units, numbered);
-        }
-        Ok(())
-    }
-
-    unsafe fn tuple(&mut self, object: Borrowed) -> Result<Opened, Refused> {
-        // SAFETY: an exact tuple.
-        let (count, items) = unsafe {
-            let items = &raw const (*object.cast::<ffi::PyTupleObject>()).ob_item;
-            (size(ffi::PyTuple_GET_SIZE(object)), items)
-        };
-        if count == 0 {
-            // One object in each interpreter.
-            self.writer.open(Kind::Tuple, 0, false);
-            return Ok(false);
-        }
-        // SAFETY: a tuple of `count` items.
-        unsafe { self.items(Kind::Tuple, object, items.cast(), count) }
-    }
-
-    unsafe fn list(&mut self, object: Borrowed) -> Result<Opened, Refused> {
-        // SAFETY: an exact list of `count` items.
-        unsafe {
-            let items = (*object.cast::<ffi::PyListObject>()).ob_item;
-            let count = size(ffi::PyList_GET_SIZE(object));
-            self.items(Kind::List, object, items.cast_const(), count)
-        }
-    }
-
-    unsafe fn slice(&mut self, object: Borrowed) -> Result<Opened, Refused> {
-        // SAFETY: an exact slice, whose three fields are side by side and never null.
-        unsafe {
-            let fields = &raw const (*object.cast::<ffi::PySliceObject>()).start;
-            self.items(Kind::Slice, object, fields, 3)
-        }
-    }
-
-    unsafe fn items(
-        &mut self,
-        kind: Kind,
-        container: Borrowed,
-        next: *const Borrowed,
-        left: usize,
-    ) -> Result<Opened, Refused> {
-        // SAFETY: `Borrowed`.
-        let numbered = unsafe { self.number(container, false, !kind.is_early()) }?;
-        let Some(numbered) = numbered else {
-            return Ok(false);
-        };
-        self.writer.open(kind, left, numbered);
-        self.push(Frame::Items {
-            container,
-            next,
-            left,
-        })
-    }
-
-    unsafe fn dict(&mut self, object: Borrowed) -> Result<Opened, Refused> {
-        // SAFETY: an exact dict.
-        unsafe {
-            let Some(numbered) = self.number(object, false, false)? else {
-                return Ok(false);
-            };
-            let count = size(ffi::PyDict_Size(object));
-            self.writer.open(Kind::Dict, count, numbered);
-            self.push(Frame::Dict {
-                dict: object,
-                position: 0,
-                value: None,
-            })
-        }
-    }
-
-    unsafe fn set(&mut self, object: Borrowed, kind: Kind) -> Result<Opened, Refused> {
-        // SAFETY: an exact set or frozenset: its table has one entry more than the mask says.
-        unsafe {
-            let late = kind == Kind::FrozenSet;
-            let Some(numbered) = self.number(object, false, late)? else {
-                return Ok(false);
-            };
-            let ffi::PySetObject {
-                used, mask, table, ..
-            } = &*object.cast::<ffi::PySetObject>();
-            self.writer.open(kind, size(*used), numbered);
-            self.push(Frame::Set {
-                container: object,
-                next: table.cast_const(),
-                left: size(*mask) + 1,
-            })
-        }
-    }
-
     fn push(&mut self, frame: Frame) -> Result<Opened, Refused> {
         if self.packing.frames.len() >= DEEPEST {
             return Err(Refused);
@@ -459,106 +277,14 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
         self.packing.frames.push(frame);
         Ok(true)
     }
-
-    unsafe fn range(&mut self, object: Borrowed) -> Result<(), Refused> {
-        // SAFETY: an exact range, whose attributes are exact ints, found without user code.
-        unsafe {
-            let Some(numbered) = self.number(object, false, false)? else {
-                return Ok(());
-            };
-            self.writer.open(Kind::Range, 3, numbered);
-            for name in [c"start", c"stop", c"step"] {
-                let field = ffi::PyObject_GetAttrString(object, name.as_ptr());
-                match Object::from_new(self.token, field) {
-                    Ok(field) => self.integer(field.as_ptr())?,
-                    Err(raised) => {
-                        raised.clear(self.token);
-                        return Err(Refused);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    unsafe fn bytes(&mut self, object: Borrowed) -> Result<(), Refused> {
-        // SAFETY: exact bytes; immutable.
-        unsafe {
-            let start = ffi::PyBytes_AS_STRING(object).cast::<u8>();
-            let content = std::slice::from_raw_parts(start, size(ffi::PyBytes_Size(object)));
-            if content.is_empty() {
-                // One object in each interpreter.
-                self.writer.bytes(content, false);
-            } else if let Some(numbered) = self.number(object, false, false)? {
-                match self.offer(object, content.len())? {
-                    Some(index) => self.writer.outside(index, numbered),
-                    None => self.writer.bytes(content, numbered),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    unsafe fn bytearray(&mut self, object: Borrowed) -> Result<(), Refused> {
-        // SAFETY: an exact bytearray, which nobody changes meanwhile; its data is never null.
-        unsafe {
-            let Some(numbered) = self.number(object, false, false)? else {
-                return Ok(());
-            };
-            let start = ffi::PyByteArray_AsString(object).cast::<u8>();
-            let count = size(ffi::PyByteArray_Size(object));
-            let content = std::slice::from_raw_parts(start, count);
-            match self.offer(object, count)? {
-                Some(index) => self.writer.outside(index, numbered),
-                None => self.writer.bytearray(content, numbered),
-            }
-        }
-        Ok(())
-    }
-
-    unsafe fn view(&mut self, object: Borrowed) -> Result<(), Refused> {
-        // SAFETY: `Borrowed`.
-        unsafe {
-            if let Some(numbered) = self.number(object, false, false)? {
-                let index = self.offer(object, usize::MAX)?.ok_or(Refused)?;
-                self.writer.outside(index, numbered);
-            }
-        }
-        Ok(())
-    }
-
-    unsafe fn offer(&mut self, object: Borrowed, size: usize) -> Result<Option<u32>, Refused> {
-        if size < LIFT_FROM {
-            return Ok(None);
-        }
-        // SAFETY: live, and not null.
-        let object = unsafe { Object::from_borrowed(self.token, NonNull::new_unchecked(object)) };
-        self.outside.take(&object).map_err(|raised| {
-            // Pickle will come upon the same, and say it.
-            raised.clear(self.token);
-            Refused
-        })
-    }
-
-    /// Refuses after a C function failed.
-    #[cold]
-    fn refuse_with_error(&self) -> Refused {
-        // SAFETY: attached (`token`).
-        unsafe { ffi::PyErr_Clear() };
-        Refused
-    }
 }
 
 impl Frame {
     const fn container(&self) -> Borrowed {
         match *self {
-            Self::Items { container, .. } | Self::Set { container, .. } => container,
-            Self::Dict { dict, .. } => dict,
+            Self::Items(Items { container, .. })
+            | Self::Pairs(Pairs { container, .. })
+            | Self::Entries(Entries { container, .. }) => container,
         }
     }
-}
-
-/// A size that C gave, which for a live object is never negative.
-const fn size(size: ffi::Py_ssize_t) -> usize {
-    size.cast_unsigned()
 }

@@ -58,13 +58,16 @@ impl<'i, O> Objects<'_, 'i, O> {
         let (units, _) = units.as_chunks::<N>();
         let largest = units.iter().map(|&unit| read(unit).into()).max();
         let largest = largest.unwrap_or(0);
+        if largest > 0x10_ffff {
+            return Err(Raised::value_error(self.token, "no such code point"));
+        }
         // What the next narrower kind could hold.
         let narrow = if N == 2 { 0xff } else { 0xffff };
         // SAFETY: attached. A new string of `units.len()` places for what is at most `largest`,
         // so of this kind; they are filled before anybody sees it. Otherwise the pointer leads to
-        // as many code points, aligned, and the call checks them.
+        // as many code points, aligned.
         unsafe {
-            if largest > narrow && largest <= 0x10_ffff {
+            if largest > narrow {
                 let text = self.owned(ffi::PyUnicode_New(length(units.len()), largest))?;
                 let data = ffi::PyUnicode_DATA(text.as_ptr()).cast::<[u8; N]>();
                 ptr::copy_nonoverlapping(units.as_ptr(), data, units.len());
