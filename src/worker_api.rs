@@ -7,9 +7,10 @@ use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
+use std::ffi::CStr;
 
 /// The name under which workers find their module.
-const MODULE: &std::ffi::CStr = c"_subpool_worker";
+const MODULE: &CStr = c"_subpool_worker";
 
 /// Puts the module into the interpreter and sets `sys.path` to the caller's.
 pub fn install(
@@ -38,15 +39,20 @@ pub fn install(
 ///
 /// By then a task may have changed `sys.path`, so the second try is with the caller's.
 pub fn helpers<'i>(token: Attached<'i>, path: &[String]) -> Outcome<'i> {
-    const HELPERS: &std::ffi::CStr = c"subpool._bootstrap";
-    match Object::import(token, HELPERS) {
+    // What it will need to tell of the failure: pickle brings modules of the standard library.
+    import(token, path, c"subpool._pickler")?;
+    import(token, path, c"subpool._bootstrap")
+}
+
+fn import<'i>(token: Attached<'i>, path: &[String], name: &CStr) -> Outcome<'i> {
+    match Object::import(token, name) {
         Ok(module) => return Ok(module),
         Err(raised) => raised.clear(token),
     }
     let system = Object::import(token, c"sys")?;
     let theirs = system.attribute(c"path")?;
     system.set_attribute(c"path", &Object::strings(token, path)?)?;
-    let imported = Object::import(token, HELPERS).map_err(|raised| raised.take(token));
+    let imported = Object::import(token, name).map_err(|raised| raised.take(token));
     system.set_attribute(c"path", &theirs)?;
     imported.map_err(|error| Raised::from_taken(token, error))
 }
