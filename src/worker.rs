@@ -6,6 +6,7 @@
 
 use crate::batch::Job;
 use crate::core::queue::Empty;
+use crate::core::sleepers::Looker;
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Outcome, Raised};
@@ -53,11 +54,12 @@ fn live(pool: &Pool, seat: &Seat, path: &[String]) -> Result<(), Broken> {
     }
     seat.ready();
 
+    let mut looker = Looker::new();
     loop {
         let job = match pool.queue.try_pop() {
             Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
-            Err(Empty::ForNow) => match token.detached(|| pool.queue.pop()) {
+            Err(Empty::ForNow) => match token.detached(|| pool.queue.pop(&mut looker)) {
                 Some(job) => job,
                 None => return Ok(()),
             },

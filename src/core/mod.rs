@@ -6,6 +6,10 @@
 pub mod idle;
 pub mod latch;
 pub mod queue;
+pub mod sleepers;
 pub mod state;
 pub mod stats;
 pub mod sync;
+
+#[cfg(all(test, loom))]
+mod models;

@@ -45,7 +45,7 @@ pub const fn should_grow(outstanding: usize, workers: usize, most: usize) -> boo
     workers < most && outstanding > workers
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
