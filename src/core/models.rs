@@ -11,7 +11,7 @@ use super::state::{Cancel, Phase, Start};
 use super::sync::{Arc, AtomicBool, AtomicU32, Ordering, Thread, thread};
 
 /// Most bugs of this kind need two.
-const PREEMPTIONS: usize = 3;
+const PREEMPTIONS: usize = 2;
 
 fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -60,7 +60,7 @@ fn two_items_reach_two_workers() {
 
 #[test]
 fn two_pushers_reach_two_workers() {
-    check(Some(2), || {
+    check(Some(PREEMPTIONS), || {
         let queue = Arc::new(Queue::with_lookers(1));
         let workers = [worker_of_one(&queue), worker_of_one(&queue)];
         let other = Arc::clone(&queue);
