@@ -10,7 +10,7 @@
 //! asleep unless something waits behind a delivery, sends in a relief when the queue stands still;
 //! reliefs leave when the queue is empty.
 
-use crate::core::idle::{Moment, Wait};
+use crate::core::idle;
 use crate::pool::Upcalls;
 use crate::task::{Listener, Task};
 use crate::transfer::call::Broken;
@@ -151,15 +151,8 @@ impl Shared {
 
     fn next(&self) -> Option<Arc<Task>> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let task = match Wait::look(|| self.receiver.try_recv().ok()) {
-            Ok(task) => Some(task),
-            Err(wait) => {
-                let task = self.receiver.recv().ok();
-                // A wake-up late, which errs on the side of the shorter look.
-                wait.slept(Moment::now());
-                task
-            }
-        };
+        let looked = idle::look_if_there_is_room(|| self.receiver.try_recv().ok());
+        let task = looked.or_else(|| self.receiver.recv().ok());
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         task
     }

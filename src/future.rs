@@ -7,7 +7,7 @@
 //! `concurrent.futures.Future`: each method here then calls that class's own.
 
 use crate::completer;
-use crate::core::idle::Wait;
+use crate::core::idle;
 use crate::core::latch::Latch;
 use crate::core::state::{Cancel, Phase};
 use crate::encode::{self, Decoded};
@@ -320,10 +320,12 @@ pub fn wait(py: Python<'_>, latch: &Latch, timeout: Option<f64>) -> PyResult<boo
     if timeout == Some(Duration::ZERO) {
         return Ok(false);
     }
-    let wait = match py.detach(|| Wait::look(|| ended().then_some(()))) {
-        Ok(()) => return Ok(true),
-        Err(wait) => wait,
-    };
+    if py
+        .detach(|| idle::look_if_there_is_room(|| ended().then_some(())))
+        .is_some()
+    {
+        return Ok(true);
+    }
     // A signal that came during the look would not end the sleep.
     py.check_signals()?;
     let sleeper = Arc::new(Sleeper::new().ok_or(Error::NoMemory)?);
@@ -334,10 +336,7 @@ pub fn wait(py: Python<'_>, latch: &Latch, timeout: Option<f64>) -> PyResult<boo
     loop {
         let left = timeout.map(|timeout| timeout.saturating_sub(begin.elapsed()));
         match py.detach(|| sleeper.sleep(left)) {
-            Woken::Unparked(end) => {
-                wait.slept(end);
-                return Ok(true);
-            }
+            Woken::Unparked => return Ok(true),
             Woken::TimedOut => {
                 latch.leave(&entry);
                 return Ok(ended());

@@ -2,9 +2,9 @@
 //!
 //! To be woken costs a sleeper some 50 µs on Linux and its waker a system call, so a look is worth
 //! it when the next event is near, and a waste when it is not. `Patience` learns which from the
-//! waits before. Guarantees: a look ends; after a few waits that no look would have caught it lasts
-//! no time, so whoever waits for rare events spends nothing on looking; and every wait teaches, the
-//! slept ones too, so looking begins again as soon as it would pay.
+//! looks before. Guarantees: a look ends; after some looks in vain it lasts no time, but for one in
+//! `PROBE`, so whoever waits for rare events spends next to nothing on looking, and learns within
+//! `PROBE` waits that looking has begun to pay.
 //!
 //! Looking takes a core. `Awake` counts, over all pools of the process, who works or looks, and
 //! those who wait for a result look only while there is a core for them: on a core that a worker
@@ -14,53 +14,30 @@
 use super::sync::{Ordering, StaticCount};
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(loom))]
+use std::time::Instant;
 
 /// The longest look: a little more than a sleep and a wake-up take, so that two who wait for each
 /// other in turn and have both fallen asleep find out that they need not.
 pub const LONGEST: Duration = Duration::from_micros(60);
 
-/// The first look after none. A shorter one is none.
-const SHORTEST: Duration = Duration::from_micros(8);
+/// A shorter look than this is none.
+const SHORTEST: Duration = Duration::from_micros(4);
+
+/// One wait in so many has a look, and the longest, when the looks before were in vain.
+const PROBE: u32 = 16;
 
 /// Turns between two looks at the clock, itself some 25 ns.
 #[cfg(not(loom))]
 const TURNS_PER_LOOK: u32 = 16;
 
-/// A moment that fits into an atomic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment(u64);
-
-impl Moment {
-    #[must_use]
-    pub fn now() -> Self {
-        static BEGIN: OnceLock<Instant> = OnceLock::new();
-        let passed = BEGIN.get_or_init(Instant::now).elapsed();
-        // 584 years.
-        Self(u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    #[must_use]
-    pub const fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    #[must_use]
-    pub const fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
-    }
-}
-
 /// What one waiter has learnt about the worth of its looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     limit: Duration,
-    /// When the wait began.
-    begin: Moment,
+    /// Waits without a look since the last one.
+    skipped: u32,
 }
 
 impl Default for Patience {
@@ -74,45 +51,47 @@ impl Patience {
     pub const fn new() -> Self {
         Self {
             limit: LONGEST,
-            begin: Moment(0),
+            skipped: 0,
         }
     }
 
-    /// A wait begins: calls `ready` until it gives something or the patience is at its end.
+    /// Calls `ready` until it gives something or the patience is at its end.
     pub fn look<T>(&mut self, ready: impl FnMut() -> Option<T>) -> Option<T> {
-        self.begin = Moment::now();
-        if self.limit.is_zero() {
+        let limit = self.next_limit();
+        if limit.is_zero() {
             return None;
         }
-        let found = look(self.begin, self.limit, ready);
-        if found.is_some() {
-            self.learn(true);
-        }
+        let found = look(limit, ready);
+        self.learn(found.is_some());
         found
     }
 
-    /// A wait begins without a look.
-    pub fn skip(&mut self) {
-        self.begin = Moment::now();
+    fn next_limit(&mut self) -> Duration {
+        if !self.limit.is_zero() {
+            return self.limit;
+        }
+        self.skipped += 1;
+        if self.skipped < PROBE {
+            return Duration::ZERO;
+        }
+        self.skipped = 0;
+        LONGEST
     }
 
-    /// The wait went on asleep, and what it was for came at `end`.
-    pub fn slept(&mut self, end: Moment) {
-        self.learn(end.since(self.begin) <= LONGEST);
-    }
-
-    /// Whether the longest look would have been long enough.
-    fn learn(&mut self, near: bool) {
-        self.limit = match near {
-            true => (self.limit * 2).clamp(SHORTEST, LONGEST),
-            false if self.limit > SHORTEST => self.limit / 2,
-            false => Duration::ZERO,
+    fn learn(&mut self, paid: bool) {
+        self.limit = match (paid, self.limit.is_zero()) {
+            // A probe paid.
+            (true, true) => LONGEST,
+            (true, false) => (self.limit * 2).min(LONGEST),
+            (false, _) if self.limit > SHORTEST => self.limit / 2,
+            (false, _) => Duration::ZERO,
         };
     }
 }
 
 #[cfg(not(loom))]
-fn look<T>(begin: Moment, limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+fn look<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+    let begin = Instant::now();
     loop {
         for _ in 0..TURNS_PER_LOOK {
             if let Some(found) = ready() {
@@ -120,7 +99,7 @@ fn look<T>(begin: Moment, limit: Duration, mut ready: impl FnMut() -> Option<T>)
             }
             std::hint::spin_loop();
         }
-        if Moment::now().since(begin) >= limit {
+        if begin.elapsed() >= limit {
             return None;
         }
     }
@@ -128,7 +107,7 @@ fn look<T>(begin: Moment, limit: Duration, mut ready: impl FnMut() -> Option<T>)
 
 /// One turn: the checker tries every moment for it, and cannot follow a loop that waits.
 #[cfg(loom)]
-fn look<T>(_: Moment, _: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+fn look<T>(_: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
     ready()
 }
 
@@ -173,34 +152,16 @@ pub fn cpus() -> usize {
     *CPUS.get_or_init(|| std::thread::available_parallelism().map_or(1, Into::into))
 }
 
-/// The wait of a thread that is no worker, with the patience it has learnt.
-#[derive(Debug)]
-pub struct Wait(Patience);
-
-thread_local! {
-    static PATIENCE: Cell<Patience> = const { Cell::new(Patience::new()) };
-}
-
-impl Wait {
-    /// Looks, if there is a core for it.
-    pub fn look<T>(ready: impl FnMut() -> Option<T>) -> Result<T, Self> {
-        let mut patience = PATIENCE.get();
-        let found = match Awake::if_there_is_room() {
-            Some(_awake) => patience.look(ready),
-            None => {
-                patience.skip();
-                None
-            }
-        };
-        PATIENCE.set(patience);
-        found.ok_or(Self(patience))
+/// The look of a thread that is no worker, with the patience it has learnt.
+pub fn look_if_there_is_room<T>(ready: impl FnMut() -> Option<T>) -> Option<T> {
+    thread_local! {
+        static PATIENCE: Cell<Patience> = const { Cell::new(Patience::new()) };
     }
-
-    /// It slept, and what it waited for came at `end`.
-    pub fn slept(mut self, end: Moment) {
-        self.0.slept(end);
-        PATIENCE.set(self.0);
-    }
+    let _awake = Awake::if_there_is_room()?;
+    let mut patience = PATIENCE.get();
+    let found = patience.look(ready);
+    PATIENCE.set(patience);
+    found
 }
 
 #[cfg(all(test, not(loom)))]
@@ -217,32 +178,34 @@ mod tests {
         assert_eq!(found, Some(3));
     }
 
-    fn turns(patience: &mut Patience) -> usize {
-        let mut turns = 0;
+    fn looked(patience: &mut Patience) -> bool {
+        let mut looked = false;
         let _ = patience.look(|| {
-            turns += 1;
+            looked = true;
             None::<()>
         });
-        turns
-    }
-
-    fn wait(patience: &mut Patience, length: Duration) {
-        patience.begin = Moment(0);
-        patience.slept(Moment(u64::try_from(length.as_nanos()).unwrap()));
+        looked
     }
 
     #[test]
-    fn long_waits_end_the_looks_and_short_ones_bring_them_back() {
+    fn looks_in_vain_get_shorter_and_cease_but_for_a_probe() {
         let mut patience = Patience::new();
-        for _ in 0..8 {
-            wait(&mut patience, LONGEST * 2);
+        while !patience.limit.is_zero() {
+            let before = patience.limit;
+            assert!(looked(&mut patience));
+            assert!(patience.limit < before);
         }
-        assert_eq!(turns(&mut patience), 0);
-        wait(&mut patience, LONGEST);
-        assert!(turns(&mut patience) > 0);
-        for _ in 0..8 {
-            wait(&mut patience, SHORTEST);
-        }
+        let probes = (0..10 * PROBE).filter(|_| looked(&mut patience));
+        assert_eq!(probes.count(), 10);
+    }
+
+    #[test]
+    fn a_probe_that_pays_restores_the_whole_patience() {
+        let mut patience = Patience {
+            limit: Duration::ZERO,
+            skipped: PROBE - 1,
+        };
+        assert_eq!(patience.look(|| Some(1)), Some(1));
         assert_eq!(patience.limit, LONGEST);
     }
 
@@ -250,7 +213,7 @@ mod tests {
     fn waiters_do_not_look_when_every_core_is_taken() {
         let _workers: Vec<_> = (0..cpus()).map(|_| Awake::new()).collect();
         let mut turns = 0;
-        let _ = Wait::look(|| {
+        let _ = look_if_there_is_room(|| {
             turns += 1;
             None::<()>
         });

@@ -6,8 +6,10 @@
 //! Not guaranteed: which sleeper wakes, or that it finds anything: a worker that comes back from a
 //! task may be quicker. `PROTOCOL.md`, "Sleeping workers", has the argument.
 
-use super::idle::{self, Awake, Moment, Patience};
-use super::sync::{Arc, AtomicU32, AtomicU64, CachePadded, Mutex, Ordering, Thread, fence, thread};
+use super::idle::{self, Awake, Patience};
+use super::sync::{
+    Arc, AtomicBool, AtomicU32, CachePadded, Mutex, Ordering, Thread, fence, thread,
+};
 
 /// The word: lookers in the lower half, sleepers in the upper.
 const LOOKER: u32 = 1;
@@ -24,28 +26,21 @@ const fn sleepers(word: u32) -> u32 {
 /// One worker's bed.
 #[derive(Debug)]
 struct Bed {
-    /// When it was woken; `ASLEEP` before.
-    woken: AtomicU64,
+    woken: AtomicBool,
     thread: Thread,
 }
 
-const ASLEEP: u64 = u64::MAX;
-
 impl Bed {
     fn wake(&self) {
-        // Release: pairs with the acquire in `sleep`. A word, because `park` also returns for
+        // Release: pairs with the acquire in `sleep`. A flag, because `park` also returns for
         // tokens that others left.
-        self.woken.store(Moment::now().to_bits(), Ordering::Release);
+        self.woken.store(true, Ordering::Release);
         self.thread.unpark();
     }
 
-    fn sleep(&self) -> Moment {
-        loop {
-            // Acquire: pairs with the release in `wake`.
-            let woken = self.woken.load(Ordering::Acquire);
-            if woken != ASLEEP {
-                return Moment::from_bits(woken);
-            }
+    fn sleep(&self) {
+        // Acquire: pairs with the release in `wake`.
+        while !self.woken.load(Ordering::Acquire) {
             thread::park();
         }
     }
@@ -74,7 +69,7 @@ impl Looker {
         Self {
             patience: Patience::new(),
             bed: Arc::new(Bed {
-                woken: AtomicU64::new(ASLEEP),
+                woken: AtomicBool::new(false),
                 thread: thread::current(),
             }),
             awake: Some(Awake::new()),
@@ -169,13 +164,7 @@ impl Sleepers {
     ) -> T {
         let mut counted = self.begin_to_look();
         loop {
-            let looked = if counted {
-                looker.patience.look(&mut ready)
-            } else {
-                looker.patience.skip();
-                None
-            };
-            if let Some(found) = looked {
+            if counted && let Some(found) = looker.patience.look(&mut ready) {
                 self.found(queued);
                 return found;
             }
@@ -204,7 +193,7 @@ impl Sleepers {
         {
             let mut beds = self.beds.lock();
             // Relaxed: who wakes this bed takes it from the list, under the lock, after us.
-            looker.bed.woken.store(ASLEEP, Ordering::Relaxed);
+            looker.bed.woken.store(false, Ordering::Relaxed);
             beds.push(Arc::clone(&looker.bed));
             let looked = if counted { LOOKER } else { 0 };
             // Relaxed: the fence below orders it.
@@ -213,12 +202,10 @@ impl Sleepers {
         // SeqCst: pairs with the fence in `pushed`.
         fence(Ordering::SeqCst);
         if !quiet() && self.leave(&looker.bed) {
-            looker.patience.slept(Moment::now());
             return;
         }
         looker.awake = None;
-        let woken = looker.bed.sleep();
-        looker.patience.slept(woken);
+        looker.bed.sleep();
         looker.awake = Some(Awake::new());
     }
 

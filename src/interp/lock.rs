@@ -3,28 +3,22 @@
 //! CPython's own lock waits in a way that a signal interrupts, unlike Rust's; so `Future.result()`
 //! sleeps as `threading.Lock.acquire()` does.
 
-use crate::core::idle::Moment;
 use crate::core::latch::Unpark;
 use crate::ffi;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Woken {
-    /// By `unpark`, at this moment.
-    Unparked(Moment),
+    Unparked,
     /// A signal came: run its handlers, then sleep on.
     Signal,
     TimedOut,
 }
 
 /// Asleep at birth: the first `sleep` waits until `unpark`.
-pub struct Sleeper {
-    lock: ffi::RawLock,
-    unparked: AtomicU64,
-}
+pub struct Sleeper(ffi::RawLock);
 
 // SAFETY: CPython's lock may be acquired and released by different threads; that is its purpose.
 unsafe impl Send for Sleeper {}
@@ -42,10 +36,7 @@ impl Sleeper {
         }
         // SAFETY: `lock` was allocated above and is not shared yet.
         unsafe { ffi::PyThread_acquire_lock_timed(lock, 0, 0) };
-        Some(Self {
-            lock,
-            unparked: AtomicU64::new(0),
-        })
+        Some(Self(lock))
     }
 
     /// Sleeps, for `limit` at most. Call it detached.
@@ -54,12 +45,9 @@ impl Sleeper {
             // Rounded up, so that a deadline is never missed by a fraction, then waited for again.
             i64::try_from(limit.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX / 2000)
         });
-        // SAFETY: `self.lock` lives until `drop`, which needs `self` whole.
-        match unsafe { ffi::PyThread_acquire_lock_timed(self.lock, microseconds, 1) } {
-            // Relaxed: written before the release of the lock that was acquired here.
-            ffi::PY_LOCK_ACQUIRED => {
-                Woken::Unparked(Moment::from_bits(self.unparked.load(Ordering::Relaxed)))
-            }
+        // SAFETY: `self.0` lives until `drop`, which needs `self` whole.
+        match unsafe { ffi::PyThread_acquire_lock_timed(self.0, microseconds, 1) } {
+            ffi::PY_LOCK_ACQUIRED => Woken::Unparked,
             ffi::PY_LOCK_INTR => Woken::Signal,
             _ => Woken::TimedOut,
         }
@@ -68,18 +56,15 @@ impl Sleeper {
 
 impl Unpark for Sleeper {
     fn unpark(&self) {
-        // Relaxed: the release of the lock carries it.
-        self.unparked
-            .store(Moment::now().to_bits(), Ordering::Relaxed);
         // SAFETY: the lock is held since `new`, and the latch calls each sleeper once at most, so
         // it is released while locked, once. Needs no thread state.
-        unsafe { ffi::PyThread_release_lock(self.lock) }
+        unsafe { ffi::PyThread_release_lock(self.0) }
     }
 }
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
         // SAFETY: dropping proves that nobody sleeps in it or will release it: both hold an Arc.
-        unsafe { ffi::PyThread_free_lock(self.lock) }
+        unsafe { ffi::PyThread_free_lock(self.0) }
     }
 }
