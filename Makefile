@@ -23,7 +23,7 @@ export RUSTUP_HOME := $(RUSTUP_BESIDE)
 endif
 endif
 
-.PHONY: help setup demo test suites test-rust test-debug lint bench docs clean $(PRESENT:%=test-%)
+.PHONY: help setup demo test suites test-rust test-loom test-debug lint bench bench-core docs clean $(PRESENT:%=test-%)
 .NOTPARALLEL:
 
 help: ## list these words
@@ -38,10 +38,15 @@ demo: setup ## the complexity of the standard library, on five kinds of pool
 test: setup ## the Rust core, then pytest on every Python; fails at the end if any failed
 	@$(MAKE) --no-print-directory --keep-going suites
 
-suites: test-rust $(PRESENT:%=test-%)
+suites: test-rust test-loom $(PRESENT:%=test-%)
 
 test-rust: ## the core, built without Python
 	cargo test --no-default-features
+
+# Optimized: the checker runs each model some ten thousand times.
+test-loom: ## the protocols of the core, in every order their threads could take
+	RUSTFLAGS="--cfg loom -C opt-level=2" RUST_BACKTRACE=0 \
+		cargo test --no-default-features --lib --target-dir target/loom
 
 $(PRESENT:%=test-%): test-%: setup
 	.venv-$*/bin/python -m pytest $(PYTEST_ARGS)
@@ -63,6 +68,9 @@ lint: setup ## format, style, types, stubs, clippy, and the rules of the rooms
 bench: setup ## subpool against every other pool, in one run; BENCH_ARGS="--quick" for less
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/bench.py $(BENCH_ARGS)
+
+bench-core: ## the core alone, without Python: ARGS=--quick for rough figures
+	cargo bench --no-default-features --bench core -- $(ARGS)
 
 docs: ## the site, into site/
 	@$(PYTHON3) tools/setup.py --docs

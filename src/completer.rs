@@ -178,7 +178,7 @@ impl Shared {
 
     fn next(&self) -> Option<Errand> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let looked = idle::look(|| self.receiver.try_recv().ok());
+        let looked = idle::look_if_there_is_room(|| self.receiver.try_recv().ok());
         let task = looked.or_else(|| self.receiver.recv().ok());
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         task

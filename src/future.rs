@@ -324,7 +324,10 @@ pub fn wait(py: Python<'_>, latch: &Latch, timeout: Option<f64>) -> PyResult<boo
     if timeout == Some(Duration::ZERO) {
         return Ok(false);
     }
-    if py.detach(|| idle::look(|| ended().then_some(()))).is_some() {
+    if py
+        .detach(|| idle::look_if_there_is_room(|| ended().then_some(())))
+        .is_some()
+    {
         return Ok(true);
     }
     // A signal that came during the look would not end the sleep.

@@ -6,6 +6,7 @@
 
 use crate::batch::Job;
 use crate::core::queue::Empty;
+use crate::core::sleepers::Looker;
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Outcome, Raised};
@@ -68,12 +69,14 @@ fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<
     }
     seat.ready();
 
+    let mut looker = Looker::new();
     loop {
         let job = match pool.queue.try_pop() {
             Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
             Err(Empty::ForNow) => {
-                match token.detached(|| pool.queue.pop(graveyard::call_if_waiting)) {
+                let next = || pool.queue.pop_with(&mut looker, graveyard::call_if_waiting);
+                match token.detached(next) {
                     Some(job) => job,
                     None => return Ok(()),
                 }

@@ -7,7 +7,11 @@ pub mod addresses;
 pub mod idle;
 pub mod latch;
 pub mod queue;
+pub mod sleepers;
 pub mod state;
 pub mod stats;
 pub mod sync;
 pub mod wire;
+
+#[cfg(all(test, loom))]
+mod models;

@@ -1,12 +1,12 @@
 //! The queue between submitters and workers.
 //!
 //! Guarantees: first in, first out; what `push` accepted is popped or drained exactly once; after
-//! `close` nothing more is accepted, and `pop` ends when the rest is gone. `push` never blocks
-//! beyond the short read lock that makes it exclusive with `close`.
+//! `close` nothing more is accepted, and `pop` ends when the rest is gone; no item waits beside a
+//! sleeping worker (`sleepers.rs`). `push` never blocks beyond the short read lock that makes it
+//! exclusive with `close`, and, when it wakes somebody, the lock of the sleepers' list.
 
-use super::idle;
-use super::sync::RwLock;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use super::sleepers::{Looker, Sleepers};
+use super::sync::{AtomicBool, CachePadded, Ordering, RwLock, Store};
 
 /// Why nothing was popped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +19,11 @@ pub enum Empty {
 
 #[derive(Debug)]
 pub struct Queue<T> {
-    /// `None` once closed. Dropping the one sender is what ends the receivers' wait.
-    sender: RwLock<Option<Sender<T>>>,
-    receiver: Receiver<T>,
+    store: Store<T>,
+    /// Written by every push, so on a line of its own. Read for a push, written for the close.
+    gate: CachePadded<RwLock<()>>,
+    closed: AtomicBool,
+    sleepers: Sleepers,
 }
 
 impl<T> Default for Queue<T> {
@@ -33,63 +35,92 @@ impl<T> Default for Queue<T> {
 impl<T> Queue<T> {
     #[must_use]
     pub fn new() -> Self {
-        let (sender, receiver) = unbounded();
+        Self::with_lookers(Sleepers::most_lookers())
+    }
+
+    /// A queue at which no more than `most_lookers` (at least 1) look at a time.
+    #[must_use]
+    pub fn with_lookers(most_lookers: u32) -> Self {
         Self {
-            sender: RwLock::new(Some(sender)),
-            receiver,
+            store: Store::new(),
+            gate: CachePadded::new(RwLock::new(())),
+            closed: AtomicBool::new(false),
+            sleepers: Sleepers::new(most_lookers),
         }
     }
 
     /// Gives `item` back if the queue is closed.
     pub fn push(&self, item: T) -> Result<(), T> {
-        match &*self.sender.read() {
-            // The channel has a receiver for as long as `self` lives.
-            Some(sender) => sender.send(item).map_err(|refused| refused.0),
-            None => Err(item),
+        {
+            let _gate = self.gate.read();
+            if self.is_closed() {
+                return Err(item);
+            }
+            self.store.push(item);
         }
+        self.sleepers.pushed();
+        Ok(())
     }
 
     pub fn try_pop(&self) -> Result<T, Empty> {
-        self.receiver.try_recv().map_err(|error| match error {
-            TryRecvError::Empty => Empty::ForNow,
-            TryRecvError::Disconnected => Empty::ForGood,
-        })
+        if let Some(item) = self.store.pop() {
+            return Ok(item);
+        }
+        if !self.is_closed() {
+            return Err(Empty::ForNow);
+        }
+        // What was accepted before the close is in by now, but maybe was not at the first look.
+        self.store.pop().ok_or(Empty::ForGood)
     }
 
-    /// Looks for a moment, then sleeps, after a call of `before_sleep`. `None`: closed and drained.
-    pub fn pop(&self, before_sleep: impl FnOnce()) -> Option<T> {
-        let looked = idle::look(|| match self.try_pop() {
-            Ok(item) => Some(Some(item)),
-            Err(Empty::ForNow) => None,
-            Err(Empty::ForGood) => Some(None),
-        });
-        looked.unwrap_or_else(|| {
-            before_sleep();
-            self.receiver.recv().ok()
-        })
+    /// Looks for a moment, then sleeps. `None`: closed and drained.
+    pub fn pop(&self, looker: &mut Looker) -> Option<T> {
+        self.pop_with(looker, || ())
+    }
+
+    /// The same, with something to do before each sleep.
+    pub fn pop_with(&self, looker: &mut Looker, before_sleep: impl Fn()) -> Option<T> {
+        self.sleepers.wait(
+            looker,
+            || match self.try_pop() {
+                Ok(item) => Some(Some(item)),
+                Err(Empty::ForNow) => None,
+                Err(Empty::ForGood) => Some(None),
+            },
+            || self.len(),
+            || self.is_empty() && !self.is_closed(),
+            before_sleep,
+        )
     }
 
     pub fn close(&self) {
-        *self.sender.write() = None;
+        {
+            let _gate = self.gate.write();
+            // Release: pairs with `is_closed`. Whoever sees it sees every accepted item too: each
+            // was put in under a read lock that was released before the write lock was taken.
+            self.closed.store(true, Ordering::Release);
+        }
+        self.sleepers.wake_all();
     }
 
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.sender.read().is_none()
+        // Acquire: pairs with the release in `close`.
+        self.closed.load(Ordering::Acquire)
     }
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.receiver.len()
+        self.store.len()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
+        self.store.is_empty()
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::core::sync::Arc;
@@ -101,10 +132,9 @@ mod tests {
         queue.push(2).unwrap();
         queue.close();
         assert_eq!(queue.push(3), Err(3));
-        assert_eq!(
-            (queue.pop(|| ()), queue.pop(|| ()), queue.pop(|| ())),
-            (Some(1), Some(2), None)
-        );
+        let mut looker = Looker::new();
+        let mut pop = || queue.pop(&mut looker);
+        assert_eq!((pop(), pop(), pop()), (Some(1), Some(2), None));
         assert_eq!(queue.try_pop(), Err(Empty::ForGood));
     }
 
@@ -112,7 +142,7 @@ mod tests {
     fn close_ends_a_sleeping_pop() {
         let queue = Arc::new(Queue::<u32>::new());
         let other = Arc::clone(&queue);
-        let sleeper = std::thread::spawn(move || other.pop(|| ()));
+        let sleeper = std::thread::spawn(move || other.pop(&mut Looker::new()));
         queue.close();
         assert_eq!(sleeper.join().unwrap(), None);
     }
@@ -125,7 +155,8 @@ mod tests {
             .map(|_| {
                 let queue = Arc::clone(&queue);
                 std::thread::spawn(move || {
-                    std::iter::from_fn(|| queue.pop(|| ())).collect::<Vec<_>>()
+                    let mut looker = Looker::new();
+                    std::iter::from_fn(|| queue.pop(&mut looker)).collect::<Vec<_>>()
                 })
             })
             .collect();

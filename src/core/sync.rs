@@ -1,7 +1,116 @@
-//! The one place that names the atomics and locks the core is built from.
+//! The one place that names the atomics, locks and threads the core is built from.
 //!
-//! A model checker can take their place here without a change elsewhere.
+//! Under `--cfg loom` they are those of the model checker, which runs a model (`models.rs`) in
+//! every order its threads could take (`make test-loom`).
 
-pub use parking_lot::{Mutex, RwLock};
 pub use std::sync::Arc;
-pub use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+/// For what only advises and is never relied on; the checker's own cannot stand in a `static`.
+pub use std::sync::atomic::AtomicUsize as StaticCount;
+
+#[cfg(not(loom))]
+mod chosen {
+    pub use crossbeam_queue::SegQueue as Store;
+    pub use crossbeam_utils::CachePadded;
+    pub use parking_lot::{Mutex, RwLock};
+    pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub use std::thread::{self, Thread};
+}
+
+#[cfg(loom)]
+mod chosen {
+    pub use super::model::{CachePadded, Mutex, RwLock, Store};
+    pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub use loom::thread::{self, Thread};
+}
+
+pub use chosen::*;
+
+/// Stand-ins with the checker's types inside and the real ones' names and signatures.
+#[cfg(loom)]
+mod model {
+    use super::{AtomicUsize, Ordering};
+    use loom::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+    use std::collections::VecDeque;
+    use std::ops::Deref;
+
+    #[derive(Debug, Default)]
+    pub struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap()
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub struct RwLock<T>(loom::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub fn new(value: T) -> Self {
+            Self(loom::sync::RwLock::new(value))
+        }
+        pub fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().unwrap()
+        }
+        pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap()
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub struct CachePadded<T>(T);
+
+    impl<T> CachePadded<T> {
+        pub fn new(value: T) -> Self {
+            Self(value)
+        }
+    }
+
+    impl<T> Deref for CachePadded<T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
+
+    /// A queue that promises less than the real one: release on push, acquire on a look, and no
+    /// order between a look and anything else. What holds with it holds with `SegQueue`.
+    #[derive(Debug)]
+    pub struct Store<T> {
+        items: Mutex<VecDeque<T>>,
+        /// Beside the lock, so that looking orders nothing by the way.
+        count: AtomicUsize,
+    }
+
+    impl<T> Store<T> {
+        pub fn new() -> Self {
+            Self {
+                items: Mutex::new(VecDeque::new()),
+                count: AtomicUsize::new(0),
+            }
+        }
+        pub fn push(&self, item: T) {
+            let mut items = self.items.lock();
+            items.push_back(item);
+            self.count.fetch_add(1, Ordering::Release);
+        }
+        pub fn pop(&self) -> Option<T> {
+            if self.is_empty() {
+                return None;
+            }
+            let mut items = self.items.lock();
+            let item = items.pop_front()?;
+            self.count.fetch_sub(1, Ordering::AcqRel);
+            Some(item)
+        }
+        pub fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+        pub fn len(&self) -> usize {
+            self.count.load(Ordering::Acquire)
+        }
+    }
+}

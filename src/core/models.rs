@@ -1,0 +1,213 @@
+//! Models of the protocols, run by loom in every order their threads could take.
+//!
+//! A lost wake-up shows as a deadlock, a broken hand-over as a failed assertion. `PROTOCOL.md` says
+//! what each protocol claims. The threads are few, because the orders grow with their factorial;
+//! `PREEMPTIONS` bounds how often a thread is interrupted where the full search takes minutes.
+
+use super::latch::{Latch, Unpark};
+use super::queue::{Empty, Queue};
+use super::sleepers::Looker;
+use super::state::{Cancel, Phase, Start};
+use super::sync::{Arc, AtomicBool, AtomicU32, Ordering, Thread, thread};
+
+/// Most bugs of this kind need two.
+const PREEMPTIONS: usize = 2;
+
+fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.check(model);
+}
+
+fn worker(queue: &Arc<Queue<u32>>) -> thread::JoinHandle<Vec<u32>> {
+    let queue = Arc::clone(queue);
+    thread::spawn(move || {
+        let mut looker = Looker::new();
+        std::iter::from_fn(|| queue.pop(&mut looker)).collect()
+    })
+}
+
+/// A worker that takes one item, as if the task in it never ended.
+fn worker_of_one(queue: &Arc<Queue<u32>>) -> thread::JoinHandle<Option<u32>> {
+    let queue = Arc::clone(queue);
+    thread::spawn(move || queue.pop(&mut Looker::new()))
+}
+
+#[test]
+fn a_push_reaches_a_worker_that_goes_to_sleep() {
+    check(None, || {
+        let queue = Arc::new(Queue::with_lookers(1));
+        let worker = worker_of_one(&queue);
+        queue.push(1).unwrap();
+        assert_eq!(worker.join().unwrap(), Some(1));
+    });
+}
+
+/// Each worker takes one item and no more: the second item must wake the second worker, also when
+/// its push left it to the first, who looked.
+#[test]
+fn two_items_reach_two_workers() {
+    check(Some(PREEMPTIONS), || {
+        let queue = Arc::new(Queue::with_lookers(1));
+        let workers = [worker_of_one(&queue), worker_of_one(&queue)];
+        queue.push(1).unwrap();
+        queue.push(2).unwrap();
+        let mut items = workers.map(|worker| worker.join().unwrap());
+        items.sort_unstable();
+        assert_eq!(items, [Some(1), Some(2)]);
+    });
+}
+
+#[test]
+fn two_pushers_reach_two_workers() {
+    check(Some(PREEMPTIONS), || {
+        let queue = Arc::new(Queue::with_lookers(1));
+        let workers = [worker_of_one(&queue), worker_of_one(&queue)];
+        let other = Arc::clone(&queue);
+        let pusher = thread::spawn(move || other.push(1).unwrap());
+        queue.push(2).unwrap();
+        pusher.join().unwrap();
+        let mut items = workers.map(|worker| worker.join().unwrap());
+        items.sort_unstable();
+        assert_eq!(items, [Some(1), Some(2)]);
+    });
+}
+
+#[test]
+fn a_close_reaches_a_worker_that_goes_to_sleep() {
+    check(None, || {
+        let queue = Arc::new(Queue::with_lookers(1));
+        let worker = worker(&queue);
+        queue.close();
+        assert_eq!(worker.join().unwrap(), []);
+    });
+}
+
+#[test]
+fn a_close_reaches_all_and_loses_nothing() {
+    check(Some(PREEMPTIONS), || {
+        let queue = Arc::new(Queue::with_lookers(1));
+        let workers = [worker(&queue), worker(&queue)];
+        queue.push(1).unwrap();
+        queue.close();
+        let items: Vec<_> = workers.map(|worker| worker.join().unwrap()).concat();
+        assert_eq!(items, [1]);
+    });
+}
+
+/// A push against a close: accepted and found by the drain that follows, or refused.
+#[test]
+fn what_was_accepted_is_drained() {
+    check(None, || {
+        let queue = Arc::new(Queue::with_lookers(1));
+        let other = Arc::clone(&queue);
+        let pusher = thread::spawn(move || other.push(1));
+        queue.close();
+        let drained = queue.try_pop();
+        assert_eq!(drained.is_ok(), pusher.join().unwrap().is_ok());
+        assert_eq!(queue.try_pop(), Err(Empty::ForGood));
+    });
+}
+
+/// A sleeper as the latch knows it: unparked once.
+struct Bed {
+    woken: AtomicBool,
+    thread: Thread,
+}
+
+impl Bed {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            woken: AtomicBool::new(false),
+            thread: thread::current(),
+        })
+    }
+
+    fn sleep(&self) {
+        // Acquire: pairs with the release in `unpark`.
+        while !self.woken.load(Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
+
+impl Unpark for Bed {
+    fn unpark(&self) {
+        let before = self.woken.swap(true, Ordering::Release);
+        assert!(!before, "unparked twice");
+        self.thread.unpark();
+    }
+}
+
+/// What `result()` does, against what a worker does. The answer is written relaxed, so that only
+/// the state word can make it visible.
+#[test]
+fn a_waiter_wakes_and_sees_the_answer() {
+    check(None, || {
+        let shared = Arc::new((Latch::new(), AtomicU32::new(0)));
+        let other = Arc::clone(&shared);
+        let ender = thread::spawn(move || {
+            let (latch, answer) = &*other;
+            assert_eq!(latch.state.start(), Start::Run);
+            answer.store(1, Ordering::Relaxed);
+            latch.wake(latch.state.finish());
+        });
+        let (latch, answer) = &*shared;
+        let bed = Bed::new();
+        if latch.register(bed.clone()) {
+            bed.sleep();
+        }
+        assert_eq!(latch.state.phase(), Phase::Finished);
+        assert_eq!(answer.load(Ordering::Relaxed), 1);
+        ender.join().unwrap();
+    });
+}
+
+#[test]
+fn a_listener_is_either_refused_or_seen() {
+    check(None, || {
+        let shared = Arc::new((Latch::new(), AtomicU32::new(0)));
+        let other = Arc::clone(&shared);
+        let ender = thread::spawn(move || {
+            let (latch, listener) = &*other;
+            assert_eq!(latch.state.start(), Start::Run);
+            let ended = latch.state.finish();
+            // The listener's slot is read by an ender that saw the flag.
+            ended.listened.then(|| listener.load(Ordering::Relaxed))
+        });
+        let (latch, listener) = &*shared;
+        listener.store(1, Ordering::Relaxed);
+        let accepted = latch.state.listen();
+        let seen = ender.join().unwrap();
+        assert_eq!(seen, accepted.then_some(1));
+    });
+}
+
+#[test]
+fn a_task_is_started_or_cancelled() {
+    check(None, || {
+        let latch = Arc::new(Latch::new());
+        let other = Arc::clone(&latch);
+        let worker = thread::spawn(move || match other.state.start() {
+            Start::Run => {
+                other.wake(other.state.finish());
+                true
+            }
+            Start::Cancelled => false,
+        });
+        let other = Arc::clone(&latch);
+        let canceller = thread::spawn(move || match other.state.cancel() {
+            Cancel::Cancelled(ended) => {
+                other.wake(ended);
+                true
+            }
+            Cancel::Already | Cancel::TooLate => false,
+        });
+        let bed = Bed::new();
+        if latch.register(bed.clone()) {
+            bed.sleep();
+        }
+        assert!(latch.state.phase().is_done());
+        assert_ne!(worker.join().unwrap(), canceller.join().unwrap());
+    });
+}
