@@ -23,7 +23,7 @@ export RUSTUP_HOME := $(RUSTUP_BESIDE)
 endif
 endif
 
-.PHONY: help setup demo test suites test-rust test-loom test-debug lint bench bench-core docs clean $(PRESENT:%=test-%)
+.PHONY: help setup demo test suites test-rust test-loom test-debug fuzz lint bench bench-core docs clean $(PRESENT:%=test-%)
 .NOTPARALLEL:
 
 help: ## list these words
@@ -55,12 +55,28 @@ test-debug: ## pytest on the debug build of 3.14
 	@$(PYTHON3) tools/setup.py --debug-build
 	.venv-3.14-dbg/bin/python -m pytest $(PYTEST_ARGS)
 
+# The flags are those of `cargo fuzz --sanitizer none`, which needs a nightly compiler for nothing
+# else: they make the compiler count the edges that libFuzzer steers by. With `--target` they do
+# not reach build scripts.
+FUZZ_SECONDS ?= 30
+FUZZ_FLAGS   := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
+
+fuzz: ## the native format's decoder under libFuzzer, FUZZ_SECONDS long; needs a C++ compiler
+	mkdir -p fuzz/corpus/wire fuzz/artifacts/wire
+	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" cargo run --release --bin wire \
+	    --target $$(rustc -vV | sed -n 's/^host: //p') -- corpus/wire \
+	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 \
+	    -artifact_prefix=artifacts/wire/
+
 lint: setup ## format, style, types, stubs, clippy, and the rules of the rooms
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy --strict python/subpool
 	$(BIN)/python -m mypy.stubtest subpool._subpool
 	cargo fmt --check
+	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
 	cargo clippy --all-targets --no-default-features -- -D warnings
 	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --all-targets -- -D warnings
 	$(BIN)/python tools/check_rooms.py
@@ -77,6 +93,6 @@ docs: ## the site, into site/
 	.venv-docs/bin/mkdocs build --strict
 
 clean: ## remove what the other words made here; the user's cache stays
-	rm -rf target site .venv-* python/subpool/_subpool.*.so
+	rm -rf target fuzz/target site .venv-* python/subpool/_subpool.*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find python tests bench examples tools -name __pycache__ -prune -exec rm -rf {} +

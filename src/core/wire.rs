@@ -17,6 +17,7 @@
 //! refer to them; a tuple, a frozenset, a range and a slice are there when they are complete, so
 //! a cycle through one of these alone has no form, and the writer must not open it.
 
+mod build;
 mod decode;
 #[cfg(any(test, feature = "plain"))]
 pub mod plain;
@@ -24,9 +25,10 @@ pub mod plain;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Builder, Error, Malformed, Scratch, decode};
+pub use build::{Builder, Error, Malformed};
+pub use decode::{Scratch, decode};
 
-/// How many containers may be open at one time.
+/// How many containers may be open at one time. An empty one never is.
 pub const DEEPEST: usize = 128;
 
 const SMALL: u8 = 0x80;

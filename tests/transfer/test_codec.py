@@ -235,8 +235,8 @@ def test_an_error_leaves_no_list_with_holes():
         gc.enable()
 
 
-def chain(kind, depth):
-    value = None
+def chain(kind, depth, inside=None):
+    value = inside
     for _ in range(depth):
         value = kind([value]) if kind is not dict else {"k": value}
     return value
@@ -250,6 +250,22 @@ def test_depth(kind, shared_pool):
     assert _native_encode(deep) is None
     assert _native_encode(chain(kind, 100_000)) is None
     assert graph(shared_pool.submit(tasks.identity, deep).result()) == graph(deep)
+
+
+@pytest.mark.parametrize(
+    "inside", [(), [], {}, frozenset(), range(2), slice(1), (1,), [1], 1], ids=repr
+)
+def test_the_writer_goes_no_deeper_than_the_reader(inside):
+    """What is encoded one level too deep cannot be decoded any more."""
+    refused = 0
+    for depth in range(120, 136):
+        value = chain(list, depth, inside)
+        encoded = _native_encode(value)
+        if encoded is None:
+            refused += 1
+        else:
+            assert graph(_native_decode(encoded)) == graph(value)
+    assert 0 < refused < 16
 
 
 def test_dicts_that_share_their_keys():

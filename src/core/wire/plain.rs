@@ -124,7 +124,7 @@ impl Graph {
                     next += 1;
                 }
                 write(&mut writer, node, numbered);
-                if matches!(node, Node::Container(..)) {
+                if !node.items().is_empty() {
                     if open.len() == DEEPEST {
                         return Err(Refused::TooDeep);
                     }

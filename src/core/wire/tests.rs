@@ -98,6 +98,10 @@ fn cycles_and_aliases() {
 #[test]
 fn depth_is_bounded() {
     there_and_back(&chain(Kind::List, DEEPEST));
+    // An empty one fits where a full one does not.
+    let mut empty_inside = chain(Kind::List, DEEPEST);
+    empty_inside.nodes[DEEPEST] = Node::Container(Kind::Tuple, vec![]);
+    there_and_back(&empty_inside);
     for kind in [Kind::List, Kind::Tuple, Kind::FrozenSet] {
         assert_eq!(
             chain(kind, DEEPEST + 1).encode(),

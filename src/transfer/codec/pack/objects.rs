@@ -5,7 +5,7 @@
 
 use super::super::{LIFT_FROM, Outside};
 use super::{Borrowed, Entries, Frame, Items, Opened, Packer, Pairs, Refused};
-use crate::core::wire::{Kind, Width};
+use crate::core::wire::{DEEPEST, Kind, Width};
 use crate::ffi;
 use crate::interp::object::Object;
 use std::ffi::c_int;
@@ -174,6 +174,9 @@ impl<'i, O: Outside<'i>> Packer<'_, 'i, O> {
             let Some(numbered) = self.number(object, false, false)? else {
                 return Ok(());
             };
+            if self.packing.frames.len() >= DEEPEST {
+                return Err(Refused);
+            }
             self.writer.open(Kind::Range, 3, numbered);
             for name in [c"start", c"stop", c"step"] {
                 let field = ffi::PyObject_GetAttrString(object, name.as_ptr());
