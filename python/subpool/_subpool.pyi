@@ -13,8 +13,6 @@ __all__ = [
     "PoolCore",
     "WorkerThread",
     "close_all",
-    "codec_dumps",
-    "codec_loads",
     "forget_after_fork",
 ]
 
