@@ -5,7 +5,15 @@ from typing_extensions import disjoint_base
 
 from subpool.futures import Future
 
-__all__ = ["FutureCore", "PoolCore", "WorkerThread", "close_all", "forget_after_fork"]
+__all__ = [
+    "FutureCore",
+    "PoolCore",
+    "WorkerThread",
+    "_native_decode",
+    "_native_encode",
+    "close_all",
+    "forget_after_fork",
+]
 
 @disjoint_base
 class FutureCore:
@@ -60,6 +68,6 @@ class WorkerThread:
 
 # For tests: the native format alone, in the main interpreter.
 def _native_encode(value: object) -> bytes | None: ...
-def _native_decode(bytes: bytes) -> Any: ...
+def _native_decode(encoded: bytes) -> Any: ...
 def close_all(give_up: Callable[[], object]) -> None: ...
 def forget_after_fork() -> None: ...
