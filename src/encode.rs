@@ -233,10 +233,10 @@ pub fn _native_encode<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'
 
 /// What the native format says; `ValueError`, or another error, for what it never says. For tests.
 #[pyfunction]
-pub fn _native_decode<'py>(bytes: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
-    let py = bytes.py();
+pub fn _native_decode<'py>(encoded: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+    let py = encoded.py();
     let codec = main_side(py)?.transfer.codec();
-    match codec.decode(token(py), bytes.as_bytes(), &mut Nothing) {
+    match codec.decode(token(py), encoded.as_bytes(), &mut Nothing) {
         // SAFETY: an owned reference to a main-interpreter object, given up by `into_ptr`.
         Ok(value) => unsafe { Ok(Bound::from_owned_ptr(py, value.into_ptr())) },
         Err(_) => Err(PyErr::fetch(py)),

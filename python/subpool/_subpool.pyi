@@ -12,6 +12,8 @@ __all__ = [
     "MapResults",
     "PoolCore",
     "WorkerThread",
+    "_native_decode",
+    "_native_encode",
     "close_all",
     "forget_after_fork",
 ]
@@ -93,6 +95,6 @@ class WorkerThread:
 
 # For tests: the native format alone, in the main interpreter.
 def _native_encode(value: object) -> bytes | None: ...
-def _native_decode(bytes: bytes) -> Any: ...
+def _native_decode(encoded: bytes) -> Any: ...
 def close_all(give_up: Callable[[], object]) -> None: ...
 def forget_after_fork() -> None: ...
