@@ -15,6 +15,8 @@ mod waiting;
 use _subpool::core::idle::cpus;
 use contenders::{Contender, all};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 pub struct Sizes {
@@ -90,42 +92,48 @@ fn throughput(sizes: &Sizes) {
 fn rate(contender: &Contender, producers: usize, workers: usize, items: usize) -> f64 {
     let queue = (contender.make)(workers);
     let each = items / producers;
-    let start = Barrier::new(producers + workers + 1);
-    let taken: (Duration, usize) = std::thread::scope(|scope| {
-        let poppers: Vec<_> = (0..workers)
-            .map(|worker| {
-                let (queue, start) = (&queue, &start);
-                scope.spawn(move || {
-                    start.wait();
-                    queue.work(worker)
-                })
-            })
-            .collect();
-        let pushers: Vec<_> = (0..producers)
-            .map(|_| {
-                let (queue, start) = (&queue, &start);
-                scope.spawn(move || {
-                    start.wait();
-                    for item in 0..each {
-                        queue.push(item);
-                    }
-                })
-            })
-            .collect();
-        start.wait();
-        let begin = Instant::now();
-        for pusher in pushers {
-            pusher.join().expect("a producer panicked");
+    let start = Barrier::new(producers + workers);
+    let pushing = AtomicUsize::new(producers);
+    let popped = AtomicUsize::new(0);
+    let passed = together(producers + workers, &start, |thread| {
+        if thread >= producers {
+            popped.fetch_add(queue.work(thread - producers), Ordering::Relaxed);
+            return;
         }
-        queue.close();
-        let popped = poppers
-            .into_iter()
-            .map(|popper| popper.join().expect("a worker panicked"))
-            .sum();
-        (begin.elapsed(), popped)
+        for item in 0..each {
+            queue.push(item);
+        }
+        // AcqRel: whoever closes comes after what the others pushed.
+        if pushing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            queue.close();
+        }
     });
-    assert_eq!(taken.1, each * producers, "{} lost items", contender.name);
-    to_f64(taken.1) / taken.0.as_secs_f64() / 1e6
+    let popped = popped.into_inner();
+    assert_eq!(popped, each * producers, "{} lost items", contender.name);
+    to_f64(popped) / passed.as_secs_f64() / 1e6
+}
+
+/// Runs `work` on so many threads; from the first one's begin to the last one's end. Each reads
+/// the clock itself: a thread that only measures would be late where all cores are taken.
+pub fn together(threads: usize, start: &Barrier, work: impl Fn(usize) + Sync) -> Duration {
+    let times: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|thread| {
+                let work = &work;
+                scope.spawn(move || {
+                    start.wait();
+                    let begin = Instant::now();
+                    work(thread);
+                    (begin, Instant::now())
+                })
+            })
+            .collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| thread.join().expect("a thread panicked");
+        running.into_iter().map(join).collect()
+    });
+    let begin = times.iter().map(|(begin, _)| *begin).min();
+    let end = times.iter().map(|(_, end)| *end).max();
+    end.expect("threads") - begin.expect("threads")
 }
 
 pub fn to_f64(count: usize) -> f64 {

@@ -1,6 +1,6 @@
 //! The counters, the way there and back between two threads, and what an idle pool costs.
 
-use super::{Sizes, Spread, crowd, to_f64};
+use super::{Sizes, Spread, crowd, to_f64, together};
 use _subpool::core::idle::cpus;
 use _subpool::core::queue::Queue;
 use _subpool::core::sleepers::Looker;
@@ -78,31 +78,19 @@ pub fn counters(sizes: &Sizes) {
 }
 
 fn counted(counter: &impl Counter, workers: usize, items: usize) -> f64 {
-    let start = Barrier::new(workers + 2);
+    let start = Barrier::new(workers + 1);
     let each = items / workers;
-    let passed = std::thread::scope(|scope| {
-        for worker in 0..workers {
-            let start = &start;
-            scope.spawn(move || {
-                start.wait();
-                for _ in 0..each {
-                    counter.end(worker);
-                }
-            });
-        }
-        let start = &start;
-        let producer = scope.spawn(move || {
-            start.wait();
+    let passed = together(workers + 1, &start, |thread| {
+        if thread == workers {
             for _ in 0..items {
                 counter.accept();
             }
-        });
-        start.wait();
-        let begin = Instant::now();
-        producer.join().expect("the producer panicked");
-        begin
-    })
-    .elapsed();
+        } else {
+            for _ in 0..each {
+                counter.end(thread);
+            }
+        }
+    });
     to_f64(items) / passed.as_secs_f64() / 1e6
 }
 

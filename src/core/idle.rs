@@ -1,6 +1,6 @@
 //! How long to look before going to sleep.
 //!
-//! To be woken costs a sleeper some 50 µs on Linux and its waker a system call, so a look is worth
+//! To be woken costs a sleeper 10 to 50 µs on Linux and its waker a system call, so a look is worth
 //! it when the next event is near, and a waste when it is not. `Patience` learns which from the
 //! looks before. Guarantees: a look ends; after some looks in vain it lasts no time, but for one in
 //! `PROBE`, so whoever waits for rare events spends next to nothing on looking, and learns within
