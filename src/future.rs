@@ -303,6 +303,10 @@ impl FutureCore {
     }
 }
 
+/// The longest sleep without a look at the signals. One that comes a moment before the sleep, or
+/// that the kernel gives to another thread, wakes nobody (CPython's own locks have that gap).
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
 /// Waits for a latch with the GIL released: a short look, then a sleep that signals interrupt.
 /// False: the timeout (seconds) came first.
 pub fn wait(py: Python<'_>, latch: &Latch, timeout: Option<f64>) -> PyResult<bool> {
@@ -339,13 +343,14 @@ pub fn wait(py: Python<'_>, latch: &Latch, timeout: Option<f64>) -> PyResult<boo
     }
     loop {
         let left = timeout.map(|timeout| timeout.saturating_sub(begin.elapsed()));
-        match py.detach(|| sleeper.sleep(left)) {
+        let nap = left.map_or(LONGEST_NAP, |left| left.min(LONGEST_NAP));
+        match py.detach(|| sleeper.sleep(Some(nap))) {
             Woken::Unparked => return Ok(true),
-            Woken::TimedOut => {
+            Woken::TimedOut if left == Some(nap) => {
                 latch.leave(&entry);
                 return Ok(ended());
             }
-            Woken::Signal => {
+            Woken::TimedOut | Woken::Signal => {
                 if let Err(raised) = py.check_signals() {
                     latch.leave(&entry);
                     return Err(raised);
