@@ -303,8 +303,9 @@ impl FutureCore {
     }
 }
 
-/// The longest sleep without a look at the signals. One that comes a moment before the sleep, or
-/// that the kernel gives to another thread, wakes nobody (CPython's own locks have that gap).
+/// The longest sleep without a look at the signals. One that comes a moment before the sleep wakes
+/// nobody, and the moment is long when another thread wants the GIL: then giving it up waits until
+/// that one has it. (CPython's own locks have that gap.)
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 /// Waits for a latch with the GIL released: a short look, then a sleep that signals interrupt.
