@@ -90,6 +90,7 @@ static LIVING: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
 /// # Safety
 /// Called in the child, before it has a second thread.
 pub unsafe fn forget_after_fork() {
+    crate::core::idle::forget_after_fork();
     // SAFETY: as in completer.rs.
     unsafe {
         if LIVING.is_locked() {

@@ -145,6 +145,11 @@ impl Drop for Awake {
     }
 }
 
+/// The child of a fork has none of its parent's workers.
+pub fn forget_after_fork() {
+    AWAKE.store(0, Ordering::Relaxed);
+}
+
 /// CPUs this process may use, asked once.
 #[must_use]
 pub fn cpus() -> usize {
