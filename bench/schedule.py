@@ -154,4 +154,7 @@ def environment() -> dict[str, str]:
     paths = [str(HERE), *(path for path in sys.path if path == SOURCE)]
     if inherited := os.environ.get("PYTHONPATH"):
         paths.append(inherited)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    # Start-up as users have it: what they installed comes with its byte code.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    return env
