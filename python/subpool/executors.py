@@ -45,7 +45,20 @@ def _cpu_count() -> int:
     return os.process_cpu_count() or 1
 
 
-class InterpreterPoolExecutor(ExecutorCore, ThreadPoolExecutor):
+class _InterpreterMethods(ExecutorCore):
+    """What both executors do with their interpreters."""
+
+    def warm_up(self, n: int | None = None) -> None:
+        """Start `n` interpreters now (default: all) and wait until they are ready.
+
+        Raises:
+            BrokenInterpreterPool: The initializer failed.
+
+        """
+        self._pool.warm_up(n)
+
+
+class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
     """An executor whose every call runs in an interpreter.
 
     A drop-in for `concurrent.futures.InterpreterPoolExecutor`, and like that a
@@ -97,15 +110,6 @@ class InterpreterPoolExecutor(ExecutorCore, ThreadPoolExecutor):
         ) -> Future[R]:
             """Queue ``fn(*args, **kwargs)`` and give its future."""
 
-    def warm_up(self, n: int | None = None) -> None:
-        """Start `n` interpreters now (default: all) and wait until they are ready.
-
-        Raises:
-            BrokenInterpreterPool: The initializer failed.
-
-        """
-        self._pool.warm_up(n)
-
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more work; finish what is queued, or cancel it; close the interpreters.
 
@@ -143,7 +147,7 @@ class InterpreterPoolExecutor(ExecutorCore, ThreadPoolExecutor):
     def _shutdown(self, initial: object) -> None: ...
 
 
-class InterpreterThreadPoolExecutor(ExecutorCore, ThreadPoolExecutor):
+class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
     """A `ThreadPoolExecutor` that runs tagged functions in interpreters.
 
     Plain functions run on its threads exactly as they do on the base class. A function tagged
@@ -206,15 +210,6 @@ class InterpreterThreadPoolExecutor(ExecutorCore, ThreadPoolExecutor):
             _make_pool(max_interpreters, prefix, None if tagged is None else initializer, initargs),
             True,
         )
-
-    def warm_up(self, n: int | None = None) -> None:
-        """Start `n` interpreters now (default: all) and wait until they are ready.
-
-        Raises:
-            BrokenInterpreterPool: The initializer failed.
-
-        """
-        self._pool.warm_up(n)
 
     def set_as_event_loop_default(
         self, loop: asyncio.AbstractEventLoop | asyncio.Runner | None = None
