@@ -33,12 +33,6 @@ impl Batch {
         &self.tasks
     }
 
-    /// The next call nobody has claimed.
-    #[must_use]
-    pub fn claim(&self) -> Option<&Task> {
-        self.tasks.get(self.claim_index())
-    }
-
     fn claim_index(&self) -> usize {
         // Relaxed: the tasks came with the batch through the queue; only uniqueness matters. It
         // passes the end once per claimant at most, so it cannot overflow.
@@ -46,14 +40,14 @@ impl Batch {
     }
 }
 
-/// A task that was drained from the queue.
+/// One task of what was taken from the queue.
 pub enum Drained {
     Task(Arc<Task>),
     Claimed(Arc<Batch>, usize),
 }
 
 impl Drained {
-    /// The tasks of a job that nobody has taken.
+    /// The tasks of a job that nobody has taken, each claimed when it is asked for.
     pub fn of(job: Job) -> impl Iterator<Item = Self> {
         let (mut task, batch) = match job {
             Job::Task(task) => (Some(task), None),

@@ -284,6 +284,12 @@ pub fn answer(py: Python<'_>, label: &Label, answer: Answer) -> Decoded {
             traceback,
         }
         .into()),
+        Answer::Interrupted { timeout, traceback } => Err(Error::Interrupted {
+            label: label.to_string(),
+            timeout,
+            traceback,
+        }
+        .into()),
         Answer::Broken(broken) => Err(Error::Broken(broken).into()),
     };
     decoded.unwrap_or_else(|error| Decoded::error(py, error))

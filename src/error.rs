@@ -9,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub enum Error {
@@ -23,6 +24,12 @@ pub enum Error {
     Untransferable {
         message: String,
         path: String,
+        traceback: String,
+    },
+    Interrupted {
+        label: String,
+        /// The time limit that was the reason.
+        timeout: Option<Duration>,
         traceback: String,
     },
     NoMemory,
@@ -51,6 +58,14 @@ impl From<Error> for PyErr {
                     (&broken.message, &broken.traceback),
                 )
             }),
+            Error::Interrupted {
+                label,
+                timeout,
+                traceback,
+            } => Python::attach(|py| {
+                let timeout = timeout.map(|timeout| timeout.as_secs_f64());
+                build(py, &INTERRUPTED, "interrupted", (label, timeout, traceback))
+            }),
             Error::Untransferable {
                 message,
                 path,
@@ -68,6 +83,7 @@ impl From<Error> for PyErr {
 }
 
 static BROKEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static INTERRUPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static UNTRANSFERABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// `subpool.errors.<name>(*args)`, which gives an exception.

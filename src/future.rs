@@ -13,6 +13,7 @@ use crate::core::state::{Cancel, Phase};
 use crate::encode::{self, Decoded};
 use crate::error::{self, Error};
 use crate::interp::lock::{Sleeper, Woken};
+use crate::pool::Pool;
 use crate::task::Task;
 use crate::transfer::call::Label;
 use parking_lot::Mutex;
@@ -220,6 +221,23 @@ impl FutureCore {
             Cancel::Cancelled(_) => {}
         }
         Ok(true)
+    }
+
+    /// Raises `TaskInterrupted` in the task. False: it does not run.
+    fn interrupt(&self) -> PyResult<bool> {
+        let Some(task) = self.task() else {
+            return Ok(false);
+        };
+        if task.latch.state.phase() != Phase::Running {
+            return Ok(false);
+        }
+        // Looked for in every pool: that costs an interrupt a little, and a submit nothing.
+        for pool in Pool::living() {
+            if pool.interrupt(task).map_err(Error::Thread)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a pool made this future.

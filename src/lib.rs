@@ -9,6 +9,8 @@ mod batch;
 #[cfg(feature = "python")]
 mod completer;
 #[cfg(feature = "python")]
+mod desk;
+#[cfg(feature = "python")]
 mod dispatch;
 #[cfg(feature = "python")]
 mod encode;

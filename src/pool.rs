@@ -8,8 +8,9 @@
 use crate::batch::{Batch, Drained, Job};
 use crate::core::latch::Latch;
 use crate::core::queue::Queue;
-use crate::core::state::Start;
+use crate::core::state::{Ended, Start};
 use crate::core::stats::{Stats, should_grow};
+use crate::desk::Desk;
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call};
 use crate::worker;
@@ -57,6 +58,7 @@ pub struct Seat {
     pub readiness: Latch,
     /// Ends when the interpreter is closed.
     pub exit: Latch,
+    pub desk: Arc<Desk>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -192,6 +194,7 @@ impl Pool {
             number,
             readiness: Latch::new(),
             exit: Latch::new(),
+            desk: Arc::default(),
             thread: Mutex::new(None),
             name,
         });
@@ -229,8 +232,23 @@ impl Pool {
         self.settings.most_workers
     }
 
-    pub fn deliver(&self, task: &Arc<Task>) {
-        (self.settings.upcalls.deliver)(Arc::clone(task));
+    /// Hands an ended task on to its listener.
+    pub fn deliver_if_listened(&self, task: &Drained, ended: Option<Ended>) {
+        if let Some(task) = task.listenable()
+            && ended.is_some_and(|ended| ended.listened)
+        {
+            (self.settings.upcalls.deliver)(Arc::clone(task));
+        }
+    }
+
+    /// Interrupts `task` if it runs here.
+    pub fn interrupt(&self, task: &Task) -> io::Result<bool> {
+        for seat in self.seats() {
+            if seat.desk.interrupt(task, None)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn remember(&self, batch: &Arc<Batch>) {
@@ -273,10 +291,8 @@ impl Pool {
         self.queue.close();
         for task in self.drain() {
             if task.start().is_some() {
-                let ended = task.finish(Answer::Broken(Arc::clone(&broken)));
-                if let Some(task) = task.listenable().filter(|_| ended.listened) {
-                    self.deliver(task);
-                }
+                let ended = task.finish(Answer::Broken(Arc::clone(&broken)), || ());
+                self.deliver_if_listened(&task, ended);
             }
         }
     }

@@ -8,7 +8,7 @@
 //! `set_listener` and `take_listener`.
 
 use crate::core::latch::Latch;
-use crate::core::state::{Cancel, Ended, Start};
+use crate::core::state::{Cancel, Ended, Phase, Start};
 use crate::transfer::call::{Answer, Call};
 use parking_lot::Mutex;
 use std::ptr::NonNull;
@@ -48,12 +48,24 @@ impl Task {
         }
     }
 
-    /// The end of a started task. The caller hands it on if somebody listens.
-    pub fn finish(&self, answer: Answer) -> Ended {
-        *self.answer.lock() = Some(answer);
+    /// The end of a started task, unless somebody else has ended it. The caller hands it on if
+    /// somebody listens.
+    ///
+    /// `before` is called in between: the end is certain and nobody knows of it.
+    pub fn finish(&self, answer: Answer, before: impl FnOnce()) -> Option<Ended> {
+        {
+            // Two may come here: the worker and who gave up waiting for it (pool.rs). The first
+            // leaves its answer; after the end it may be gone from here, but the phase tells.
+            let mut place = self.answer.lock();
+            if place.is_some() || self.latch.state.phase() != Phase::Running {
+                return None;
+            }
+            *place = Some(answer);
+        }
+        before();
         let ended = self.latch.state.finish();
         self.latch.wake(ended);
-        ended
+        Some(ended)
     }
 
     /// Cancels a task that nobody has started.

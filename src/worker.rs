@@ -4,21 +4,22 @@
 //! task that was started is finished, whatever it does, also by a panic of ours; a panic of the
 //! loop itself aborts the process with a message, because nobody could tell what is lost.
 
-use crate::batch::Job;
+use crate::batch::Drained;
 use crate::core::queue::Empty;
 use crate::core::sleepers::Looker;
+use crate::desk::{Begun, Reachable, Running};
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Seat};
-use crate::task::Task;
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
 use crate::transfer::function::{Definition, Found, Source, resolve};
 use crate::transfer::graveyard::{self, Promise};
 use crate::transfer::value::{Payload, Transfer};
 use crate::worker_api;
+use std::any::Any;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -51,16 +52,18 @@ fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<
         traceback: String::new(),
     })?;
     let token = interpreter.attached();
-    worker_api::install(&interpreter, seat.number, &seat.name, path).map_err(|raised| Broken {
+    let installed = worker_api::install(&interpreter, seat.number, &seat.name, path);
+    let class = installed.map_err(|raised| Broken {
         message: "a worker's interpreter could not be set up".to_owned(),
-        traceback: text_of(token, raised),
+        traceback: text_of(token, raised.take(token)),
     })?;
     let mut session = Session {
         transfer: Transfer::start(token, Side::Worker).map_err(|raised| Broken {
             message: "a worker could not make the types that it needs".to_owned(),
-            traceback: text_of(token, raised),
+            traceback: text_of(token, raised.take(token)),
         })?,
         found: Found::new(),
+        desk: Reachable::open(&seat.desk, class),
         turn: 0,
         path,
     };
@@ -82,21 +85,9 @@ fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<
                 }
             }
         };
-        match job {
-            Job::Task(task) => {
-                if session.serve(token, pool, &task) {
-                    pool.deliver(&task);
-                }
-                drop(task);
-                promise.look();
-            }
-            Job::Batch(batch) => {
-                while let Some(task) = batch.claim() {
-                    // Nobody listens to the tasks of a batch.
-                    session.serve(token, pool, task);
-                    promise.look();
-                }
-            }
+        for job in Drained::of(job) {
+            session.serve(token, pool, job);
+            promise.look();
         }
     }
 }
@@ -105,6 +96,7 @@ fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<
 struct Session<'i> {
     transfer: Transfer<'i>,
     found: Found<'i>,
+    desk: Reachable<'i>,
     /// Tasks since the other threads of the interpreter last had their turn.
     turn: u32,
     /// The main interpreter's `sys.path` when the worker was started.
@@ -112,33 +104,26 @@ struct Session<'i> {
 }
 
 impl<'i> Session<'i> {
-    /// Runs a task, and lets the interpreter's other threads have their turn now and then. True:
-    /// somebody listens to the task's end.
-    fn serve(&mut self, token: Attached<'i>, pool: &Pool, task: &Task) -> bool {
+    /// Runs a task, and lets the interpreter's other threads have their turn now and then.
+    fn serve(&mut self, token: Attached<'i>, pool: &Pool, job: Drained) {
         self.turn += 1;
         if self.turn == TURN {
             self.turn = 0;
             token.detached(|| ());
         }
-        let Some(call) = task.start() else {
+        let Begun::Run(call) = self.desk.begin(job) else {
             pool.stats.ended();
-            return false;
+            return;
         };
         let answer = catch_unwind(AssertUnwindSafe(|| self.answer(token, call)));
-        let answer = answer.unwrap_or_else(|panic| {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Answer::Untransferable {
-                message: format!("subpool itself failed while it ran a task: {text}"),
-                path: String::new(),
-                traceback: String::new(),
-            }
+        let answer = answer.unwrap_or_else(|panic| Ok(panicked(panic.as_ref())));
+        let Running { job, asked, .. } = self.desk.end(token).expect("begun above");
+        let answer = answer.unwrap_or_else(|Interrupted(error)| Answer::Interrupted {
+            timeout: asked.and_then(|asked| asked.timeout),
+            traceback: text_of(token, Some(error)),
         });
-        pool.stats.ended();
-        task.finish(answer).listened
+        let ended = job.finish(answer, || pool.stats.ended());
+        pool.deliver_if_listened(&job, ended);
     }
 
     fn initialize(&mut self, token: Attached<'i>, call: Call) -> Result<(), Broken> {
@@ -147,15 +132,16 @@ impl<'i> Session<'i> {
             return Ok(());
         };
         let traceback = match failure {
-            Failure::Call(raised) => text_of(token, raised),
+            Failure::Call(raised) => text_of(token, raised.take(token)),
             other => match self.explain(token, &label, other) {
-                Answer::Untransferable {
+                Ok(Answer::Untransferable {
                     message, traceback, ..
-                } => {
+                }) => {
                     format!("{traceback}\nNotTransferableError: {message}")
                 }
-                // `explain` gives nothing else for what was not a call.
-                _ => String::new(),
+                // `explain` gives no other answer for what was not a call.
+                Ok(_) => String::new(),
+                Err(Interrupted(error)) => text_of(token, Some(error)),
             },
         };
         Err(Broken {
@@ -164,19 +150,19 @@ impl<'i> Session<'i> {
         })
     }
 
-    /// Runs a call and encodes what came of it.
-    fn answer(&mut self, token: Attached<'i>, call: Call) -> Answer {
-        let label = call.label();
+    /// Runs a call and encodes what came of it. All of it may run the user's code, and be
+    /// interrupted.
+    fn answer(&mut self, token: Attached<'i>, call: Call) -> Attempt<'i> {
         match self.perform(token, call) {
             Ok(value) => self.transfer.encode(&value).map_or_else(
-                |raised| self.slow(ENCODE_RESULT, &label, raised, value.share()),
-                Answer::Value,
+                |raised| self.slow(ENCODE_RESULT, &self.desk.label(), raised, value.share()),
+                |payload| Ok(Answer::Value(payload)),
             ),
-            Err(failure) => self.explain(token, &label, failure),
+            Err(failure) => self.explain(token, &self.desk.label(), failure),
         }
     }
 
-    fn explain(&self, token: Attached<'i>, label: &Label, failure: Failure) -> Answer {
+    fn explain(&self, token: Attached<'i>, label: &Label, failure: Failure) -> Attempt<'i> {
         let (helper, raised, what) = match failure {
             Failure::Call(raised) => (c"encode_error", raised, ""),
             Failure::Function(raised) => (c"refuse_call", raised, "function"),
@@ -232,9 +218,10 @@ impl<'i> Session<'i> {
 
     /// The rare ways out, in Python: `helper(label, exception, value, sink)` gives a tuple that
     /// says what to send.
-    fn slow(&self, helper: &CStr, label: &Label, raised: Raised, value: Object<'i>) -> Answer {
+    fn slow(&self, helper: &CStr, label: &Label, raised: Raised, value: Object<'i>) -> Attempt<'i> {
         let token = value.token();
-        let error = raised.take(token).unwrap_or_else(|| Object::none(token));
+        let error = self.unless_interrupted(token, raised)?;
+        let error = error.unwrap_or_else(|| Object::none(token));
         let attempt = || -> Result<Option<Answer>, Raised> {
             let label = Object::string(token, &label.to_string())?;
             // Only a result goes to a sink, and one comes here only after pickle was there.
@@ -247,11 +234,45 @@ impl<'i> Session<'i> {
             let reply = helper.call(&arguments, None)?;
             read_reply(&reply, || self.transfer.collect(&sink))
         };
-        match attempt() {
+        Ok(match attempt() {
             Ok(Some(answer)) => answer,
             Ok(None) => lost(label, "the error encoder gave a malformed reply".to_owned()),
-            Err(raised) => lost(label, text_of(token, raised)),
+            Err(raised) => {
+                let error = self.unless_interrupted(token, raised)?;
+                lost(label, text_of(token, error))
+            }
+        })
+    }
+
+    /// The exception, if it is not the one that `Future.interrupt` has raised here.
+    fn unless_interrupted(
+        &self,
+        token: Attached<'i>,
+        raised: Raised,
+    ) -> Result<Option<Object<'i>>, Interrupted<'i>> {
+        match raised.take(token) {
+            Some(error) if self.desk.is_interrupt(&error) => Err(Interrupted(error)),
+            error => Ok(error),
         }
+    }
+}
+
+/// What a task has raised because it was interrupted.
+struct Interrupted<'i>(Object<'i>);
+
+type Attempt<'i> = Result<Answer, Interrupted<'i>>;
+
+/// The answer of a task that met an error of ours.
+fn panicked(panic: &(dyn Any + Send)) -> Answer {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Answer::Untransferable {
+        message: format!("subpool itself failed while it ran a task: {text}"),
+        path: String::new(),
+        traceback: String::new(),
     }
 }
 
@@ -307,8 +328,8 @@ fn lost(label: &Label, traceback: String) -> Answer {
 }
 
 /// An exception's traceback as text, by the traceback module or, if that fails, by its repr.
-fn text_of(token: Attached<'_>, raised: Raised) -> String {
-    let Some(error) = raised.take(token) else {
+fn text_of<'i>(token: Attached<'i>, error: Option<Object<'i>>) -> String {
+    let Some(error) = error else {
         return String::new();
     };
     let formatted = || -> Result<Option<String>, Raised> {

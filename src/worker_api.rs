@@ -7,18 +7,20 @@ use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
+use crate::interp::visit::interrupt_class;
 use std::ffi::CStr;
 
 /// The name under which workers find their module.
 const MODULE: &CStr = c"_subpool_worker";
 
-/// Puts the module into the interpreter and sets `sys.path` to the caller's.
-pub fn install(
-    interpreter: &OwnedInterpreter,
+/// Puts the module into the interpreter and sets `sys.path` to the caller's. Gives the class of
+/// interrupts, which users get by way of that module.
+pub fn install<'i>(
+    interpreter: &'i OwnedInterpreter,
     worker: usize,
     thread_name: &str,
     path: &[String],
-) -> Result<(), Raised> {
+) -> Outcome<'i> {
     let token = interpreter.attached();
     let system = Object::import(token, c"sys")?;
     system.set_attribute(c"path", &Object::strings(token, path)?)?;
@@ -31,7 +33,10 @@ pub fn install(
         &Object::integer(token, interpreter.id())?,
     )?;
     module.set_attribute(c"thread_name", &Object::string(token, thread_name)?)?;
-    system.attribute(c"modules")?.set_item(MODULE, &module)
+    let interrupt = interrupt_class(token)?;
+    module.set_attribute(c"TaskInterrupted", &interrupt)?;
+    system.attribute(c"modules")?.set_item(MODULE, &module)?;
+    Ok(interrupt)
 }
 
 /// `subpool._bootstrap`, the worker's side in Python, imported when the first task needs it: in a

@@ -12,13 +12,18 @@ Names are looked up on first use, because this package is imported in every work
 the modules that define the tasks), where the executors and their imports have no place.
 """
 
-from subpool._bootstrap import WorkerInfo, worker
+from subpool._bootstrap import TaskInterrupted, WorkerInfo, worker
 from subpool.routing import interpreter
 
 TYPE_CHECKING = False  # typing's own would be an import (_bootstrap.py)
 if TYPE_CHECKING:
     from subpool._default import configure, default_pool
-    from subpool.errors import BrokenInterpreterPool, NotTransferableError, PoolError
+    from subpool.errors import (
+        BrokenInterpreterPool,
+        NotTransferableError,
+        PoolError,
+        TaskTimeout,
+    )
     from subpool.executors import InterpreterPoolExecutor, InterpreterThreadPoolExecutor
     from subpool.futures import Future
 
@@ -29,6 +34,8 @@ __all__ = [
     "InterpreterThreadPoolExecutor",
     "NotTransferableError",
     "PoolError",
+    "TaskInterrupted",
+    "TaskTimeout",
     "WorkerInfo",
     "configure",
     "default_pool",
@@ -43,6 +50,7 @@ _HOMES = {
     "InterpreterThreadPoolExecutor": "executors",
     "NotTransferableError": "errors",
     "PoolError": "errors",
+    "TaskTimeout": "errors",
     "configure": "_default",
     "default_pool": "_default",
 }

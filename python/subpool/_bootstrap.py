@@ -50,6 +50,30 @@ class WorkerInfo(tuple[int, int]):
         return self[1]
 
 
+if TYPE_CHECKING or _native is None:
+
+    class TaskInterrupted(BaseException):
+        """The task was interrupted: raised in the task, and by its future.
+
+        A task can catch it to clean up; it should then raise it again. What a task returns or
+        raises in its place is what its future gives. Not an `Exception`, so that ``except
+        Exception`` lets it pass.
+
+        Example::
+
+            try:
+                crunch()
+            finally:
+                os.unlink(scratch_file)
+
+        """
+
+        __module__ = "subpool"  # where pickle looks for it
+
+else:
+    # The worker's own, which the native loop raises.
+    TaskInterrupted = _native.TaskInterrupted
+
 _info = None if _native is None else WorkerInfo(_native.id, _native.interpreter_id)
 
 

@@ -9,7 +9,7 @@ import logging
 import sys
 from concurrent.futures.thread import BrokenThreadPool
 
-from subpool._bootstrap import text_of
+from subpool._bootstrap import TaskInterrupted, text_of
 
 if sys.version_info >= (3, 14):
     from concurrent.futures.interpreter import BrokenInterpreterPool as _StandardBroken
@@ -50,6 +50,13 @@ class NotTransferableError(PoolError, _StandardNotShareable):
     path: str = ""
 
 
+class TaskTimeout(PoolError, TimeoutError):  # noqa: N818 - as the standard names it
+    """The task ran longer than the ``timeout`` of its tag, and was interrupted.
+
+    Raised by the task's future. The traceback of where it was then is the ``__cause__``.
+    """
+
+
 class _RemoteTraceback(Exception):  # noqa: N818 - no error of its own
     """The text of a traceback in a worker, shown as the cause of an exception that came from it.
 
@@ -85,6 +92,19 @@ def untransferable(message: str, path: str, traceback: str) -> NotTransferableEr
     """Make the error for a worker's report."""
     error = NotTransferableError(message)
     error.path = path
+    error.__cause__ = remote_traceback(traceback)
+    return error
+
+
+def interrupted(label: str, timeout: float | None, traceback: str) -> BaseException:
+    """Make the error for a task that was interrupted."""
+    error: BaseException
+    if timeout is None:
+        error = TaskInterrupted(f"{label} was interrupted")
+    else:
+        error = TaskTimeout(
+            f"{label} took longer than its timeout of {timeout} s and was interrupted"
+        )
     error.__cause__ = remote_traceback(traceback)
     return error
 

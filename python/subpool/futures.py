@@ -54,6 +54,13 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
         def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
             """Have ``fn(self)`` called at the end, on the completer's thread, or now if done."""
 
+        def interrupt(self) -> bool:
+            """Raise `TaskInterrupted` in the task, if it runs. False: it does not.
+
+            The task ends with it, with a value if it ends by itself first, or with whatever it
+            makes of the exception. Does not wait for any of that.
+            """
+
     def __getattr__(self, name: str) -> Any:
         if name in _LISTENING or (name in _UNSETTLED and not self._has_task):
             self._make_standard()

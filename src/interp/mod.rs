@@ -8,3 +8,4 @@ pub mod config;
 pub mod lock;
 pub mod object;
 pub mod owned;
+pub mod visit;

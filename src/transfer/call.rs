@@ -4,6 +4,7 @@ use super::function::Definition;
 use super::value::Payload;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A call, encoded.
 #[derive(Clone, Debug)]
@@ -62,6 +63,12 @@ pub enum Answer {
     Untransferable {
         message: String,
         path: String,
+        traceback: String,
+    },
+    /// An interrupt ended it; the traceback of where, as text.
+    Interrupted {
+        /// The time limit that was the reason.
+        timeout: Option<Duration>,
         traceback: String,
     },
     /// The pool broke before or while the call ran.

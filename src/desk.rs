@@ -1,0 +1,248 @@
+//! What a worker is at, and how others interrupt it.
+//!
+//! Guarantees: an interrupt reaches the task it was meant for or none; it reaches that task as long
+//! as the task runs and comes back from C calls; who sees a task running finds it here, unless it
+//! has just ended; asking never blocks, whatever the task does.
+//! Not guaranteed: that the task ends. It may catch the exception, and it may lose it where Python
+//! drops exceptions (a `__del__`).
+//!
+//! The window for interrupts is from `begin` to `end`, and the worker opens and closes it with its
+//! GIL held. The interrupt is sent by a helper thread, which looks at the same GIL whether the task
+//! that is to be interrupted is still there. `PROTOCOL.md`, "Interrupts", has the argument.
+
+use crate::batch::Drained;
+use crate::interp::attach::Attached;
+use crate::interp::object::Object;
+use crate::interp::visit::{self, Host, Visitor};
+use crate::task::Task;
+use crate::transfer::call::{Call, Label};
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// A seat's part that others reach into.
+pub struct Desk {
+    running: Mutex<Option<Running>>,
+    reach: Mutex<Reach>,
+}
+
+/// A task that runs.
+pub struct Running {
+    pub job: Drained,
+    pub label: Label,
+    pub asked: Option<Asked>,
+    /// The helper is to raise the exception.
+    due: bool,
+    /// It has.
+    sent: bool,
+}
+
+/// An interrupt that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// When it was first.
+    pub at: Instant,
+    /// The time limit that was the reason.
+    pub timeout: Option<Duration>,
+}
+
+enum Reach {
+    /// No interpreter.
+    Closed,
+    Open(Arc<Host>),
+    Helped(Helper),
+}
+
+struct Helper {
+    thread: JoinHandle<()>,
+    bell: Arc<Bell>,
+}
+
+/// What a helper sleeps for.
+#[derive(Default)]
+struct Bell {
+    rung: AtomicBool,
+    closing: AtomicBool,
+}
+
+/// What `begin` found.
+pub enum Begun {
+    Run(Call),
+    /// Cancelled meanwhile.
+    Cancelled,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Desk {
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            running: Mutex::new(None),
+            reach: Mutex::new(Reach::Closed),
+        }
+    }
+
+    /// Interrupts `task` if this is where it runs. False: it is not.
+    pub fn interrupt(self: &Arc<Self>, task: &Task, timeout: Option<Duration>) -> io::Result<bool> {
+        self.interrupt_if(timeout, |running| std::ptr::eq(&*running.job, task))
+    }
+
+    fn interrupt_if(
+        self: &Arc<Self>,
+        timeout: Option<Duration>,
+        which: impl FnOnce(&Running) -> bool,
+    ) -> io::Result<bool> {
+        {
+            let mut place = self.running.lock();
+            let Some(running) = place.as_mut().filter(|running| which(running)) else {
+                return Ok(false);
+            };
+            let at = Instant::now();
+            running.asked.get_or_insert(Asked { at, timeout });
+            running.due = true;
+        }
+        self.ring()?;
+        Ok(true)
+    }
+
+    /// Wakes the helper, and makes it if there is none.
+    fn ring(self: &Arc<Self>) -> io::Result<()> {
+        let mut reach = self.reach.lock();
+        match &*reach {
+            // The task has ended, and its interpreter after it.
+            Reach::Closed => {}
+            Reach::Helped(helper) => {
+                // Release: pairs with the acquire in `help`, which then finds `due`.
+                helper.bell.rung.store(true, Ordering::Release);
+                helper.thread.thread().unpark();
+            }
+            Reach::Open(host) => {
+                let bell = Arc::new(Bell::default());
+                bell.rung.store(true, Ordering::Release);
+                let (desk, host, own) = (Arc::clone(self), Arc::clone(host), Arc::clone(&bell));
+                let thread = thread::Builder::new()
+                    .name("subpool-helper".to_owned())
+                    .spawn(move || desk.help(&host, &own))?;
+                *reach = Reach::Helped(Helper { thread, bell });
+            }
+        }
+        Ok(())
+    }
+
+    /// The helper's life.
+    fn help(&self, host: &Host, bell: &Bell) {
+        // SAFETY: `Reachable::drop` joins this thread before it lets go of the class, and is
+        // dropped before the interpreter; the thread is new and has no thread state.
+        let Some(mut visitor) = (unsafe { Visitor::new(host) }) else {
+            return;
+        };
+        // Acquire, twice: pairs with the releases in `ring` and in `Reachable::drop`.
+        while !bell.closing.load(Ordering::Acquire) {
+            if bell.rung.swap(false, Ordering::Acquire) {
+                visitor.visit(|visiting| {
+                    if self.is_due() {
+                        // The GIL has been held since the look: the window is still open.
+                        host.raise(visiting);
+                    }
+                });
+            } else {
+                thread::park();
+            }
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let mut place = self.running.lock();
+        let Some(running) = place.as_mut().filter(|running| running.due) else {
+            return false;
+        };
+        running.due = false;
+        running.sent = true;
+        true
+    }
+}
+
+/// An open desk: the worker's end. Closed when dropped, before the interpreter is.
+pub struct Reachable<'i> {
+    desk: &'i Arc<Desk>,
+    class: Object<'i>,
+}
+
+impl<'i> Reachable<'i> {
+    /// Opens `desk` for the calling worker.
+    #[must_use]
+    pub fn open(desk: &'i Arc<Desk>, class: Object<'i>) -> Self {
+        *desk.reach.lock() = Reach::Open(Arc::new(Host::here(&class)));
+        Self { desk, class }
+    }
+
+    /// Whether `error` is an interrupt's.
+    #[must_use]
+    pub fn is_interrupt(&self, error: &Object<'i>) -> bool {
+        visit::is_interrupt(error, &self.class)
+    }
+
+    /// Starts `job`, and opens the window before that: who sees it running finds it.
+    ///
+    /// The locks are held while attached, here and below, but by nobody who waits for a GIL.
+    #[must_use]
+    pub fn begin(&self, job: Drained) -> Begun {
+        let mut place = self.desk.running.lock();
+        let Some(call) = job.start() else {
+            return Begun::Cancelled;
+        };
+        *place = Some(Running {
+            label: call.label(),
+            job,
+            asked: None,
+            due: false,
+            sent: false,
+        });
+        Begun::Run(call)
+    }
+
+    /// The name of the function that runs.
+    #[must_use]
+    pub fn label(&self) -> Label {
+        let place = self.desk.running.lock();
+        place.as_ref().map_or_else(
+            || Label::Text("the initializer".into()),
+            |running| running.label.clone(),
+        )
+    }
+
+    /// Closes the window: no interrupt of this task can come any more.
+    ///
+    /// `None` would mean that nothing has begun.
+    #[must_use]
+    pub fn end(&self, token: Attached<'i>) -> Option<Running> {
+        let ended = self.desk.running.lock().take();
+        if ended.as_ref().is_some_and(|running| running.sent) {
+            // Maybe not raised yet; then it would hit what comes next.
+            visit::take_back(token);
+        }
+        ended
+    }
+}
+
+impl Drop for Reachable<'_> {
+    fn drop(&mut self) {
+        let reach = std::mem::replace(&mut *self.desk.reach.lock(), Reach::Closed);
+        if let Reach::Helped(helper) = reach {
+            // Release: pairs with the acquire in `help`.
+            helper.bell.closing.store(true, Ordering::Release);
+            helper.thread.thread().unpark();
+            // Detached, since the helper needs the GIL once more to leave. It did not panic: it
+            // calls nothing of the user's.
+            let _ = self.class.token().detached(|| helper.thread.join());
+        }
+    }
+}
