@@ -1,0 +1,150 @@
+"""Task functions of the tests of interrupts. Imported in workers, so it imports little."""
+
+import os
+import sys
+from time import sleep
+
+from subpool import TaskInterrupted, interpreter, worker
+
+
+def spin(started=None):
+    """Compute for ever, after telling that it does."""
+    if started is not None:
+        os.write(started, b"s")
+    while True:
+        pass
+
+
+def spin_in_c():
+    """Never come back from one C call, which keeps the GIL."""
+    return max(iter(int, 1))
+
+
+def in_c(started, count):
+    """One C call that keeps the GIL, for some time; then a loop without end."""
+    os.write(started, b"s")
+    sum(range(count))
+    while True:
+        pass
+
+
+def clean_up(started, cleaned):
+    try:
+        spin(started)
+    finally:
+        os.write(cleaned, b"c")
+
+
+def return_all_the_same(started):
+    try:
+        spin(started)
+    except TaskInterrupted as error:
+        return "returned", type(error).__module__, repr(error)
+
+
+def raise_another(started):
+    try:
+        spin(started)
+    except TaskInterrupted:
+        raise LookupError("in its place") from None
+
+
+def raise_it_with_arguments():
+    raise TaskInterrupted("of my own")
+
+
+def raise_it():
+    raise TaskInterrupted
+
+
+def swallow_exceptions(started):
+    """`except Exception` must not catch an interrupt."""
+    os.write(started, b"s")
+    while True:
+        try:
+            while True:
+                pass
+        except Exception:  # noqa: S112
+            continue
+
+
+def read(started, fd):
+    """Wait in a system call, with the GIL released."""
+    os.write(started, b"s")
+    return os.read(fd, 1)
+
+
+def read_again_and_again(started, fd):
+    """Wait in system calls; each one that is interrupted is followed by another."""
+    os.write(started, b"s")
+    got = b""
+    while not got:
+        try:
+            got = os.read(fd, 1)
+        except TaskInterrupted:
+            continue
+    return got
+
+
+def hurry():
+    """Have this interpreter's threads take turns as often as they can."""
+    sys.setswitchinterval(1e-6)
+
+
+def short(number, turns):
+    for _ in range(turns):
+        sleep(0)  # gives the GIL away
+    return number, worker().interpreter_id
+
+
+def same_class():
+    import subpool
+    import subpool._bootstrap
+
+    return (
+        subpool.TaskInterrupted is subpool._bootstrap.TaskInterrupted is TaskInterrupted,
+        TaskInterrupted,
+        TaskInterrupted("and back"),
+        subpool.TaskTimeout,
+    )
+
+
+class EndlessToMake:
+    """Unpickled for ever in a worker, at once in main."""
+
+    def __init__(self, started):
+        self.started = started
+
+    def __getstate__(self):
+        return self.started
+
+    def __setstate__(self, started):
+        if worker() is not None:
+            spin(started)
+
+
+class EndlessToSend:
+    """Pickled for ever."""
+
+    def __init__(self, started):
+        self.started = started
+
+    def __reduce__(self):
+        spin(self.started)
+
+
+def endless_result(started):
+    return EndlessToSend(started)
+
+
+def endless_error(started):
+    error = LookupError("cannot be sent")
+    error.burden = EndlessToSend(started)
+    raise error
+
+
+def take(value):
+    return value
+
+
+tagged_spin = interpreter(spin)
