@@ -40,7 +40,12 @@ enum Errand {
     Deliver(Arc<Task>),
     /// Buffers of main wait for their release.
     Clear,
+    /// Something else to do in main.
+    Run(Work),
 }
+
+/// Something to do on a thread that is attached to the main interpreter.
+pub type Work = Box<dyn FnOnce(Python<'_>) + Send>;
 
 struct Completer {
     sender: Sender<Errand>,
@@ -163,6 +168,15 @@ fn clear_soon() {
     }
 }
 
+/// Has the completer do `work`. Any thread may call this; it waits for nothing. After the end of
+/// the program nothing is done any more, and `work` is dropped.
+pub fn run_soon(work: Work) {
+    if let Some(completer) = &*COMPLETER.lock() {
+        let _ = completer.sender.send(Errand::Run(work));
+        completer.shared.call_watcher(&completer.watcher);
+    }
+}
+
 impl Shared {
     /// Wakes the watcher if a task waits and nobody waits for it.
     ///
@@ -184,15 +198,16 @@ impl Shared {
         task
     }
 
-    fn run_errand(&self, py: Python<'_>, errand: &Errand, watcher: &Thread) {
+    fn run_errand(&self, py: Python<'_>, errand: Errand, watcher: &Thread) {
         self.call_watcher(watcher);
         match errand {
-            Errand::Deliver(task) => deliver_here(py, task),
+            Errand::Deliver(task) => deliver_here(py, &task),
             Errand::Clear => {
                 // Before the look: who buries after it sends another errand.
                 self.clearing.store(false, Ordering::SeqCst);
                 clear_graveyard(py);
             }
+            Errand::Run(work) => work(py),
         }
         // Relaxed: only whether it moves matters.
         self.delivered.fetch_add(1, Ordering::Relaxed);
@@ -202,9 +217,9 @@ impl Shared {
 fn run(shared: &Shared, watcher: &Thread) {
     Python::attach(|py| {
         while let Some(errand) = py.detach(|| shared.next()) {
-            shared.run_errand(py, &errand, watcher);
+            shared.run_errand(py, errand, watcher);
             while let Ok(errand) = shared.receiver.try_recv() {
-                shared.run_errand(py, &errand, watcher);
+                shared.run_errand(py, errand, watcher);
             }
         }
     });
@@ -215,7 +230,7 @@ fn relieve(shared: &Shared, watcher: &Thread) {
         // Relaxed: the watcher only asks whether to send another one.
         shared.relief_coming.store(false, Ordering::Relaxed);
         while let Ok(errand) = shared.receiver.try_recv() {
-            shared.run_errand(py, &errand, watcher);
+            shared.run_errand(py, errand, watcher);
         }
     });
 }

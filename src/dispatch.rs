@@ -73,13 +73,8 @@ impl ExecutorCore {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let Target { pool, by_tag } = slf.get().target()?;
-        let pool = pool.get();
-        if let Some(tagged) = route(r#fn, args, kwargs)? {
-            return pool.submit(&tagged.function, &tagged.args, tagged.kwargs.as_ref());
-        }
-        if !by_tag {
-            return pool.submit(r#fn, args, kwargs);
+        if let Some(future) = slf.get().start(r#fn, args, kwargs, false)? {
+            return Ok(future);
         }
         // A tagged call never comes here: tracing libraries patch the standard `submit`, and wrap
         // what they get in something no interpreter can import.
@@ -90,6 +85,18 @@ impl ExecutorCore {
             PyTuple::new(py, all)?,
             kwargs,
         )
+    }
+
+    /// Queue a call for an interpreter, tagged or not.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn _start<'py>(
+        &self,
+        r#fn: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let future = self.start(r#fn, args, kwargs, true)?;
+        Ok(future.expect("every call is for an interpreter"))
     }
 
     /// Call ``fn(*items)`` for one item of each iterable, and give the results in order.
@@ -135,6 +142,28 @@ impl ExecutorCore {
                 .getattr("run")?
                 .call1((slf, r#fn, iterables, timeout, buffersize)),
         }
+    }
+}
+
+impl ExecutorCore {
+    /// Queues the call if it is for an interpreter, as it is with `always`.
+    fn start<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        always: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Target { pool, by_tag } = self.target()?;
+        let pool = pool.get();
+        if let Some(tagged) = route(function, args, kwargs)? {
+            let future = pool.submit(&tagged.function, &tagged.args, tagged.kwargs.as_ref());
+            return future.map(Some);
+        }
+        if always || !by_tag {
+            return pool.submit(function, args, kwargs).map(Some);
+        }
+        Ok(None)
     }
 }
 

@@ -74,7 +74,11 @@ impl FutureCore {
         self.bind_to(origin);
     }
 
-    fn task(&self) -> Option<&Task> {
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.get()
+    }
+
+    pub fn task(&self) -> Option<&Task> {
         self.origin.get().map(|origin| &*origin.task)
     }
 
@@ -84,7 +88,7 @@ impl FutureCore {
     }
 
     /// The answer of a finished task, decoded once.
-    fn decode(&self, py: Python<'_>, origin: &Origin) -> Decoded {
+    pub fn decode(&self, py: Python<'_>, origin: &Origin) -> Decoded {
         let known = || {
             self.decoded
                 .lock()

@@ -7,6 +7,8 @@ pub mod core;
 #[cfg(feature = "python")]
 mod batch;
 #[cfg(feature = "python")]
+mod bridge;
+#[cfg(feature = "python")]
 mod completer;
 #[cfg(feature = "python")]
 mod desk;
@@ -40,6 +42,8 @@ mod worker_api;
 #[cfg(feature = "python")]
 #[pyo3::pymodule]
 mod _subpool {
+    #[pymodule_export]
+    use crate::bridge::{Bridge, copy_in};
     #[pymodule_export]
     use crate::dispatch::ExecutorCore;
     #[pymodule_export]

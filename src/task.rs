@@ -3,21 +3,23 @@
 //! Guarantees: the answer is written before the state says `Finished`; the call's bytes are freed
 //! when it is taken or cancelled; a listener is handed out once.
 //!
-//! The listener is a pointer to a main-interpreter object. Workers carry it, inside the task, to
-//! the completer and never look at it: only threads attached to the main interpreter call
-//! `set_listener` and `take_listener`.
+//! A listener is a pointer to a main-interpreter object. Workers carry it, inside the task, to the
+//! completer or to an event loop's bridge and never look at it: only threads attached to the main
+//! interpreter call `set_listener` and `take_listener`, and make and open an `Awaiter`.
 
 use crate::core::latch::Latch;
 use crate::core::state::{Cancel, Ended, Phase, Start};
 use crate::transfer::call::{Answer, Call};
 use parking_lot::Mutex;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 pub struct Task {
     pub latch: Latch,
     call: Mutex<Option<Call>>,
     answer: Mutex<Option<Answer>>,
     listener: Mutex<Option<Listener>>,
+    awaiters: Mutex<Vec<Awaiter>>,
 }
 
 /// An owned reference to a main-interpreter object, opaque to everybody else.
@@ -27,6 +29,19 @@ pub struct Listener(pub NonNull<crate::ffi::PyObject>);
 // moving it through other threads touches nothing behind it.
 unsafe impl Send for Listener {}
 
+/// What an event loop asked for: to have the outcome of `source` copied to `target`, its own future.
+pub struct Awaiter {
+    pub carrier: Arc<dyn Carrier>,
+    pub source: Listener,
+    pub target: Listener,
+}
+
+/// The way to an event loop.
+pub trait Carrier: Send + Sync {
+    /// Called by whoever ended the task, on any thread. Must not block.
+    fn carry(self: Arc<Self>, awaiter: Awaiter);
+}
+
 impl Task {
     #[must_use]
     pub fn new(call: Call) -> Self {
@@ -35,6 +50,7 @@ impl Task {
             call: Mutex::new(Some(call)),
             answer: Mutex::new(None),
             listener: Mutex::new(None),
+            awaiters: Mutex::new(Vec::new()),
         }
     }
 
@@ -64,7 +80,7 @@ impl Task {
         }
         before();
         let ended = self.latch.state.finish();
-        self.latch.wake(ended);
+        self.tell(ended);
         Some(ended)
     }
 
@@ -73,9 +89,36 @@ impl Task {
         let cancel = self.latch.state.cancel();
         if let Cancel::Cancelled(ended) = cancel {
             drop(self.call.lock().take());
-            self.latch.wake(ended);
+            self.tell(ended);
         }
         cancel
+    }
+
+    /// Those who sleep and the event loops; who listens is the caller's business.
+    fn tell(&self, ended: Ended) {
+        self.latch.wake(ended);
+        if ended.awaited {
+            let awaiters = std::mem::take(&mut *self.awaiters.lock());
+            for awaiter in awaiters {
+                Arc::clone(&awaiter.carrier).carry(awaiter);
+            }
+        }
+    }
+
+    /// Has `awaiter` carried to its loop at the end. Gives it back if the task has ended.
+    pub fn expect(&self, awaiter: Awaiter) -> Result<(), Awaiter> {
+        let mut awaiters = self.awaiters.lock();
+        // The flag is raised under the lock: an ender that sees it takes the lock after us.
+        if !self.latch.state.expect() {
+            return Err(awaiter);
+        }
+        awaiters.push(awaiter);
+        Ok(())
+    }
+
+    /// Calls `look` for each awaiter that has not been carried yet, under the lock.
+    pub fn awaiters(&self, look: impl FnMut(&Awaiter)) {
+        self.awaiters.lock().iter().for_each(look);
     }
 
     /// The answer, once.

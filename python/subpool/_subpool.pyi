@@ -1,3 +1,4 @@
+import asyncio
 import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self, final
@@ -7,6 +8,7 @@ from typing_extensions import disjoint_base
 from subpool.futures import Future
 
 __all__ = [
+    "Bridge",
     "ExecutorCore",
     "FutureCore",
     "MapResults",
@@ -15,6 +17,7 @@ __all__ = [
     "_native_decode",
     "_native_encode",
     "close_all",
+    "copy_in",
     "forget_after_fork",
 ]
 
@@ -54,6 +57,21 @@ class ExecutorCore:
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[R]: ...
+    def _start[**P, R](
+        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[R]: ...
+
+@final
+class Bridge:
+    def __new__(cls, bell: tuple[int, int] | Callable[[], object]) -> Self: ...
+    def fileno(self) -> int: ...
+    def drain(self) -> None: ...
+    def expect(self, future: Future[Any], target: Any) -> bool: ...
+    def close(self) -> None: ...
+
+def copy_in(
+    loop: asyncio.AbstractEventLoop, future: Future[Any], target: asyncio.Future[Any]
+) -> bool: ...
 
 @final
 class MapResults:

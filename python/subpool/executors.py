@@ -6,6 +6,7 @@ wait for it. Dropping an executor without `shutdown` lets its work finish too.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import signal
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from subpool._loops import running_loop
 from subpool._subpool import ExecutorCore, PoolCore, WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
 from subpool.futures import Future
@@ -22,7 +24,7 @@ from subpool.routing import Tagged, route
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 
 def _give_up() -> NoReturn:
@@ -47,6 +49,56 @@ def _cpu_count() -> int:
 
 class _InterpreterMethods(ExecutorCore):
     """What both executors do with their interpreters."""
+
+    def run[**P, R](
+        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]:
+        """Run ``fn(*args, **kwargs)`` in an interpreter, tagged or not, and give its result.
+
+        For asyncio (its own loops, uvloop) and trio. Cancelling the await cancels a queued call
+        and interrupts a running one, which is given 0.1 s to end before the cancellation goes on.
+
+        Raises:
+            RuntimeError: The executor is shutting down, or no event loop is running.
+            NotTransferableError: The call or its result cannot cross between interpreters.
+
+        Example::
+
+            async with asyncio.timeout(1):
+                answer = await ex.run(cpu_bound, data)
+
+        """
+        loop = running_loop()
+        if loop is None:
+            # Trio, or a loop that is yet to run, as in ``asyncio.run(ex.run(...))``.
+            return self._run(fn, *args, **kwargs)
+        from subpool._awaited import awaited  # noqa: PLC0415 - imports asyncio
+
+        return awaited(self._start(fn, *args, **kwargs), loop)
+
+    async def _run[**P, R](self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._start(fn, *args, **kwargs)
+
+    def wrap[**P, R](self, fn: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]:
+        """Make an async function that calls `fn` with `run`.
+
+        Raises:
+            TypeError: `fn` is not callable.
+
+        Example::
+
+            cpu_bound = ex.wrap(cpu_bound)
+            answers = await asyncio.gather(*map(cpu_bound, data))
+
+        """
+        if not callable(fn):
+            raise TypeError(f"wrap() takes a callable, not {type(fn).__name__}")
+
+        @functools.wraps(fn)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            return await self._start(fn, *args, **kwargs)
+
+        return run
 
     def warm_up(self, n: int | None = None) -> None:
         """Start `n` interpreters now (default: all) and wait until they are ready.

@@ -12,12 +12,14 @@ import concurrent.futures
 import os
 import threading
 from concurrent.futures import InvalidStateError
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from subpool._loops import chain, wait
 from subpool._subpool import FutureCore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 _LISTENING = frozenset({"_condition", "_waiters", "_done_callbacks"})
 _UNSETTLED = {"_state": "PENDING", "_result": None, "_exception": None}
@@ -51,8 +53,25 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
         def exception(self, timeout: float | None = None) -> BaseException | None:
             """Wait like `result`, and give the exception the call raised, or ``None``."""
 
-        def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
-            """Have ``fn(self)`` called at the end, on the completer's thread, or now if done."""
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Have ``fn(self)`` called at the end, on the completer's thread, or now if done."""
+        if type(fn) is FunctionType and fn.__name__ == "_call_set_state" and chain(self, fn):
+            return
+        super().add_done_callback(fn)  # type: ignore[arg-type]
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait in the running event loop, asyncio's or trio's, and give the result.
+
+        Cancelling the await cancels a queued call and interrupts a running one. What runs is
+        given 0.1 s to end before the cancellation goes on.
+        """
+        if self.done() and not self.cancelled():
+            return self.result()
+        if self._has_task:
+            return (yield from wait(self))
+        from asyncio import wrap_future  # noqa: PLC0415 - rare: a future made by hand
+
+        return (yield from wrap_future(self).__await__())
 
         def interrupt(self) -> bool:
             """Raise `TaskInterrupted` in the task, if it runs. False: it does not.

@@ -6,6 +6,7 @@
 pub mod addresses;
 pub mod idle;
 pub mod latch;
+pub mod mailbox;
 pub mod queue;
 pub mod sleepers;
 pub mod state;

@@ -11,9 +11,9 @@
 //!      └─────────► CANCELLED
 //! ```
 //!
-//! Beside the phase stand three flags, each set once and never cleared: `LISTENED` (a main-side
+//! Beside the phase stand four flags, each set once and never cleared: `LISTENED` (a main-side
 //! listener wants the end delivered), `PUBLISHED` (the delivery has happened), `PARKED` (a thread
-//! sleeps in the latch).
+//! sleeps in the latch), `AWAITED` (an event loop wants to be told).
 
 use super::sync::{AtomicU32, Ordering};
 
@@ -21,6 +21,7 @@ const PHASE: u32 = 0b11;
 const LISTENED: u32 = 0b0_0100;
 const PUBLISHED: u32 = 0b0_1000;
 const PARKED: u32 = 0b1_0000;
+const AWAITED: u32 = 0b10_0000;
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Ended {
     pub listened: bool,
     /// Somebody sleeps: wake the latch.
     pub parked: bool,
+    /// An event loop waits: tell it.
+    pub awaited: bool,
 }
 
 impl Ended {
@@ -70,6 +73,7 @@ impl Ended {
         Self {
             listened: word & LISTENED != 0,
             parked: word & PARKED != 0,
+            awaited: word & AWAITED != 0,
         }
     }
 }
@@ -177,6 +181,12 @@ impl State {
         self.raise(PARKED)
     }
 
+    /// Announces an event loop. False: the task has ended, there is nothing to wait for.
+    #[must_use]
+    pub fn expect(&self) -> bool {
+        self.raise(AWAITED)
+    }
+
     fn raise(&self, flag: u32) -> bool {
         // Release: pairs with the acquire in `finish` and `cancel`, which read what was written
         // before the flag. Acquire on failure: the outcome may be read at once.
@@ -210,7 +220,8 @@ mod tests {
             state.finish(),
             Ended {
                 listened: false,
-                parked: false
+                parked: false,
+                awaited: false
             }
         );
         assert_eq!(state.phase(), Phase::Finished);
@@ -224,7 +235,8 @@ mod tests {
             state.cancel(),
             Cancel::Cancelled(Ended {
                 listened: false,
-                parked: false
+                parked: false,
+                awaited: false
             })
         );
         assert_eq!(state.cancel(), Cancel::Already);
@@ -238,15 +250,18 @@ mod tests {
         assert!(state.listen());
         let _ = state.start();
         assert!(state.park());
+        assert!(state.expect());
         assert_eq!(
             state.finish(),
             Ended {
                 listened: true,
-                parked: true
+                parked: true,
+                awaited: true
             }
         );
         assert!(!state.park());
         assert!(!state.listen());
+        assert!(!state.expect());
     }
 
     #[test]
