@@ -8,7 +8,7 @@
 //! The bell is a descriptor that the loop watches (an eventfd, or one end of a socket pair). Loops
 //! that watch none are called by the completer. `subpool._loops` is the loops' side of this.
 
-use crate::completer::{self, entrust, reclaim};
+use crate::completer::{self, another, entrust, reclaim};
 use crate::core::mailbox::Mailbox;
 use crate::core::state::Phase;
 use crate::encode::Decoded;
@@ -73,11 +73,7 @@ impl Shared {
         let Bell::Call(place) = &self.bell else {
             return;
         };
-        let wake = place.lock().as_ref().map(|wake| {
-            // SAFETY: a live object of main, owned by the place whose lock is held until there is
-            // another reference; this thread is attached to main (`py`).
-            unsafe { Bound::from_borrowed_ptr(py, wake.0.as_ptr()) }
-        });
+        let wake = place.lock().as_ref().map(|wake| another(py, wake));
         if let Some(wake) = wake
             && let Err(error) = wake.call0()
         {

@@ -321,6 +321,12 @@ pub fn reclaim(py: Python<'_>, Listener(pointer): Listener) -> Bound<'_, PyAny> 
     unsafe { Bound::from_owned_ptr(py, pointer.as_ptr()) }
 }
 
+/// A reference beside a listener's own.
+pub fn another<'py>(py: Python<'py>, Listener(pointer): &Listener) -> Bound<'py, PyAny> {
+    // SAFETY: as in `reclaim`, but that the listener keeps its reference.
+    unsafe { Bound::from_borrowed_ptr(py, pointer.as_ptr()) }
+}
+
 fn report(broken: &Broken) {
     Python::attach(|py| {
         let logged = py

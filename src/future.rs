@@ -212,7 +212,10 @@ impl FutureCore {
                 .extract();
         };
         match task.cancel() {
-            Cancel::TooLate => return Ok(false),
+            Cancel::TooLate => {
+                slf.get().interrupt_if_abandoned(py)?;
+                return Ok(false);
+            }
             Cancel::Already => {
                 // Another thread may be about to say so; who is told "cancelled" here shall see it.
                 if !task.latch.state.visible().is_done() {
@@ -313,6 +316,22 @@ impl FutureCore {
 }
 
 impl FutureCore {
+    /// asyncio cancels a future that it has chained (`to_thread`, `run_in_executor`) and looks no
+    /// further. Who awaited it waits no more, so what runs is interrupted.
+    fn interrupt_if_abandoned(&self, py: Python<'_>) -> PyResult<()> {
+        let mut targets = Vec::new();
+        if let Some(task) = self.task() {
+            task.awaiters(|awaiter| targets.push(completer::another(py, &awaiter.target)));
+        }
+        for target in targets {
+            if target.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+                self.interrupt()?;
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn is(
         slf: &Bound<'_, Self>,
         name: &Bound<'_, PyString>,

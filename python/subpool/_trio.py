@@ -67,12 +67,13 @@ async def _sleep_until(future: Future[Any]) -> None:
 
 
 def _connected() -> Bridge:
-    bridge = _bridge.get(None)
-    if bridge is None:
+    try:
+        return _bridge.get()
+    except LookupError:
         bridge = Bridge(bell())
         _bridge.set(bridge)
         trio.lowlevel.spawn_system_task(_serve, bridge, name="subpool bridge")
-    return bridge
+        return bridge
 
 
 async def _serve(bridge: Bridge) -> None:

@@ -53,6 +53,13 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
         def exception(self, timeout: float | None = None) -> BaseException | None:
             """Wait like `result`, and give the exception the call raised, or ``None``."""
 
+        def interrupt(self) -> bool:
+            """Raise `TaskInterrupted` in the task, if it runs. False: it does not.
+
+            The task ends with it, with a value if it ends by itself first, or with whatever it
+            makes of the exception. Does not wait for any of that.
+            """
+
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Have ``fn(self)`` called at the end, on the completer's thread, or now if done."""
         if type(fn) is FunctionType and fn.__name__ == "_call_set_state" and chain(self, fn):
@@ -72,13 +79,6 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
         from asyncio import wrap_future  # noqa: PLC0415 - rare: a future made by hand
 
         return (yield from wrap_future(self).__await__())
-
-        def interrupt(self) -> bool:
-            """Raise `TaskInterrupted` in the task, if it runs. False: it does not.
-
-            The task ends with it, with a value if it ends by itself first, or with whatever it
-            makes of the exception. Does not wait for any of that.
-            """
 
     def __getattr__(self, name: str) -> Any:
         if name in _LISTENING or (name in _UNSETTLED and not self._has_task):
