@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from subpool.futures import Future
 
 
+# Seconds.
+_NEVER = 1e9
+
+
 def bell() -> tuple[int, int]:
     """Make two descriptors for a `Bridge`: one to watch, and one that makes it readable."""
     if hasattr(os, "eventfd"):
@@ -68,7 +72,8 @@ def _bridge_by_call(loop: asyncio.AbstractEventLoop) -> Bridge:
 
     bridge = Bridge(wake)
     reference = weakref.ref(bridge)
-    loop._subpool_own_bridge = bridge  # type: ignore[attr-defined]  # noqa: SLF001
+    # There is no registration that a close would end, but there are timers.
+    loop.call_later(_NEVER, bridge.drain)
     return bridge
 
 

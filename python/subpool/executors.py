@@ -7,6 +7,7 @@ wait for it. Dropping an executor without `shutdown` lets its work finish too.
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import os
 import signal
@@ -75,6 +76,8 @@ class _InterpreterMethods(ExecutorCore):
         from subpool._awaited import awaited  # noqa: PLC0415 - imports asyncio
 
         return awaited(self._start(fn, *args, **kwargs), loop)
+
+    inspect.markcoroutinefunction(run)
 
     async def _run[**P, R](self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await self._start(fn, *args, **kwargs)

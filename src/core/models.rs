@@ -5,6 +5,7 @@
 //! `PREEMPTIONS` bounds how often a thread is interrupted where the full search takes minutes.
 
 use super::latch::{Latch, Unpark};
+use super::mailbox::Mailbox;
 use super::queue::{Empty, Queue};
 use super::sleepers::Looker;
 use super::state::{Cancel, Phase, Start};
@@ -209,5 +210,61 @@ fn a_task_is_started_or_cancelled() {
         }
         assert!(latch.state.phase().is_done());
         assert_ne!(worker.join().unwrap(), canceller.join().unwrap());
+    });
+}
+
+/// What an event loop does with its bridge. The bell is a flag of its own, as a descriptor is; what
+/// is posted is written relaxed, so that only the mailbox can make it visible.
+#[test]
+fn no_post_stays_behind_unannounced() {
+    check(None, || {
+        let shared = Arc::new((Mailbox::new(), AtomicBool::new(false)));
+        let posters: Vec<_> = (0..2)
+            .map(|item| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    let (mailbox, bell) = &*shared;
+                    if mailbox.post(item) {
+                        bell.swap(true, Ordering::AcqRel);
+                    }
+                })
+            })
+            .collect();
+        let (mailbox, bell) = &*shared;
+        let empty = || {
+            let mut taken = Vec::new();
+            if bell.swap(false, Ordering::AcqRel) {
+                mailbox.answer();
+                taken.extend(std::iter::from_fn(|| mailbox.take()));
+            }
+            taken
+        };
+        // Once while they post, and once more when the bell is heard after them.
+        let mut taken = empty();
+        for poster in posters {
+            poster.join().unwrap();
+        }
+        taken.extend(empty());
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 1]);
+    });
+}
+
+/// A post against a loop that goes away: taken by the loop's last emptying, or seen as late.
+#[test]
+fn a_post_to_a_closed_mailbox_is_taken_or_known() {
+    check(None, || {
+        let shared = Arc::new((Mailbox::new(), AtomicBool::new(false)));
+        let other = Arc::clone(&shared);
+        let poster = thread::spawn(move || {
+            let (mailbox, closed) = &*other;
+            let _ = mailbox.post(1);
+            closed.load(Ordering::Relaxed)
+        });
+        let (mailbox, closed) = &*shared;
+        closed.store(true, Ordering::Relaxed);
+        mailbox.answer();
+        let taken = mailbox.take().is_some();
+        assert!(poster.join().unwrap() || taken);
     });
 }
