@@ -3,7 +3,7 @@
 //! A base class of both executors, before the standard one, so that no Python frame of ours stands
 //! between a caller and the queue. What is not for an interpreter goes on to the next class.
 
-use crate::executor::PoolCore;
+use crate::executor::{PoolCore, time_limit};
 use crate::ffi;
 use crate::map::{self, Plan};
 use pyo3::exceptions::PyRuntimeError;
@@ -76,10 +76,11 @@ impl ExecutorCore {
         let Target { pool, by_tag } = slf.get().target()?;
         let pool = pool.get();
         if let Some(tagged) = route(r#fn, args, kwargs)? {
-            return pool.submit(&tagged.function, &tagged.args, tagged.kwargs.as_ref());
+            let kwargs = tagged.kwargs.as_ref();
+            return pool.submit(&tagged.function, &tagged.args, kwargs, tagged.timeout);
         }
         if !by_tag {
-            return pool.submit(r#fn, args, kwargs);
+            return pool.submit(r#fn, args, kwargs, None);
         }
         // A tagged call never comes here: tracing libraries patch the standard `submit`, and wrap
         // what they get in something no interpreter can import.
@@ -127,7 +128,8 @@ impl ExecutorCore {
         };
         match function {
             Some(function) if !overrides_submit(slf)? => {
-                let results = map::start(pool.bind(py), function, iterables, &plan)?;
+                let limit = time_limit(tagged.as_ref().and_then(|tagged| tagged.timeout))?;
+                let results = map::start(pool.bind(py), function, iterables, limit, &plan)?;
                 Ok(Bound::new(py, results)?.into_any())
             }
             _ => py
@@ -151,9 +153,12 @@ struct Tagged<'py> {
     function: Bound<'py, PyAny>,
     args: Bound<'py, PyTuple>,
     kwargs: Option<Bound<'py, PyDict>>,
+    /// Seconds.
+    timeout: Option<f64>,
 }
 
 static TAG: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TIMED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static ROUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -173,6 +178,7 @@ fn route<'py>(
             function: function.getattr(intern!(py, "__wrapped__"))?,
             args: args.clone(),
             kwargs: kwargs.cloned(),
+            timeout: None,
         }));
     }
     let hides = if kind == &raw mut ffi::PyCFunction_Type {
@@ -186,6 +192,7 @@ fn route<'py>(
     } else {
         kind == &raw mut ffi::PyMethod_Type
             || kind == PARTIAL.import(py, "functools", "partial")?.as_type_ptr()
+            || kind == TIMED.import(py, "subpool.routing", "Timed")?.as_type_ptr()
     };
     if !hides {
         return Ok(None);
@@ -198,11 +205,16 @@ fn route<'py>(
     if found.is_none() {
         return Ok(None);
     }
-    let (function, args, kwargs) =
-        found.extract::<(Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyDict>)>()?;
+    let (function, args, kwargs, timeout) = found.extract::<(
+        Bound<'py, PyAny>,
+        Bound<'py, PyTuple>,
+        Bound<'py, PyDict>,
+        Option<f64>,
+    )>()?;
     Ok(Some(Tagged {
         function,
         args,
         kwargs: Some(kwargs).filter(|kwargs| !kwargs.is_empty()),
+        timeout,
     }))
 }

@@ -148,3 +148,27 @@ def take(value):
 
 
 tagged_spin = interpreter(spin)
+
+
+class Spinner:
+    """A class with a tagged method that has a time limit."""
+
+    @interpreter(timeout=0.05)
+    def spin(self):
+        spin()
+
+
+@interpreter(timeout=0.05)
+def limited():
+    spin()
+
+
+@interpreter(timeout=1000)
+def generous(first, second=0):
+    return first + second
+
+
+def spin_if(condition):
+    if condition:
+        spin()
+    return condition

@@ -18,11 +18,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from subpool._subpool import ExecutorCore, PoolCore, WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
 from subpool.futures import Future
-from subpool.routing import Tagged, route
+from subpool.routing import Tagged, Timed, route
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+
+
+# Seconds after an interrupt that a task has not reacted to: until a warning, and until another
+# interpreter takes the place of the task's.
+_WARNING = 1.0
+_GRACE = 5.0
+
+_NO_TIMEOUT = "an initializer cannot have a timeout: nothing interrupts it"
 
 
 def _give_up() -> NoReturn:
@@ -47,6 +55,33 @@ def _cpu_count() -> int:
 
 class _InterpreterMethods(ExecutorCore):
     """What both executors do with their interpreters."""
+
+    def interrupt_all(self) -> int:
+        """Interrupt every task that runs in an interpreter, and tell how many these are.
+
+        What waits in the queue stays there. Does not wait for the tasks to end, which they may
+        do by themselves before the interrupt comes.
+
+        Raises:
+            RuntimeError: The system gave no thread to do it with.
+
+        """
+        return self._pool.interrupt_all()
+
+    def terminate_workers(self) -> None:
+        """Shut down without waiting: cancel what has not started, interrupt what runs.
+
+        Plain calls that run on threads cannot be interrupted; they end by themselves. Call
+        ``shutdown()`` as well to wait for the end of all.
+
+        After `concurrent.futures.ProcessPoolExecutor.terminate_workers`.
+
+        Raises:
+            RuntimeError: The system gave no thread to do it with.
+
+        """
+        self.shutdown(wait=False, cancel_futures=True)
+        self._pool.terminate()
 
     def warm_up(self, n: int | None = None) -> None:
         """Start `n` interpreters now (default: all) and wait until they are ready.
@@ -197,9 +232,11 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             super().__init__(max_workers, thread_name_prefix, initializer, initargs)
         else:
             super().__init__(max_workers, thread_name_prefix)
-            initializer, initargs, keywords = tagged
+            initializer, initargs, keywords, timeout = tagged
             if keywords:
                 raise TypeError("a tagged initializer takes no keyword arguments")
+            if timeout is not None:
+                raise TypeError(_NO_TIMEOUT)
         prefix = (
             f"{thread_name_prefix}-interpreter"
             if thread_name_prefix
@@ -256,10 +293,13 @@ def _make_pool(
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
 ) -> PoolCore:
-    if initializer is None:
-        return PoolCore(max_workers, prefix, None, Future)
-    if not callable(initializer):
-        raise TypeError("initializer must be a callable")
-    if isinstance(initializer, Tagged):
-        initializer = initializer.__wrapped__
-    return PoolCore(max_workers, prefix, (initializer, tuple(initargs)), Future)
+    call = None
+    if initializer is not None:
+        if not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if isinstance(initializer, Timed):
+            raise TypeError(_NO_TIMEOUT)
+        if isinstance(initializer, Tagged):
+            initializer = initializer.__wrapped__
+        call = initializer, tuple(initargs)
+    return PoolCore(max_workers, prefix, call, Future, patience=(_WARNING, _GRACE))
