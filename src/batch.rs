@@ -41,6 +41,7 @@ impl Batch {
 }
 
 /// One task of what was taken from the queue.
+#[derive(Clone)]
 pub enum Drained {
     Task(Arc<Task>),
     Claimed(Arc<Batch>, usize),
@@ -60,6 +61,15 @@ impl Drained {
                 (index < batch.tasks.len()).then(|| Self::Claimed(Arc::clone(batch), index))
             }
         })
+    }
+
+    /// What to take up where a worker that had claimed this one is gone: the rest of its batch.
+    #[must_use]
+    pub fn rest(&self) -> Option<Job> {
+        match self {
+            Self::Task(_) => None,
+            Self::Claimed(batch, _) => Some(Job::Batch(Arc::clone(batch))),
+        }
     }
 
     /// The task as one that can have listeners, which those of a batch have not.

@@ -14,7 +14,7 @@ use crate::core::idle;
 use crate::interp::attach::Attached;
 use crate::pool::Upcalls;
 use crate::task::{Listener, Task};
-use crate::transfer::call::Broken;
+use crate::transfer::call::{Broken, Label};
 use crate::transfer::graveyard;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
@@ -27,7 +27,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-pub static UPCALLS: Upcalls = Upcalls { deliver, report };
+pub static UPCALLS: Upcalls = Upcalls {
+    deliver,
+    report,
+    warn,
+};
 
 /// How long the queue may stand still before a relief comes.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -146,11 +150,28 @@ pub unsafe fn forget_after_fork() {
 }
 
 fn deliver(task: Arc<Task>) {
+    send(Errand::Deliver(task));
+}
+
+fn warn(label: Label, waited: Duration, left: Duration) {
+    run_soon(Box::new(move |py| {
+        let seconds = (waited.as_secs_f64(), left.as_secs_f64());
+        let warned = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("warn_of_slow_interrupt"))
+            .and_then(|warn| warn.call1((label.to_string(), seconds.0, seconds.1)));
+        if let Err(error) = warned {
+            error.write_unraisable(py, None);
+        }
+    }));
+}
+
+fn send(errand: Errand) {
     // The lock is held for a send that never blocks. No completer: the program is past `stop`,
     // when every listener has been served.
     if let Some(completer) = &*COMPLETER.lock() {
         // The receiver lives in `shared`, beside the sender.
-        let _ = completer.sender.send(Errand::Deliver(task));
+        let _ = completer.sender.send(errand);
         completer.shared.call_watcher(&completer.watcher);
     }
 }
@@ -171,10 +192,7 @@ fn clear_soon() {
 /// Has the completer do `work`. Any thread may call this; it waits for nothing. After the end of
 /// the program nothing is done any more, and `work` is dropped.
 pub fn run_soon(work: Work) {
-    if let Some(completer) = &*COMPLETER.lock() {
-        let _ = completer.sender.send(Errand::Run(work));
-        completer.shared.call_watcher(&completer.watcher);
-    }
+    send(Errand::Run(work));
 }
 
 impl Shared {

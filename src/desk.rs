@@ -16,6 +16,7 @@ use crate::interp::object::Object;
 use crate::interp::visit::{self, Host, Visitor};
 use crate::task::Task;
 use crate::transfer::call::{Call, Label};
+use crate::warden;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -33,7 +34,11 @@ pub struct Desk {
 pub struct Running {
     pub job: Drained,
     pub label: Label,
+    /// When its time is up.
+    deadline: Option<Instant>,
     pub asked: Option<Asked>,
+    /// Somebody was told that it does not react.
+    warned: bool,
     /// The helper is to raise the exception.
     due: bool,
     /// It has.
@@ -68,11 +73,30 @@ struct Bell {
     closing: AtomicBool,
 }
 
-/// What `begin` found.
-pub enum Begun {
-    Run(Call),
-    /// Cancelled meanwhile.
-    Cancelled,
+/// How long a task may take to react to an interrupt.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until somebody is told.
+    pub warning: Duration,
+    /// Until its worker is replaced.
+    pub grace: Duration,
+}
+
+/// What a look at a desk found.
+#[derive(Default)]
+pub struct Found {
+    /// When to look again.
+    pub next: Option<Instant>,
+    /// This function has not reacted for so long.
+    pub slow: Option<(Label, Duration)>,
+    /// The task has not reacted within the grace.
+    pub stuck: Option<Stuck>,
+}
+
+/// A task that does not react.
+pub struct Stuck {
+    pub job: Drained,
+    pub asked: Asked,
 }
 
 impl Default for Desk {
@@ -95,6 +119,45 @@ impl Desk {
         self.interrupt_if(timeout, |running| std::ptr::eq(&*running.job, task))
     }
 
+    /// Interrupts whatever runs here. False: nothing does.
+    pub fn interrupt_any(self: &Arc<Self>) -> io::Result<bool> {
+        self.interrupt_if(None, |_| true)
+    }
+
+    /// Interrupts what has run too long, and tells what has not reacted to that.
+    pub fn look(self: &Arc<Self>, now: Instant, patience: Patience) -> Found {
+        let mut found = Found::default();
+        let mut ring = false;
+        if let Some(running) = &mut *self.running.lock() {
+            if running.asked.is_none() && running.deadline.is_some_and(|at| at <= now) {
+                running.ask(now, running.job.timeout);
+                ring = true;
+            }
+            found.next = running.deadline;
+            if let Some(asked) = running.asked {
+                let waited = now.saturating_duration_since(asked.at);
+                if waited >= patience.warning && !running.warned {
+                    running.warned = true;
+                    found.slow = Some((running.label.clone(), waited));
+                }
+                found.next = asked.at.checked_add(if running.warned {
+                    patience.grace
+                } else {
+                    patience.warning.min(patience.grace)
+                });
+                if waited >= patience.grace {
+                    let job = running.job.clone();
+                    found.stuck = Some(Stuck { job, asked });
+                }
+            }
+        }
+        if ring {
+            // No thread to be had: then the task runs on, and is told of like any other.
+            let _ = self.ring();
+        }
+        found
+    }
+
     fn interrupt_if(
         self: &Arc<Self>,
         timeout: Option<Duration>,
@@ -105,10 +168,10 @@ impl Desk {
             let Some(running) = place.as_mut().filter(|running| which(running)) else {
                 return Ok(false);
             };
-            let at = Instant::now();
-            running.asked.get_or_insert(Asked { at, timeout });
-            running.due = true;
+            running.ask(Instant::now(), timeout);
         }
+        // It finds the interrupt, and comes back when the task should have reacted.
+        warden::wake_by(Instant::now());
         self.ring()?;
         Ok(true)
     }
@@ -170,6 +233,13 @@ impl Desk {
     }
 }
 
+impl Running {
+    fn ask(&mut self, at: Instant, timeout: Option<Duration>) {
+        self.asked.get_or_insert(Asked { at, timeout });
+        self.due = true;
+    }
+}
+
 /// An open desk: the worker's end. Closed when dropped, before the interpreter is.
 pub struct Reachable<'i> {
     desk: &'i Arc<Desk>,
@@ -190,23 +260,36 @@ impl<'i> Reachable<'i> {
         visit::is_interrupt(error, &self.class)
     }
 
-    /// Starts `job`, and opens the window before that: who sees it running finds it.
+    /// Starts `job`, and opens the window with that: who sees it running finds it here. `job`
+    /// comes back if it was cancelled meanwhile, or if it `may` not start.
     ///
     /// The locks are held while attached, here and below, but by nobody who waits for a GIL.
-    #[must_use]
-    pub fn begin(&self, job: Drained) -> Begun {
-        let mut place = self.desk.running.lock();
-        let Some(call) = job.start() else {
-            return Begun::Cancelled;
+    pub fn begin(&self, job: Drained, may: impl FnOnce() -> bool) -> Result<Call, Drained> {
+        let deadline = job
+            .timeout
+            .and_then(|limit| Instant::now().checked_add(limit));
+        let call = {
+            let mut place = self.desk.running.lock();
+            // Asked under the lock: who forbids it looks here after that (`Pool::terminate`).
+            let Some(call) = may().then(|| job.start()).flatten() else {
+                return Err(job);
+            };
+            *place = Some(Running {
+                label: call.label(),
+                job,
+                deadline,
+                asked: None,
+                warned: false,
+                due: false,
+                sent: false,
+            });
+            call
         };
-        *place = Some(Running {
-            label: call.label(),
-            job,
-            asked: None,
-            due: false,
-            sent: false,
-        });
-        Begun::Run(call)
+        if let Some(deadline) = deadline {
+            // Now that the warden would find it.
+            warden::wake_by(deadline);
+        }
+        Ok(call)
     }
 
     /// The name of the function that runs.

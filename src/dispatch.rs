@@ -3,7 +3,7 @@
 //! A base class of both executors, before the standard one, so that no Python frame of ours stands
 //! between a caller and the queue. What is not for an interpreter goes on to the next class.
 
-use crate::executor::PoolCore;
+use crate::executor::{PoolCore, time_limit};
 use crate::ffi;
 use crate::map::{self, Plan};
 use pyo3::exceptions::PyRuntimeError;
@@ -134,7 +134,8 @@ impl ExecutorCore {
         };
         match function {
             Some(function) if !overrides_submit(slf)? => {
-                let results = map::start(pool.bind(py), function, iterables, &plan)?;
+                let limit = time_limit(tagged.as_ref().and_then(|tagged| tagged.timeout))?;
+                let results = map::start(pool.bind(py), function, iterables, limit, &plan)?;
                 Ok(Bound::new(py, results)?.into_any())
             }
             _ => py
@@ -157,11 +158,12 @@ impl ExecutorCore {
         let Target { pool, by_tag } = self.target()?;
         let pool = pool.get();
         if let Some(tagged) = route(function, args, kwargs)? {
-            let future = pool.submit(&tagged.function, &tagged.args, tagged.kwargs.as_ref());
+            let kwargs = tagged.kwargs.as_ref();
+            let future = pool.submit(&tagged.function, &tagged.args, kwargs, tagged.timeout);
             return future.map(Some);
         }
         if always || !by_tag {
-            return pool.submit(function, args, kwargs).map(Some);
+            return pool.submit(function, args, kwargs, None).map(Some);
         }
         Ok(None)
     }
@@ -180,9 +182,12 @@ struct Tagged<'py> {
     function: Bound<'py, PyAny>,
     args: Bound<'py, PyTuple>,
     kwargs: Option<Bound<'py, PyDict>>,
+    /// Seconds.
+    timeout: Option<f64>,
 }
 
 static TAG: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TIMED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static ROUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -202,6 +207,7 @@ fn route<'py>(
             function: function.getattr(intern!(py, "__wrapped__"))?,
             args: args.clone(),
             kwargs: kwargs.cloned(),
+            timeout: None,
         }));
     }
     let hides = if kind == &raw mut ffi::PyCFunction_Type {
@@ -215,6 +221,7 @@ fn route<'py>(
     } else {
         kind == &raw mut ffi::PyMethod_Type
             || kind == PARTIAL.import(py, "functools", "partial")?.as_type_ptr()
+            || kind == TIMED.import(py, "subpool.routing", "Timed")?.as_type_ptr()
     };
     if !hides {
         return Ok(None);
@@ -227,11 +234,16 @@ fn route<'py>(
     if found.is_none() {
         return Ok(None);
     }
-    let (function, args, kwargs) =
-        found.extract::<(Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyDict>)>()?;
+    let (function, args, kwargs, timeout) = found.extract::<(
+        Bound<'py, PyAny>,
+        Bound<'py, PyTuple>,
+        Bound<'py, PyDict>,
+        Option<f64>,
+    )>()?;
     Ok(Some(Tagged {
         function,
         args,
         kwargs: Some(kwargs).filter(|kwargs| !kwargs.is_empty()),
+        timeout,
     }))
 }

@@ -284,10 +284,15 @@ pub fn answer(py: Python<'_>, label: &Label, answer: Answer) -> Decoded {
             traceback,
         }
         .into()),
-        Answer::Interrupted { timeout, traceback } => Err(Error::Interrupted {
+        Answer::Interrupted {
+            timeout,
+            traceback,
+            stuck,
+        } => Err(Error::Interrupted {
             label: label.to_string(),
             timeout,
             traceback,
+            stuck,
         }
         .into()),
         Answer::Broken(broken) => Err(Error::Broken(broken).into()),

@@ -31,6 +31,8 @@ pub enum Error {
         /// The time limit that was the reason.
         timeout: Option<Duration>,
         traceback: String,
+        /// It still runs, so long after the interrupt.
+        stuck: Option<Duration>,
     },
     NoMemory,
     Argument(&'static str),
@@ -62,9 +64,11 @@ impl From<Error> for PyErr {
                 label,
                 timeout,
                 traceback,
+                stuck,
             } => Python::attach(|py| {
-                let timeout = timeout.map(|timeout| timeout.as_secs_f64());
-                build(py, &INTERRUPTED, "interrupted", (label, timeout, traceback))
+                let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+                let about = (label, seconds(timeout), traceback, seconds(stuck));
+                build(py, &INTERRUPTED, "interrupted", about)
             }),
             Error::Untransferable {
                 message,

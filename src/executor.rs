@@ -3,18 +3,21 @@
 use crate::batch::Batch;
 use crate::completer::{self, UPCALLS};
 use crate::core::state::Cancel;
+use crate::desk::Patience;
 use crate::encode;
 use crate::error::Error;
-use crate::future::{FutureCore, Origin, wait};
+use crate::future::{FutureCore, Origin, keep_watch, wait};
 use crate::pool::{Pool, Seat, Settings};
 use crate::task::Task;
 use crate::transfer::call::{Call, Form};
 use crate::transfer::value::Payload;
+use crate::warden;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The program ends: no pool accepts anything any more.
 static EXITING: AtomicBool = AtomicBool::new(false);
@@ -34,13 +37,16 @@ impl Drop for PoolCore {
 
 #[pymethods]
 impl PoolCore {
-    /// `initializer` is `None` or `(function, args)`.
+    /// `initializer` is `None` or `(function, args)`; `patience` is how many seconds after an
+    /// interrupt that did nothing comes a warning, and how many after it the worker is replaced.
     #[new]
+    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience))]
     fn new(
         max_workers: usize,
         thread_name_prefix: String,
         initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
         future_class: Bound<'_, PyType>,
+        patience: (f64, f64),
     ) -> PyResult<Self> {
         if max_workers == 0 {
             return Err(Error::Argument("max_workers must be greater than 0").into());
@@ -53,6 +59,10 @@ impl PoolCore {
             most_workers: max_workers,
             thread_name_prefix,
             initializer,
+            patience: Patience {
+                warning: seconds(patience.0),
+                grace: seconds(patience.1),
+            },
             upcalls: &UPCALLS,
         };
         Ok(Self {
@@ -61,15 +71,19 @@ impl PoolCore {
         })
     }
 
-    /// Queues `function(*args, **kwargs)` and gives its future.
+    /// Queues `function(*args, **kwargs)`, which may run for `timeout` seconds, and gives its
+    /// future.
+    #[pyo3(signature = (function, args, kwargs, timeout=None))]
     pub fn submit<'py>(
         &self,
         function: &Bound<'py, PyAny>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
+        timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = function.py();
         self.refuse_if_closed()?;
+        let timeout = time_limit(timeout)?;
         let future = self.future_class.bind(py).call0()?;
         let core = future.cast::<FutureCore>()?.get();
         let call = match encode::call(function, args, kwargs) {
@@ -91,7 +105,7 @@ impl PoolCore {
             }
         };
         let label = call.label();
-        let task = Arc::new(Task::new(call));
+        let task = Arc::new(Task::new(call).within(timeout));
         core.bind_to(Origin {
             task: Arc::clone(&task),
             label,
@@ -124,6 +138,20 @@ impl PoolCore {
             cancel_waiting(py, &self.pool)?;
         }
         Ok(())
+    }
+
+    /// Interrupts every task that runs, and counts them.
+    fn interrupt_all(&self) -> PyResult<usize> {
+        keep_watch()?;
+        Ok(self.pool.interrupt_all().map_err(Error::Thread)?)
+    }
+
+    /// Accepts no more, cancels what has not started and interrupts what has.
+    fn terminate(&self, py: Python<'_>) -> PyResult<()> {
+        keep_watch()?;
+        let interrupted = self.pool.terminate();
+        cancel_waiting(py, &self.pool)?;
+        Ok(interrupted.map_err(Error::Thread)?)
     }
 
     /// Waits for the workers' end, with the GIL released.
@@ -190,6 +218,21 @@ impl PoolCore {
     }
 }
 
+/// Seconds as a time; one that is too long for a clock is long.
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number).unwrap_or(Duration::from_secs(u32::MAX.into()))
+}
+
+/// What a tag's `timeout` means. Starts what will see to it.
+pub fn time_limit(seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    // Too long for a clock: no limit.
+    let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    if limit.is_some() {
+        keep_watch()?;
+    }
+    Ok(limit)
+}
+
 fn refuse_if_exiting() -> PyResult<()> {
     // Relaxed: set and read with the main GIL held.
     if EXITING.load(Ordering::Relaxed) {
@@ -223,8 +266,30 @@ fn cancel_waiting(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     passed
 }
 
+/// Waits for all workers but those that were given up.
 fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
-    for seat in pool.seats() {
+    loop {
+        let seats = pool.seats();
+        for seat in &seats {
+            wait(py, &seat.vacated, None)?;
+            if seat.exit.state.phase().is_done() {
+                py.detach(|| seat.reap());
+            }
+        }
+        // One that was vacated has another in its place.
+        let after = pool.seats();
+        if after
+            .iter()
+            .all(|seat| seats.iter().any(|seen| Arc::ptr_eq(seat, seen)))
+        {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for those that were given up.
+fn join_retired(py: Python<'_>, pool: &Pool) -> PyResult<()> {
+    for seat in pool.retired() {
         join_seat(py, &seat, None)?;
     }
     Ok(())
@@ -276,6 +341,7 @@ pub fn forget_after_fork() {
     unsafe {
         crate::completer::forget_after_fork();
         crate::pool::forget_after_fork();
+        crate::warden::forget_after_fork();
         crate::transfer::graveyard::forget_after_fork();
     }
 }
@@ -283,9 +349,9 @@ pub fn forget_after_fork() {
 /// The end of the program: finishes what is queued everywhere, closes the interpreters, joins the
 /// threads. Registered with `threading`, so it runs before Python finalizes.
 ///
-/// A signal whose handler raises (Ctrl-C) is told as unraisable and cancels what has not started;
-/// the wait for what runs goes on, since Python must not finalize with an interpreter alive.
-/// Another one calls `give_up`, which ends the process.
+/// A signal whose handler raises (Ctrl-C) is told as unraisable, cancels what has not started and
+/// interrupts what runs; the wait for that goes on, since Python must not finalize with an
+/// interpreter alive. Another one calls `give_up`, which ends the process.
 #[pyfunction]
 pub fn close_all(py: Python<'_>, give_up: &Bound<'_, PyAny>) -> PyResult<()> {
     // Relaxed: see `refuse_if_exiting`.
@@ -296,18 +362,26 @@ pub fn close_all(py: Python<'_>, give_up: &Bound<'_, PyAny>) -> PyResult<()> {
     }
     let mut interrupted = false;
     for pool in &pools {
-        while let Err(raised) = join(py, pool) {
+        while let Err(raised) = join(py, pool).and_then(|()| join_retired(py, pool)) {
             if interrupted {
                 give_up.call0()?;
             }
             interrupted = true;
             raised.write_unraisable(py, None);
+            // Without a watch nobody would warn or give up; the interrupts come all the same.
+            let _ = keep_watch();
             for pool in &pools {
+                // No thread to be had: the next Ctrl-C ends the process.
+                let _ = pool.terminate();
                 if let Err(passed) = cancel_waiting(py, pool) {
                     passed.write_unraisable(py, None);
                 }
             }
         }
+    }
+    if let Some(warden) = warden::stop() {
+        // It has no panic to tell of but one that is printed already.
+        let _ = py.detach(|| warden.join());
     }
     completer::stop(py);
     // What the last workers let go of. From here on only threads of main let go of anything.

@@ -13,9 +13,10 @@ use crate::core::state::{Cancel, Phase};
 use crate::encode::{self, Decoded};
 use crate::error::{self, Error};
 use crate::interp::lock::{Sleeper, Woken};
-use crate::pool::Pool;
+use crate::pool::{Pool, look_at_all};
 use crate::task::Task;
 use crate::transfer::call::Label;
+use crate::warden;
 use parking_lot::Mutex;
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
@@ -238,6 +239,7 @@ impl FutureCore {
         if task.latch.state.phase() != Phase::Running {
             return Ok(false);
         }
+        keep_watch()?;
         // Looked for in every pool: that costs an interrupt a little, and a submit nothing.
         for pool in Pool::living() {
             if pool.interrupt(task).map_err(Error::Thread)? {
@@ -342,6 +344,13 @@ impl FutureCore {
             None => standard(slf.py())?.call_method1(name, (slf,))?.extract(),
         }
     }
+}
+
+/// Starts what sees to interrupts: the warden, and the completer, on which it warns.
+pub fn keep_watch() -> PyResult<()> {
+    completer::start()
+        .and_then(|()| warden::start(look_at_all))
+        .map_err(|error| Error::Thread(error).into())
 }
 
 /// The longest sleep without a look at the signals. One that comes a moment before the sleep wakes

@@ -35,6 +35,8 @@ mod task;
 #[cfg(feature = "python")]
 mod transfer;
 #[cfg(feature = "python")]
+mod warden;
+#[cfg(feature = "python")]
 mod worker;
 #[cfg(feature = "python")]
 mod worker_api;

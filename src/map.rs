@@ -102,6 +102,8 @@ enum Waiting {
 /// Where calls come from, and where they go.
 struct Source {
     known: Arc<Definition>,
+    /// How long each call may run.
+    limit: Option<Duration>,
     iterators: Vec<Py<PyIterator>>,
     /// How many calls may be collected before they are sent.
     collect: usize,
@@ -111,11 +113,13 @@ struct Source {
     owner: Py<PyWeakrefReference>,
 }
 
-/// Starts a map of `function`, whose arguments are the items of `iterables`.
+/// Starts a map of `function`, whose arguments are the items of `iterables`, each call within
+/// `limit`.
 pub fn start(
     core: &Bound<'_, PoolCore>,
     function: &Bound<'_, PyAny>,
     iterables: &Bound<'_, PyTuple>,
+    limit: Option<Duration>,
     plan: &Plan,
 ) -> PyResult<MapResults> {
     let py = core.py();
@@ -148,6 +152,7 @@ pub fn start(
         label: Label::Known(Arc::clone(&known)),
         source: Some(Source {
             known,
+            limit,
             iterators: iterators.into_iter().map(Bound::unbind).collect(),
             collect,
             together: plan.chunksize > 1,
@@ -263,7 +268,7 @@ impl State {
                 Ok(Some(args)) => match encode::call_of(&source.known, &args) {
                     Ok(call) => {
                         bytes += call.payload.bytes.len();
-                        tasks.push(Task::new(call));
+                        tasks.push(Task::new(call).within(source.limit));
                     }
                     Err(error) if error.is_instance_of::<PyException>(py) => failed = Some(error),
                     Err(error) => return Err(self.give_up(error)),

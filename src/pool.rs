@@ -5,20 +5,25 @@
 //! may be dropped on any thread.
 //! Not guaranteed: that closing waits. `seats` gives what to wait for.
 
+mod upkeep;
+
+pub use upkeep::look_at_all;
+
 use crate::batch::{Batch, Drained, Job};
 use crate::core::latch::Latch;
 use crate::core::queue::Queue;
 use crate::core::state::{Ended, Start};
 use crate::core::stats::{Stats, should_grow};
-use crate::desk::Desk;
+use crate::desk::{Desk, Patience};
 use crate::task::Task;
-use crate::transfer::call::{Answer, Broken, Call};
+use crate::transfer::call::{Answer, Broken, Call, Label};
 use crate::worker;
 use parking_lot::Mutex;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// As much as the main thread has. CPython checks the real bounds and raises `RecursionError`.
 const STACK: usize = 16 << 20;
@@ -29,12 +34,16 @@ pub struct Upcalls {
     pub deliver: fn(Arc<Task>),
     /// Log that the pool broke. Called on a thread without a thread state.
     pub report: fn(&Broken),
+    /// Warn of a function that has not reacted to an interrupt for so long, and will be given up
+    /// after so long.
+    pub warn: fn(Label, Duration, Duration),
 }
 
 pub struct Settings {
     pub most_workers: usize,
     pub thread_name_prefix: String,
     pub initializer: Option<Call>,
+    pub patience: Patience,
     pub upcalls: &'static Upcalls,
 }
 
@@ -44,7 +53,12 @@ pub struct Pool {
     settings: Settings,
     /// Batches that workers may be at: taken from the queue, and with calls nobody has claimed.
     batches: Mutex<Vec<Weak<Batch>>>,
+    /// In the order of their numbers.
     seats: Mutex<Vec<Arc<Seat>>>,
+    /// Seats that others have taken over, their workers being stuck in a task.
+    retired: Mutex<Vec<Arc<Seat>>>,
+    /// Nothing starts any more.
+    terminated: AtomicBool,
     /// The length of `seats`, readable without its lock.
     taken: AtomicUsize,
     broken: OnceLock<Arc<Broken>>,
@@ -58,7 +72,11 @@ pub struct Seat {
     pub readiness: Latch,
     /// Ends when the interpreter is closed.
     pub exit: Latch,
+    /// Ends with `exit`, or when another worker takes this one's place.
+    pub vacated: Latch,
     pub desk: Arc<Desk>,
+    /// The main interpreter's `sys.path` when the worker was started.
+    pub path: Arc<[String]>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -111,6 +129,8 @@ impl Pool {
             settings,
             batches: Mutex::new(Vec::new()),
             seats: Mutex::new(Vec::new()),
+            retired: Mutex::new(Vec::new()),
+            terminated: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
             broken: OnceLock::new(),
         });
@@ -167,50 +187,62 @@ impl Pool {
 
     /// Starts workers while there is more work than workers.
     pub fn grow(self: &Arc<Self>, path: &[String]) -> io::Result<()> {
+        let path = Arc::from(path);
         let mut seats = self.seats.lock();
         while should_grow(
             self.stats.outstanding(),
             seats.len(),
             self.settings.most_workers,
         ) {
-            self.seat(&mut seats, path)?;
+            self.seat(&mut seats, None, &path)?;
         }
         Ok(())
     }
 
     /// Starts workers until there are `count`.
     pub fn grow_to(self: &Arc<Self>, count: usize, path: &[String]) -> io::Result<()> {
+        let path = Arc::from(path);
         let mut seats = self.seats.lock();
         while seats.len() < count.min(self.settings.most_workers) && !self.queue.is_closed() {
-            self.seat(&mut seats, path)?;
+            self.seat(&mut seats, None, &path)?;
         }
         Ok(())
     }
 
-    fn seat(self: &Arc<Self>, seats: &mut Vec<Arc<Seat>>, path: &[String]) -> io::Result<()> {
-        let number = seats.len();
+    /// Starts a worker, at the first number that is free, with something to do before all else.
+    fn seat(
+        self: &Arc<Self>,
+        seats: &mut Vec<Arc<Seat>>,
+        first: Option<Job>,
+        path: &Arc<[String]>,
+    ) -> io::Result<()> {
+        let taken = |(place, seat): &(usize, &Arc<Seat>)| *place == seat.number;
+        let number = seats.iter().enumerate().take_while(taken).count();
         let name = format!("{}_{number}", self.settings.thread_name_prefix);
         let seat = Arc::new(Seat {
             number,
             readiness: Latch::new(),
             exit: Latch::new(),
+            vacated: Latch::new(),
+            path: Arc::clone(path),
             desk: Arc::default(),
             thread: Mutex::new(None),
             name,
         });
-        let (pool, own, path) = (Arc::clone(self), Arc::clone(&seat), path.to_vec());
+        let (pool, own) = (Arc::clone(self), Arc::clone(&seat));
         let handle = thread::Builder::new()
             // The operating system shows the first 15 bytes; a NUL would be a panic here.
             .name(seat.name.replace('\0', ""))
             .stack_size(STACK)
             .spawn(move || {
-                worker::run(&pool, &own, &path);
+                worker::run(&pool, &own, first);
                 drop(pool);
                 own.ready();
                 fire(&own.exit);
+                fire(&own.vacated);
             })?;
         *seat.thread.lock() = Some(handle);
-        seats.push(seat);
+        seats.insert(number, seat);
         // Relaxed: see `wants_worker`.
         self.taken.store(seats.len(), Ordering::Relaxed);
         Ok(())
@@ -239,16 +271,6 @@ impl Pool {
         {
             (self.settings.upcalls.deliver)(Arc::clone(task));
         }
-    }
-
-    /// Interrupts `task` if it runs here.
-    pub fn interrupt(&self, task: &Task) -> io::Result<bool> {
-        for seat in self.seats() {
-            if seat.desk.interrupt(task, None)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn remember(&self, batch: &Arc<Batch>) {

@@ -13,9 +13,12 @@ use crate::transfer::call::{Answer, Call};
 use parking_lot::Mutex;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub struct Task {
     pub latch: Latch,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
     call: Mutex<Option<Call>>,
     answer: Mutex<Option<Answer>>,
     listener: Mutex<Option<Listener>>,
@@ -47,11 +50,18 @@ impl Task {
     pub fn new(call: Call) -> Self {
         Self {
             latch: Latch::new(),
+            timeout: None,
             call: Mutex::new(Some(call)),
             answer: Mutex::new(None),
             listener: Mutex::new(None),
             awaiters: Mutex::new(Vec::new()),
         }
+    }
+
+    /// The task with a limit to its time.
+    #[must_use]
+    pub fn within(self, timeout: Option<Duration>) -> Self {
+        Self { timeout, ..self }
     }
 
     /// A worker's claim. `None`: cancelled meanwhile.

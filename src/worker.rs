@@ -4,10 +4,10 @@
 //! task that was started is finished, whatever it does, also by a panic of ours; a panic of the
 //! loop itself aborts the process with a message, because nobody could tell what is lost.
 
-use crate::batch::Drained;
+use crate::batch::{Drained, Job};
 use crate::core::queue::Empty;
 use crate::core::sleepers::Looker;
-use crate::desk::{Begun, Reachable, Running};
+use crate::desk::{Reachable, Running};
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Outcome, Raised};
@@ -31,10 +31,10 @@ const TURN: u32 = 64;
 const ENCODE_RESULT: &CStr = c"encode_result";
 
 /// The thread's whole life.
-pub fn run(pool: &Pool, seat: &Seat, path: &[String]) {
+pub fn run(pool: &Pool, seat: &Seat, first: Option<Job>) {
     // Until the interpreter is gone, with all that its modules hold.
     let promise = Promise::new();
-    let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, path, &promise)));
+    let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, first, &promise)));
     match lived {
         Ok(Ok(())) => {}
         // The interpreter is gone by now, so the thread may attach to main and tell.
@@ -46,13 +46,13 @@ pub fn run(pool: &Pool, seat: &Seat, path: &[String]) {
     }
 }
 
-fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<(), Broken> {
+fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> Result<(), Broken> {
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
     })?;
     let token = interpreter.attached();
-    let installed = worker_api::install(&interpreter, seat.number, &seat.name, path);
+    let installed = worker_api::install(&interpreter, seat.number, &seat.name, &seat.path);
     let class = installed.map_err(|raised| Broken {
         message: "a worker's interpreter could not be set up".to_owned(),
         traceback: text_of(token, raised.take(token)),
@@ -65,7 +65,7 @@ fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<
         found: Found::new(),
         desk: Reachable::open(&seat.desk, class),
         turn: 0,
-        path,
+        path: &seat.path,
     };
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, initializer)?;
@@ -74,7 +74,7 @@ fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<
 
     let mut looker = Looker::new();
     loop {
-        let job = match pool.queue.try_pop() {
+        let job = match first.take().map_or_else(|| pool.queue.try_pop(), Ok) {
             Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
             Err(Empty::ForNow) => {
@@ -86,8 +86,11 @@ fn live(pool: &Pool, seat: &Seat, path: &[String], promise: &Promise) -> Result<
             }
         };
         for job in Drained::of(job) {
-            session.serve(token, pool, job);
+            let stays = session.serve(token, pool, job);
             promise.look();
+            if !stays {
+                return Ok(());
+            }
         }
     }
 }
@@ -104,16 +107,20 @@ struct Session<'i> {
 }
 
 impl<'i> Session<'i> {
-    /// Runs a task, and lets the interpreter's other threads have their turn now and then.
-    fn serve(&mut self, token: Attached<'i>, pool: &Pool, job: Drained) {
+    /// Runs a task, and lets the interpreter's other threads have their turn now and then. False:
+    /// the task took too long to react to an interrupt, and another worker has taken over.
+    fn serve(&mut self, token: Attached<'i>, pool: &Pool, job: Drained) -> bool {
         self.turn += 1;
         if self.turn == TURN {
             self.turn = 0;
             token.detached(|| ());
         }
-        let Begun::Run(call) = self.desk.begin(job) else {
-            pool.stats.ended();
-            return;
+        let call = match self.desk.begin(job, || !pool.is_terminated()) {
+            Ok(call) => call,
+            Err(job) => {
+                pool.abandon(&job);
+                return true;
+            }
         };
         let answer = catch_unwind(AssertUnwindSafe(|| self.answer(token, call)));
         let answer = answer.unwrap_or_else(|panic| Ok(panicked(panic.as_ref())));
@@ -121,9 +128,11 @@ impl<'i> Session<'i> {
         let answer = answer.unwrap_or_else(|Interrupted(error)| Answer::Interrupted {
             timeout: asked.and_then(|asked| asked.timeout),
             traceback: text_of(token, Some(error)),
+            stuck: None,
         });
         let ended = job.finish(answer, || pool.stats.ended());
         pool.deliver_if_listened(&job, ended);
+        ended.is_some()
     }
 
     fn initialize(&mut self, token: Attached<'i>, call: Call) -> Result<(), Broken> {

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections import deque
+from itertools import chain, repeat
 from time import sleep
 
 from subpool import TaskInterrupted, interpreter, worker
@@ -15,15 +17,12 @@ def spin(started=None):
         pass
 
 
-def spin_in_c():
-    """Never come back from one C call, which keeps the GIL."""
-    return max(iter(int, 1))
-
-
 def in_c(started, count):
-    """One C call that keeps the GIL, for some time; then a loop without end."""
-    os.write(started, b"s")
-    sum(range(count))
+    """One C call that keeps the GIL, for some time; then a loop without end.
+
+    That it has begun is told from within the call, so that no interrupt comes before it.
+    """
+    deque(chain(map(os.write, [started], [b"s"]), repeat(None, count)), maxlen=0)
     while True:
         pass
 
@@ -74,16 +73,27 @@ def read(started, fd):
     return os.read(fd, 1)
 
 
-def read_again_and_again(started, fd):
-    """Wait in system calls; each one that is interrupted is followed by another."""
-    os.write(started, b"s")
-    got = b""
-    while not got:
+MUCH = 1 << 20  # bytes, more than a pipe holds
+
+
+def push(fd):
+    """Wait in one system call, with the GIL released, until all of it was read.
+
+    What can be read tells that the call has begun.
+    """
+    return os.write(fd, bytes(MUCH))
+
+
+def push_again_and_again(fd, calls):
+    """The same, whatever is raised between the calls."""
+    done = 0
+    while done < calls:
         try:
-            got = os.read(fd, 1)
+            while done < calls:
+                done += 1
+                push(fd)
         except TaskInterrupted:
             continue
-    return got
 
 
 def hurry():
@@ -148,3 +158,35 @@ def take(value):
 
 
 tagged_spin = interpreter(spin)
+
+
+class Spinner:
+    """A class with a tagged method that has a time limit."""
+
+    @interpreter(timeout=0.05)
+    def spin(self):
+        spin()
+
+
+@interpreter(timeout=0.05)
+def limited():
+    spin()
+
+
+@interpreter(timeout=1000)
+def generous(first, second=0):
+    return first + second
+
+
+def spin_if(condition):
+    if condition:
+        spin()
+    return condition
+
+
+def push_if(fd):
+    return push(fd) if fd is not None else None
+
+
+def worker_id():
+    return worker().id

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from concurrent.futures.thread import BrokenThreadPool
 
 from subpool._bootstrap import TaskInterrupted, text_of
@@ -88,6 +89,17 @@ def log_broken(message: str, traceback: str) -> None:
     _LOGGER.critical("Exception in initializer: %s\n%s", message, traceback)
 
 
+def warn_of_slow_interrupt(label: str, waited: float, left: float) -> None:
+    """Warn of a task that has not reacted to its interrupt for `waited` seconds."""
+    warnings.warn(
+        f"{label} was interrupted {waited:.1f} s ago and has not reacted; a call of a C function "
+        f"cannot be interrupted before it returns. In {left:.1f} s a new interpreter takes the "
+        f"place of the one that it occupies",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
 def untransferable(message: str, path: str, traceback: str) -> NotTransferableError:
     """Make the error for a worker's report."""
     error = NotTransferableError(message)
@@ -96,15 +108,16 @@ def untransferable(message: str, path: str, traceback: str) -> NotTransferableEr
     return error
 
 
-def interrupted(label: str, timeout: float | None, traceback: str) -> BaseException:
-    """Make the error for a task that was interrupted."""
-    error: BaseException
-    if timeout is None:
-        error = TaskInterrupted(f"{label} was interrupted")
-    else:
-        error = TaskTimeout(
-            f"{label} took longer than its timeout of {timeout} s and was interrupted"
-        )
+def interrupted(
+    label: str, timeout: float | None, traceback: str, stuck: float | None
+) -> BaseException:
+    """Make the error for a task that was interrupted, or did not react for `stuck` seconds."""
+    what = "was interrupted"
+    if timeout is not None:
+        what = f"took longer than its timeout of {timeout} s and {what}"
+    if stuck is not None:
+        what += f", but still runs {stuck} s later; its interpreter has been replaced by a new one"
+    error = (TaskInterrupted if timeout is None else TaskTimeout)(f"{label} {what}")
     error.__cause__ = remote_traceback(traceback)
     return error
 

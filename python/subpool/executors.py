@@ -21,11 +21,19 @@ from subpool._loops import running_loop
 from subpool._subpool import ExecutorCore, PoolCore, WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
 from subpool.futures import Future
-from subpool.routing import Tagged, route
+from subpool.routing import Tagged, Timed, route
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine
+
+
+# Seconds after an interrupt that a task has not reacted to: until a warning, and until another
+# interpreter takes the place of the task's.
+_WARNING = 1.0
+_GRACE = 5.0
+
+_NO_TIMEOUT = "an initializer cannot have a timeout: nothing interrupts it"
 
 
 def _give_up() -> NoReturn:
@@ -50,6 +58,10 @@ def _cpu_count() -> int:
 
 class _InterpreterMethods(ExecutorCore):
     """What both executors do with their interpreters."""
+
+    if TYPE_CHECKING:
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None: ...
 
     def run[**P, R](
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
@@ -102,6 +114,33 @@ class _InterpreterMethods(ExecutorCore):
             return await self._start(fn, *args, **kwargs)
 
         return run
+
+    def interrupt_all(self) -> int:
+        """Interrupt every task that runs in an interpreter, and tell how many these are.
+
+        What waits in the queue stays there. Does not wait for the tasks to end, which they may
+        do by themselves before the interrupt comes.
+
+        Raises:
+            RuntimeError: The system gave no thread to do it with.
+
+        """
+        return self._pool.interrupt_all()
+
+    def terminate_workers(self) -> None:
+        """Shut down without waiting: cancel what has not started, interrupt what runs.
+
+        Plain calls that run on threads cannot be interrupted; they end by themselves. Call
+        ``shutdown()`` as well to wait for the end of all.
+
+        After `concurrent.futures.ProcessPoolExecutor.terminate_workers`.
+
+        Raises:
+            RuntimeError: The system gave no thread to do it with.
+
+        """
+        self.shutdown(wait=False, cancel_futures=True)
+        self._pool.terminate()
 
     def warm_up(self, n: int | None = None) -> None:
         """Start `n` interpreters now (default: all) and wait until they are ready.
@@ -252,9 +291,11 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             super().__init__(max_workers, thread_name_prefix, initializer, initargs)
         else:
             super().__init__(max_workers, thread_name_prefix)
-            initializer, initargs, keywords = tagged
+            initializer, initargs, keywords, timeout = tagged
             if keywords:
                 raise TypeError("a tagged initializer takes no keyword arguments")
+            if timeout is not None:
+                raise TypeError(_NO_TIMEOUT)
         prefix = (
             f"{thread_name_prefix}-interpreter"
             if thread_name_prefix
@@ -311,10 +352,13 @@ def _make_pool(
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
 ) -> PoolCore:
-    if initializer is None:
-        return PoolCore(max_workers, prefix, None, Future)
-    if not callable(initializer):
-        raise TypeError("initializer must be a callable")
-    if isinstance(initializer, Tagged):
-        initializer = initializer.__wrapped__
-    return PoolCore(max_workers, prefix, (initializer, tuple(initargs)), Future)
+    call = None
+    if initializer is not None:
+        if not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if isinstance(initializer, Timed):
+            raise TypeError(_NO_TIMEOUT)
+        if isinstance(initializer, Tagged):
+            initializer = initializer.__wrapped__
+        call = initializer, tuple(initargs)
+    return PoolCore(max_workers, prefix, call, Future, patience=(_WARNING, _GRACE))

@@ -82,10 +82,27 @@ class Tagged(Generic[P, R]):
                 found = getattr(found, name, None)
             if found is self:
                 return qualname
+        return self._rebuild()
+
+    def _rebuild(self) -> tuple[Any, ...]:
         return Tagged, (self.__wrapped__,)
 
     def __repr__(self) -> str:
         return f"interpreter({self.__wrapped__!r})"
+
+
+class Timed(Tagged[P, R]):
+    """A tag with a time limit, in seconds. A class of its own, so that others need not be asked."""
+
+    def __init__(self, fn: Callable[P, R], seconds: float) -> None:
+        super().__init__(fn)
+        self._subpool_timeout = seconds
+
+    def _rebuild(self) -> tuple[Any, ...]:
+        return Timed, (self.__wrapped__, self._subpool_timeout)
+
+    def __repr__(self) -> str:
+        return f"interpreter({self.__wrapped__!r}, timeout={self._subpool_timeout!r})"
 
 
 if TYPE_CHECKING:
@@ -119,13 +136,16 @@ def interpreter(
 
     Args:
         fn: Any callable.
-        timeout: Seconds after which the task is interrupted. Not implemented yet.
+        timeout: Seconds that a call may run, not counting its time in the queue; then it is
+            interrupted, and its future raises `TaskTimeout`. On a callable that is tagged
+            already, it takes the place of that tag's.
         fallback: Where an incompatible task goes, ``"thread"`` or ``"process"``. Not implemented
             yet.
 
     Raises:
-        TypeError: `fn` is not callable.
-        NotImplementedError: `timeout` or `fallback` was given.
+        TypeError: `fn` is not callable, or `timeout` is not a number.
+        ValueError: `timeout` is not greater than 0.
+        NotImplementedError: `fallback` was given.
 
     Example::
 
@@ -134,27 +154,34 @@ def interpreter(
         @interpreter                                 # as a decorator
         def cpu_bound(data): ...
 
+        @interpreter(timeout=5)                      # five seconds at most
+        def search(text): ...
+
     The idea of a tag that an executor routes by is aiointerpreters'.
 
     """
-    if timeout is not None:
-        raise NotImplementedError("interpreter(timeout=...) is not implemented yet")
+    if timeout is not None and not timeout > 0:
+        raise ValueError("timeout must be greater than 0")
     if fallback is not None:
         raise NotImplementedError("interpreter(fallback=...) is not implemented yet")
     if fn is None:
-        return interpreter
+        return interpreter if timeout is None else lambda fn: interpreter(fn, timeout=timeout)
     if isinstance(fn, Tagged):
-        return fn
+        if timeout is None:
+            return fn
+        fn = fn.__wrapped__
     if not callable(fn):
         raise TypeError(f"interpreter() takes a callable, not {type(fn).__name__}")
-    return Tagged(fn)
+    return Tagged(fn) if timeout is None else Timed(fn, float(timeout))
 
 
-type Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+type Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], float | None]
 
 
 def route(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     """Find the tag of a call: the call to run in an interpreter, or ``None`` for a thread.
+
+    The call is the function, its arguments, and the seconds that the tag allows it.
 
     ``asyncio.to_thread`` and several web frameworks submit ``partial(context.run, fn, ...)``, so
     both layers are peeled until there is a tag or something else.
@@ -162,7 +189,9 @@ def route(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None
     while True:
         kind = type(fn)
         if kind is Tagged:
-            return fn.__wrapped__, args, kwargs
+            return fn.__wrapped__, args, kwargs, None
+        if kind is Timed:
+            return fn.__wrapped__, args, kwargs, fn._subpool_timeout  # noqa: SLF001
         if kind is functools.partial:
             args = _merged(fn.args, args)
             kwargs = {**fn.keywords, **kwargs}
@@ -172,7 +201,7 @@ def route(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None
                 return None
             fn, *rest = args
             args = tuple(rest)
-        elif kind is MethodType and type(fn.__func__) is Tagged:
+        elif kind is MethodType and isinstance(fn.__func__, Tagged):
             fn, args = fn.__func__, (fn.__self__, *args)
         else:
             return None

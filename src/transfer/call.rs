@@ -70,6 +70,8 @@ pub enum Answer {
         /// The time limit that was the reason.
         timeout: Option<Duration>,
         traceback: String,
+        /// It has not reacted for so long, and runs on in an interpreter that was replaced.
+        stuck: Option<Duration>,
     },
     /// The pool broke before or while the call ran.
     Broken(Arc<Broken>),

@@ -1,0 +1,142 @@
+//! What a pool does to workers that do not end their tasks: interrupts, and replacement.
+//!
+//! Guarantees: a task that was asked to end has ended for its future when the grace is over; the
+//! pool keeps its width then, and what else its worker had taken is done by the one in its place.
+//! Not guaranteed: that a replaced worker ever ends. The end of the program waits for it.
+
+use super::{Pool, Seat, Settings, fire};
+use crate::batch::{Drained, Job};
+use crate::core::state::Cancel;
+use crate::desk::Stuck;
+use crate::task::Task;
+use crate::transfer::call::{Answer, Broken};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Does what is due in every pool, and tells when the next is.
+pub fn look_at_all(now: Instant) -> Option<Instant> {
+    let pools = Pool::living();
+    pools.iter().filter_map(|pool| pool.look(now)).min()
+}
+
+impl Pool {
+    /// Interrupts `task` if it runs here.
+    pub fn interrupt(&self, task: &Task) -> io::Result<bool> {
+        for seat in self.seats() {
+            if seat.desk.interrupt(task, None)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Does what is due, and tells when the next is.
+    fn look(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let Settings {
+            patience, upcalls, ..
+        } = &self.settings;
+        let look = |seat: &Arc<Seat>| {
+            let found = seat.desk.look(now, *patience);
+            if let Some((label, waited)) = found.slow {
+                let left = patience.grace.saturating_sub(waited);
+                (upcalls.warn)(label, waited, left);
+            }
+            match found.stuck {
+                None => found.next,
+                Some(stuck) => {
+                    self.give_up(seat, &stuck);
+                    None
+                }
+            }
+        };
+        self.seats().iter().filter_map(look).min()
+    }
+
+    /// Ends a task that does not react, and gives its worker's place to another. Nothing of it if
+    /// the task has ended meanwhile.
+    fn give_up(self: &Arc<Self>, seat: &Arc<Seat>, stuck: &Stuck) {
+        let Stuck { job, asked } = stuck;
+        let answer = Answer::Interrupted {
+            timeout: asked.timeout,
+            traceback: String::new(),
+            stuck: Some(self.settings.patience.grace),
+        };
+        let mut replaced = Ok(());
+        let ended = job.finish(answer, || {
+            self.stats.ended();
+            // Before anybody knows of the end, and could ask for the pool's width.
+            replaced = self.replace(seat, job.rest());
+        });
+        self.deliver_if_listened(job, ended);
+        if let Err(error) = replaced {
+            // The rest may have nobody to do it.
+            self.break_down(Broken {
+                message: format!("a worker in place of a stuck one could not start: {error}"),
+                traceback: String::new(),
+            });
+        }
+    }
+
+    /// Seats another worker in the place of a stuck one, which ends when its task does.
+    fn replace(self: &Arc<Self>, seat: &Arc<Seat>, first: Option<Job>) -> io::Result<()> {
+        let mut seats = self.seats.lock();
+        seats.retain(|other| !Arc::ptr_eq(other, seat));
+        // Relaxed: see `wants_worker`.
+        self.taken.store(seats.len(), Ordering::Relaxed);
+        {
+            let mut retired = self.retired.lock();
+            retired.retain(|seat| !seat.exit.state.phase().is_done());
+            retired.push(Arc::clone(seat));
+        }
+        let seated = if self.queue.is_closed() && self.stats.outstanding() == 0 {
+            Ok(()) // for what?
+        } else {
+            self.seat(&mut seats, first, &seat.path)
+        };
+        drop(seats);
+        // After that: who waits for this seat looks for others then.
+        fire(&seat.vacated);
+        seated
+    }
+
+    /// The seats whose workers are stuck in tasks that were given up.
+    #[must_use]
+    pub fn retired(&self) -> Vec<Arc<Seat>> {
+        self.retired.lock().clone()
+    }
+
+    /// Interrupts whatever runs here, and counts it.
+    pub fn interrupt_all(&self) -> io::Result<usize> {
+        let mut count = 0;
+        for seat in self.seats() {
+            count += usize::from(seat.desk.interrupt_any()?);
+        }
+        Ok(count)
+    }
+
+    /// Closes the pool, lets nothing start any more, and interrupts what runs. What has not started
+    /// is for the caller to cancel (`drain`).
+    pub fn terminate(&self) -> io::Result<()> {
+        self.queue.close();
+        // Relaxed: a worker looks at it under its desk's lock, which `interrupt_all` takes after
+        // this. So it sees this, or has its task there before.
+        self.terminated.store(true, Ordering::Relaxed);
+        self.interrupt_all().map(drop)
+    }
+
+    #[must_use]
+    pub fn is_terminated(&self) -> bool {
+        // Relaxed: see `terminate`.
+        self.terminated.load(Ordering::Relaxed)
+    }
+
+    /// The end of a task that a worker has taken and does not start.
+    pub fn abandon(&self, job: &Drained) {
+        self.stats.ended();
+        if let Cancel::Cancelled(ended) = job.cancel() {
+            self.deliver_if_listened(job, Some(ended));
+        }
+    }
+}
