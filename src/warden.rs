@@ -7,7 +7,7 @@
 //! It knows no pool. `start` is given what to call, which does what is due and tells when to come
 //! again; and whoever makes something due earlier calls `wake_by` after that can be found.
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -30,7 +30,16 @@ const ASLEEP: Warden = Warden {
 };
 
 static WARDEN: Mutex<Warden> = Mutex::new(ASLEEP);
-static BELL: Condvar = Condvar::new();
+
+impl Warden {
+    /// By the thread's own token, which a fork leaves behind. A condition variable would remember
+    /// the parent's warden in the child, and wake that one.
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
 
 /// Makes sure there is a warden.
 pub fn start(look: Look) -> io::Result<()> {
@@ -47,7 +56,7 @@ pub fn wake_by(at: Instant) {
     let mut warden = WARDEN.lock();
     if warden.next.is_none_or(|next| at < next) {
         warden.next = Some(at);
-        BELL.notify_one();
+        warden.wake();
     }
 }
 
@@ -55,10 +64,9 @@ pub fn wake_by(at: Instant) {
 #[must_use]
 pub fn stop() -> Option<JoinHandle<()>> {
     let mut warden = WARDEN.lock();
-    let thread = warden.thread.take()?;
     warden.closing = true;
-    BELL.notify_one();
-    Some(thread)
+    warden.wake();
+    warden.thread.take()
 }
 
 /// The child of a fork has no warden.
@@ -66,7 +74,7 @@ pub fn stop() -> Option<JoinHandle<()>> {
 /// # Safety
 /// Called in the child, before it has a second thread.
 pub unsafe fn forget_after_fork() {
-    // SAFETY: as in completer.rs. Nobody waits at the bell: its word is of no thread here.
+    // SAFETY: as in completer.rs.
     unsafe {
         if WARDEN.is_locked() {
             WARDEN.force_unlock();
@@ -76,22 +84,29 @@ pub unsafe fn forget_after_fork() {
 }
 
 fn watch(look: Look) {
-    let mut warden = WARDEN.lock();
-    while !warden.closing {
+    loop {
+        let mut warden = WARDEN.lock();
+        if warden.closing {
+            return;
+        }
         let now = Instant::now();
         match warden.next {
-            None => BELL.wait(&mut warden),
-            Some(at) if at > now => {
-                BELL.wait_until(&mut warden, at);
-            }
-            Some(_) => {
-                // What is named from here on is kept, since the look may have been past its place.
+            Some(at) if at <= now => {
+                // What is named from here on is kept: the look may have been past its place.
                 warden.next = None;
-                let next = MutexGuard::unlocked(&mut warden, || look(now));
-                warden.next = match (warden.next, next) {
-                    (Some(named), Some(found)) => Some(named.min(found)),
-                    (named, found) => named.or(found),
-                };
+                drop(warden);
+                if let Some(next) = look(now) {
+                    wake_by(next);
+                }
+            }
+            // A wake-up that comes before the sleep ends it.
+            Some(at) => {
+                drop(warden);
+                thread::park_timeout(at - now);
+            }
+            None => {
+                drop(warden);
+                thread::park();
             }
         }
     }

@@ -194,7 +194,7 @@ def test_sigint_twice_while_the_program_ends(start):
     sleeping(child)
     child.send_signal(signal.SIGINT)
     eventually(lambda: asleep(child), "its sleep after the first")
-    assert child.poll() is None, "the first Ctrl-C must not end it: the task runs"
+    assert child.poll() is None, "the first Ctrl-C must not end it: the task is in a system call"
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=60) == 128 + signal.SIGINT
 
@@ -210,5 +210,23 @@ def test_sigint_while_the_program_ends_cancels_what_waits(start):
     child.send_signal(signal.SIGINT)
     assert line(child) == "cancelled True"
     _, err = child.communicate("r", timeout=60)
+    assert "KeyboardInterrupt" in err
+    assert "subinterpreter" not in err
+
+
+def test_sigint_while_the_program_ends_interrupts_what_runs(start):
+    """The end waited for an endless task; only a second Ctrl-C ended that, without clean-up."""
+    child = start("""
+import tasks_interrupt
+other = InterpreterThreadPoolExecutor(max_interpreters=1)
+other.submit(interpreter(tasks_interrupt.clean_up), started, 1)
+os.read(started_r, 1)
+threading._register_atexit(say, "ready")
+""")
+    sleeping(child)
+    child.send_signal(signal.SIGINT)
+    assert child.stdout.read(1) == "c", "the task's own clean-up"
+    _, err = child.communicate("r", timeout=60)
+    assert child.returncode != 128 + signal.SIGINT
     assert "KeyboardInterrupt" in err
     assert "subinterpreter" not in err

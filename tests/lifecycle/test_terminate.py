@@ -1,7 +1,6 @@
 """`interrupt_all` and `terminate_workers`, and the end of a program that is in a hurry."""
 
 import os
-import signal
 import threading
 
 import pytest
@@ -124,28 +123,6 @@ def test_a_listener_of_a_terminated_task(pipe):
     executor.shutdown()
 
 
-PROGRAM = """
-import os, signal, sys, threading, tasks_interrupt
-from subpool import InterpreterPoolExecutor
-signal.signal(signal.SIGINT, signal.default_int_handler)
-started, writer = os.pipe()
-ex = InterpreterPoolExecutor(1)
-ex.submit(tasks_interrupt.clean_up, writer, 1)
-ex.submit(tasks_interrupt.spin)
-os.read(started, 1)
-threading._register_atexit(os.kill, os.getpid(), signal.SIGINT)
-"""
-
-
-def test_ctrl_c_at_the_end_of_the_program(script):
-    """The end waited for an endless task; only a second Ctrl-C ended that, without clean-up."""
-    rc, out, err = script(PROGRAM)
-    assert rc != 128 + signal.SIGINT
-    assert out == "c", "the task's own clean-up ran"
-    assert "KeyboardInterrupt" in err
-    assert "subinterpreter" not in err
-
-
 def test_an_interrupted_task_at_the_end_of_the_program(check):
     """An interrupt on its way while the program ends, its helper alive."""
     check("""
@@ -172,8 +149,9 @@ ex.submit(tasks_interrupt.limited)
 def test_a_fork_after_interrupts(check):
     """The child waited for its parent's warden, or on its lock."""
     out = check("""
-import os, sys, tasks_interrupt
+import os, sys, tasks_interrupt, warnings
 from subpool import InterpreterPoolExecutor, TaskTimeout
+warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads is the point
 def use():
     with InterpreterPoolExecutor(1) as ex:
         assert isinstance(ex.submit(tasks_interrupt.limited).exception(), TaskTimeout)
