@@ -11,6 +11,7 @@ use crate::executor::PoolCore;
 use crate::future::{cancelled_error, wait};
 use crate::task::Task;
 use crate::transfer::call::Label;
+use crate::transfer::context::Carried;
 use crate::transfer::function::Definition;
 use parking_lot::Mutex;
 use pyo3::PyTraverseError;
@@ -102,6 +103,8 @@ enum Waiting {
 /// Where calls come from, and where they go.
 struct Source {
     known: Arc<Definition>,
+    /// The caller's context variables when the map was started, for all calls.
+    context: Option<Arc<Carried>>,
     iterators: Vec<Py<PyIterator>>,
     /// How many calls may be collected before they are sent.
     collect: usize,
@@ -111,20 +114,26 @@ struct Source {
     owner: Py<PyWeakrefReference>,
 }
 
-/// Starts a map of `function`, whose arguments are the items of `iterables`.
+/// Starts a map of `function`, whose arguments are the items of `iterables`. `context`: see
+/// `PoolCore::submit`.
 pub fn start(
     core: &Bound<'_, PoolCore>,
     function: &Bound<'_, PyAny>,
     iterables: &Bound<'_, PyTuple>,
     plan: &Plan,
+    context: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<MapResults> {
     let py = core.py();
     let iterators: Vec<_> = iterables
         .iter()
         .map(|iterable| iterable.try_iter())
         .collect::<PyResult<_>>()?;
-    let known = match encode::function(function) {
-        Ok(known) => known,
+    let encoded = core
+        .get()
+        .capture(py, context)
+        .and_then(|context| Ok((encode::function(function)?, context)));
+    let (known, context) = match encoded {
+        Ok(encoded) => encoded,
         Err(error) if error.is_instance_of::<PyException>(py) => {
             // Told like an error of the first call: that is where callers look for it.
             return Ok(MapResults::of(State {
@@ -148,6 +157,7 @@ pub fn start(
         label: Label::Known(Arc::clone(&known)),
         source: Some(Source {
             known,
+            context,
             iterators: iterators.into_iter().map(Bound::unbind).collect(),
             collect,
             together: plan.chunksize > 1,
@@ -263,7 +273,7 @@ impl State {
                 Ok(Some(args)) => match encode::call_of(&source.known, &args) {
                     Ok(call) => {
                         bytes += call.payload.bytes.len();
-                        tasks.push(Task::new(call));
+                        tasks.push(Task::new(call.within(source.context.clone())));
                     }
                     Err(error) if error.is_instance_of::<PyException>(py) => failed = Some(error),
                     Err(error) => return Err(self.give_up(error)),

@@ -1,6 +1,7 @@
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import Context, ContextVar
 from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
@@ -87,12 +88,15 @@ class PoolCore:
         thread_name_prefix: str,
         initializer: tuple[Callable[..., object], tuple[Any, ...]] | None,
         future_class: type[Future[Any]],
+        *,
+        context_vars: Sequence[tuple[ContextVar[Any], Sequence[tuple[str, str]]]] = ...,
     ) -> Self: ...
     def submit(
         self,
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any] | None,
+        context: Context | None = None,
     ) -> Future[Any]: ...
     def warm_up(self, count: int | None = None) -> None: ...
     def close(self, cancel: bool) -> None: ...

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from subpool._context import locate
 from subpool._loops import running_loop
 from subpool._subpool import ExecutorCore, PoolCore, WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
@@ -24,7 +25,8 @@ from subpool.routing import Tagged, route
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
+    from contextvars import ContextVar
 
 
 def _give_up() -> NoReturn:
@@ -124,10 +126,12 @@ class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             the operating system (15 bytes there).
         initializer: Called once in each interpreter before its first task.
         initargs: The initializer's arguments.
+        context_vars: The `ContextVar` objects whose values go along with each call. Each must be
+            a global of a module.
 
     Raises:
-        ValueError: `max_workers` is less than one.
-        TypeError: `initializer` is not callable.
+        ValueError: `max_workers` is less than one, or a context variable is in no module.
+        TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: `initializer` or `initargs` cannot be sent to an interpreter.
 
     Example::
@@ -147,13 +151,15 @@ class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         thread_name_prefix: str = "",
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        *,
+        context_vars: Iterable[ContextVar[Any]] = (),
     ) -> None:
         if max_workers is None:
             max_workers = _cpu_count()
         prefix = thread_name_prefix or f"InterpreterPoolExecutor-{self._own_counter()}"
         # Starts nothing: its threads would come with its own `submit`.
         super().__init__(max_workers, prefix)
-        self._use(_make_pool(max_workers, prefix, initializer, initargs), False)
+        self._use(_make_pool(max_workers, prefix, initializer, initargs, context_vars), False)
 
     if TYPE_CHECKING:
         # What ExecutorCore does natively, with the type that it has here.
@@ -215,10 +221,13 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         initargs: The initializer's arguments.
         max_interpreters: The most interpreters, started as tagged work asks for them. Default:
             the CPUs this process may use.
+        context_vars: The `ContextVar` objects whose values go along with each tagged call. Each
+            must be a global of a module.
 
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is less than one.
-        TypeError: `initializer` is not callable.
+        ValueError: `max_workers` or `max_interpreters` is less than one, or a context variable
+            is in no module.
+        TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
 
     Example::
@@ -239,6 +248,7 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
         *,
         max_interpreters: int | None = None,
+        context_vars: Iterable[ContextVar[Any]] = (),
     ) -> None:
         if max_interpreters is None:
             max_interpreters = _cpu_count()
@@ -259,7 +269,13 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             else f"interp-{self._own_counter()}"
         )
         self._use(
-            _make_pool(max_interpreters, prefix, None if tagged is None else initializer, initargs),
+            _make_pool(
+                max_interpreters,
+                prefix,
+                None if tagged is None else initializer,
+                initargs,
+                context_vars,
+            ),
             True,
         )
 
@@ -307,11 +323,13 @@ def _make_pool(
     prefix: str,
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
+    context_vars: Iterable[ContextVar[Any]],
 ) -> PoolCore:
-    if initializer is None:
-        return PoolCore(max_workers, prefix, None, Future)
-    if not callable(initializer):
-        raise TypeError("initializer must be a callable")
-    if isinstance(initializer, Tagged):
-        initializer = initializer.__wrapped__
-    return PoolCore(max_workers, prefix, (initializer, tuple(initargs)), Future)
+    first = None
+    if initializer is not None:
+        if not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if isinstance(initializer, Tagged):
+            initializer = initializer.__wrapped__
+        first = initializer, tuple(initargs)
+    return PoolCore(max_workers, prefix, first, Future, context_vars=locate(context_vars))
