@@ -141,3 +141,10 @@ def recall():
 
 def name_of(variable):
     return variable.name, variable is request
+
+
+def set_and_spin(value, started):
+    request.set(value)
+    os.write(started, b"s")
+    while True:
+        pass

@@ -16,6 +16,7 @@ import tasks_context
 from subpool import (
     InterpreterPoolExecutor,
     InterpreterThreadPoolExecutor,
+    TaskInterrupted,
     interpreter,
 )
 from support import fresh
@@ -220,6 +221,53 @@ def test_concurrent_requests_with_to_thread(executor_and_tag):
 
     expected = [((f"request {i}", None),) * 2 for i in range(50)]
     assert asyncio.run(main()) == expected
+
+
+@pytest.mark.parametrize("kind", ["routing", "carrying"])
+def test_concurrent_requests_with_run(executor_and_tag):
+    """The await's own path to the pool carried nothing, or another request's values."""
+    executor, _ = executor_and_tag
+    wrapped = executor.wrap(read)
+
+    async def handle(name):
+        request.set(name)
+        await asyncio.sleep(0)  # the others' turn
+        return await executor.run(read), await wrapped(), await executor.submit(interpreter(read))
+
+    async def main():
+        return await asyncio.gather(*(handle(f"request {i}") for i in range(50)))
+
+    assert asyncio.run(main()) == [((f"request {i}", None),) * 3 for i in range(50)]
+
+
+def test_run_with_a_context(routing):
+    """`run(ctx.run, fn)` and a partial of it, without a tag: no interpreter can have a context."""
+    context = copy_context()
+    context.run(request.set, "theirs")
+
+    async def main():
+        return (
+            await routing.run(context.run, read),
+            await routing.run(functools.partial(context.run, read)),
+        )
+
+    assert asyncio.run(main()) == (("theirs", None),) * 2
+
+
+def test_an_interrupted_task_leaves_its_context(carrying, assign):
+    """The interrupt left the task's context entered, with what the task had set."""
+    reader, writer = os.pipe()
+    try:
+        future = carrying.submit(tasks_context.set_and_spin, "theirs", writer)
+        os.read(reader, 1)
+        assert future.interrupt()
+        assert isinstance(future.exception(), TaskInterrupted)
+        assert carrying.submit(read).result() == ("nobody", None)
+        assign(request, "mine")
+        assert carrying.submit(read).result() == ("mine", None)
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def test_tasks_at_the_same_time(routing):
