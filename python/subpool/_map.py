@@ -39,7 +39,7 @@ def run(  # noqa: PLR0917 - called by the native `map` alone
     def submit(executor: Executor, args: tuple[Any, ...]) -> Future[Any]:
         if context is None:
             return executor.submit(fn, *args)
-        # A copy for each: a context that is entered already cannot be entered again.
+        # A copy for each: what a subclass's `submit` sets stays with that call.
         return context.copy().run(executor.submit, fn, *args)
 
     deadline = None if timeout is None else timeout + time.monotonic()

@@ -175,7 +175,7 @@ def test_a_task_that_waits_with_the_gil_released(start, pool):
         try:
             assert future.result() == b"r"
         except TaskInterrupted as error:
-            assert "in read" in str(error.__cause__)
+            assert "in read" in str(error.__cause__)  # noqa: PT017
         assert following.result() == 3
     finally:
         os.close(released)

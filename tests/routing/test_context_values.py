@@ -9,6 +9,7 @@ import pytest
 
 import tasks_context
 from subpool import InterpreterPoolExecutor, NotTransferableError
+from subpool._context import names_of
 from support import eventually, fresh, resizable
 from tasks_context import read, request, user
 
@@ -136,11 +137,13 @@ def test_a_module_that_cannot_be_imported_gives_way(closing, tmp_path, monkeypat
     ))  # fmt: skip
     pool = closing(InterpreterPoolExecutor(1, context_vars=[app.variable]))
 
-    def submit():
+    def submit(function):
         app.variable.set(1)
-        return pool.submit(user_of_it.read)
+        return pool.submit(function)
 
-    assert fresh(submit).result() == 1
+    # Neither is there yet; then one is.
+    assert fresh(submit, lambda: __import__("app_second").variable.get()).result() == 1
+    assert fresh(submit, user_of_it.read).result() == 1
 
 
 def test_a_variable_redefined_by_a_reload(closing, tmp_path, monkeypatch):
@@ -165,6 +168,18 @@ def test_a_variable_redefined_by_a_reload(closing, tmp_path, monkeypatch):
     # In the worker: its functions use the new variable, and the old one was set.
     fresh(pool.submit, module.reload).result()
     assert fresh(submit, 3).result() == 3
+
+
+def test_a_variable_that_moves(tmp_path, monkeypatch):
+    """A name was remembered that did not lead to the variable any more."""
+    module = make_module(monkeypatch, tmp_path, "moves", (
+        "from contextvars import ContextVar\nvariable = ContextVar('variable')\n"
+    ))  # fmt: skip
+    variable = module.variable
+    assert names_of(variable) == [("moves", "variable")]
+    module.other = variable
+    del module.variable
+    assert names_of(variable) == [("moves", "other")]
 
 
 def test_a_memoryview_as_value(carrying):
@@ -272,6 +287,7 @@ def test_variables_of_main(check, how):
 BY_NAME = """
 from subpool import InterpreterPoolExecutor
 from contextvars import ContextVar
+import tasks_context
 from tasks_context import request, read
 
 mine = ContextVar("mine", default=3)
@@ -281,16 +297,18 @@ mine.set(4)
 def task():
     return request.get(), mine.get()
 
+# As a module has it that was made without the import system: nothing tells that it defines it.
+tasks_context.__spec__ = None
 with InterpreterPoolExecutor(1, context_vars=(request, mine)) as ex:
-    print(ex.submit(task).result(), ex.submit(read).result())
-    # Not from the program's own functions: it is there all the same.
+    # None of the program's own functions: it is there all the same.
     print(ex.submit(eval, "__import__('__main__').mine.get()", {}).result())
+    print(ex.submit(task).result(), ex.submit(read).result())
 """
 
 
 def test_an_imported_variable_keeps_its_module(check):
     """A program that imports a variable has one of that name too: the module's was not set."""
-    expected = "('imported', 4) ('imported', None)\n4\n"
+    expected = "4\n('imported', 4) ('imported', None)\n"
     assert check(BY_NAME) == expected
 
 

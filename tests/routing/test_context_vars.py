@@ -194,6 +194,20 @@ def test_map_through_submit_keeps_the_values(routing, assign):
     assert list(results) == ["mine"] * 6
 
 
+def test_map_through_a_submit_that_sets_a_variable(closing, assign):
+    """What a subclass's `submit` had set was there for the calls after it."""
+
+    class Counting(InterpreterPoolExecutor):
+        def submit(self, fn, /, *args, **kwargs):
+            request.set(request.get() + 1)
+            return super().submit(fn, *args, **kwargs)
+
+    assign(request, 0)
+    pool = closing(Counting(1, context_vars=[request]))
+    assert list(pool.map(tasks_context.read_for, range(3))) == [1, 1, 1]
+    assert request.get() == 0
+
+
 def test_map_in_a_context(routing):
     """`map(partial(ctx.run, fn), ...)`: the context is the given one."""
     context = copy_context()
