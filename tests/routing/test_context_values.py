@@ -96,10 +96,9 @@ def make_module(monkeypatch, folder, name, text):
     (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(str(folder))
     importlib.invalidate_caches()
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    module = importlib.import_module(name)
-    monkeypatch.setitem(sys.modules, name, module)  # gone after the test
-    return module
+    monkeypatch.setitem(sys.modules, name, None)  # so that it is gone after the test
+    del sys.modules[name]
+    return importlib.import_module(name)
 
 
 def test_a_module_that_only_imports_the_variable(closing, tmp_path, monkeypatch):
@@ -153,7 +152,7 @@ def test_a_variable_redefined_by_a_reload(closing, tmp_path, monkeypatch):
         "def read(): return variable.get()\n"
         "def reload():\n    import importlib, sys\n    importlib.reload(sys.modules[__name__])\n"
     )
-    module = make_module(monkeypatch, tmp_path, "reloaded", text)
+    module = make_module(monkeypatch, tmp_path, "reloaded_variable", text)
     pool = closing(InterpreterPoolExecutor(1, context_vars=[module.variable]))
 
     def submit(value):
