@@ -122,9 +122,11 @@ impl ExecutorCore {
         let py = slf.py();
         let plan = Plan::new(timeout, chunksize, buffersize.as_ref())?;
         let Target { pool, by_tag } = slf.get().target()?;
-        let tagged = route(r#fn, &PyTuple::empty(py), None)?;
+        let none = PyTuple::empty(py);
+        let tagged = route(r#fn, &none, None, *by_tag)?;
         let function = match &tagged {
-            None if *by_tag => None,
+            // Also `Context.run` itself, whose items are functions: `submit` takes each apart.
+            None if *by_tag || is_context_run(r#fn) => None,
             None => Some(r#fn),
             Some(tagged) if tagged.args.is_empty() && tagged.kwargs.is_none() => {
                 Some(&tagged.function)
@@ -135,13 +137,20 @@ impl ExecutorCore {
         match function {
             Some(function) if !overrides_submit(slf)? => {
                 let limit = time_limit(tagged.as_ref().and_then(|tagged| tagged.timeout))?;
-                let results = map::start(pool.bind(py), function, iterables, limit, &plan)?;
+                let context = context_of(pool.get(), r#fn, &none)?;
+                let context = context.as_ref();
+                let results =
+                    map::start(pool.bind(py), function, iterables, limit, &plan, context)?;
                 Ok(Bound::new(py, results)?.into_any())
             }
-            _ => py
-                .import("subpool._map")?
-                .getattr("run")?
-                .call1((slf, r#fn, iterables, timeout, buffersize)),
+            _ => py.import("subpool._map")?.getattr("run")?.call1((
+                slf,
+                r#fn,
+                iterables,
+                timeout,
+                buffersize,
+                pool.get().carries_context(),
+            )),
         }
     }
 }
@@ -157,13 +166,15 @@ impl ExecutorCore {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Target { pool, by_tag } = self.target()?;
         let pool = pool.get();
-        if let Some(tagged) = route(function, args, kwargs)? {
-            let kwargs = tagged.kwargs.as_ref();
-            let future = pool.submit(&tagged.function, &tagged.args, kwargs, tagged.timeout);
+        let by_tag = *by_tag && !always;
+        if let Some(tagged) = route(function, args, kwargs, by_tag)? {
+            let context = context_of(pool, function, args)?;
+            let (function, args, kwargs) = (&tagged.function, &tagged.args, tagged.kwargs.as_ref());
+            let future = pool.submit(function, args, kwargs, tagged.timeout, context.as_ref());
             return future.map(Some);
         }
-        if always || !by_tag {
-            return pool.submit(function, args, kwargs, None).map(Some);
+        if !by_tag {
+            return pool.submit(function, args, kwargs, None, None).map(Some);
         }
         Ok(None)
     }
@@ -191,7 +202,8 @@ static TIMED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static ROUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// Finds a call's tag. `None`: a plain call.
+/// Finds a call's tag. `None`: a plain call. If not `by_tag`, what `Context.run` would call needs no
+/// tag: no interpreter could have the `Context`.
 ///
 /// The shapes that are common are decided here; those that may hide a tag in something else are
 /// peeled by `subpool.routing.route`.
@@ -199,6 +211,7 @@ fn route<'py>(
     function: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
+    by_tag: bool,
 ) -> PyResult<Option<Tagged<'py>>> {
     let py = function.py();
     let kind = function.get_type_ptr();
@@ -210,19 +223,10 @@ fn route<'py>(
             timeout: None,
         }));
     }
-    let hides = if kind == &raw mut ffi::PyCFunction_Type {
-        // `Context.run`, bound; other C functions are what they are.
-        // SAFETY: an exact C function, as just seen; the borrowed `self`, which may be null, is
-        // looked at while `function` keeps it alive.
-        unsafe {
-            let bound_to = ffi::PyCFunction_GetSelf(function.as_ptr());
-            !bound_to.is_null() && ffi::PyContext_CheckExact(bound_to) != 0
-        }
-    } else {
-        kind == &raw mut ffi::PyMethod_Type
-            || kind == PARTIAL.import(py, "functools", "partial")?.as_type_ptr()
-            || kind == TIMED.import(py, "subpool.routing", "Timed")?.as_type_ptr()
-    };
+    let hides = is_context_run(function)
+        || kind == &raw mut ffi::PyMethod_Type
+        || kind == PARTIAL.import(py, "functools", "partial")?.as_type_ptr()
+        || kind == TIMED.import(py, "subpool.routing", "Timed")?.as_type_ptr();
     if !hides {
         return Ok(None);
     }
@@ -230,7 +234,7 @@ fn route<'py>(
         PyResult::Ok(py.import("subpool.routing")?.getattr("route")?.unbind())
     })?;
     let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
-    let found = peel.bind(py).call1((function, args, kwargs))?;
+    let found = peel.bind(py).call1((function, args, kwargs, by_tag))?;
     if found.is_none() {
         return Ok(None);
     }
@@ -246,4 +250,34 @@ fn route<'py>(
         kwargs: Some(kwargs).filter(|kwargs| !kwargs.is_empty()),
         timeout,
     }))
+}
+
+/// Whether it is `Context.run`, bound (or another method of a context). Other C functions are what
+/// they are.
+fn is_context_run(function: &Bound<'_, PyAny>) -> bool {
+    if function.get_type_ptr() != &raw mut ffi::PyCFunction_Type {
+        return false;
+    }
+    // SAFETY: an exact C function, as just seen; the borrowed `self`, which may be null, is looked
+    // at while `function` keeps it alive.
+    unsafe {
+        let bound_to = ffi::PyCFunction_GetSelf(function.as_ptr());
+        !bound_to.is_null() && ffi::PyContext_CheckExact(bound_to) != 0
+    }
+}
+
+/// The context that a call asks for by `Context.run`, for a pool that carries context variables.
+fn context_of<'py>(
+    pool: &PoolCore,
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = function.py();
+    if !pool.carries_context() {
+        return Ok(None);
+    }
+    let found = py
+        .import(intern!(py, "subpool.routing"))?
+        .call_method1(intern!(py, "context_of"), (function, args))?;
+    Ok(Some(found).filter(|found| !found.is_none()))
 }

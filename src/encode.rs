@@ -37,6 +37,7 @@ struct Main {
     by_value: Py<PyAny>,
     function_by_value: Py<PyAny>,
     arguments_by_value: Py<PyAny>,
+    variable_by_value: Py<PyAny>,
     label: Py<PyAny>,
     rebuild: Py<PyAny>,
 }
@@ -68,15 +69,16 @@ fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
             by_value: helper("by_value")?,
             function_by_value: helper("function_by_value")?,
             arguments_by_value: helper("arguments_by_value")?,
+            variable_by_value: helper("variable_by_value")?,
             label: helper("label")?,
             rebuild: helper("rebuild_exception")?,
         })
     })
 }
 
-fn object(bound: &Bound<'_, PyAny>) -> Object<'static> {
+pub fn object(bound: &Bound<'_, PyAny>) -> Object<'static> {
     // SAFETY: a live object of the main interpreter; the reference taken is dropped by the
-    // functions below before they return, under the same `Python<'_>`.
+    // functions below, and by `capture`, before they return, under the same `Python<'_>`.
     unsafe { Object::from_borrowed(token(bound.py()), NonNull::new_unchecked(bound.as_ptr())) }
 }
 
@@ -99,7 +101,7 @@ pub fn call<'py>(
             }
         };
         if let Some((form, payload)) = call {
-            return Ok(Call { form, payload });
+            return Ok(Call::new(form, payload));
         }
     }
     let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
@@ -110,10 +112,8 @@ pub fn call<'py>(
             main.by_value.bind(py).call1((function, args, kwargs, sink))
         })?,
     };
-    Ok(Call {
-        form: Form::Whole(label(main, function)?.into()),
-        payload,
-    })
+    let form = Form::Whole(label(main, function)?.into());
+    Ok(Call::new(form, payload))
 }
 
 /// A function on its own, for many calls: by name, or else by value.
@@ -147,10 +147,20 @@ pub fn call_of(known: &Arc<Definition>, args: &Bound<'_, PyTuple>) -> PyResult<C
             helper.call1((known.to_string(), args, sink))
         })?,
     };
-    Ok(Call {
-        form: Form::Positional(Arc::clone(known)),
-        payload,
-    })
+    Ok(Call::new(Form::Positional(Arc::clone(known)), payload))
+}
+
+/// A context variable's value, or a variable itself; `name` is for the error.
+pub fn variable(name: impl FnOnce() -> String, value: &Bound<'_, PyAny>) -> PyResult<Payload> {
+    let py = value.py();
+    let main = main_side(py)?;
+    match plain(main, value)? {
+        Some(payload) => Ok(payload),
+        None => by_value(py, main, |sink| {
+            let helper = main.variable_by_value.bind(py);
+            helper.call1((name(), value, sink))
+        }),
+    }
 }
 
 fn label(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -1,6 +1,7 @@
 //! What Python sees of a pool. Checks of arguments and conversions; the logic is in `pool`.
 
 use crate::batch::Batch;
+use crate::capture::{ContextVars, Located};
 use crate::completer::{self, UPCALLS};
 use crate::core::state::Cancel;
 use crate::desk::Patience;
@@ -10,6 +11,7 @@ use crate::future::{FutureCore, Origin, keep_watch, wait};
 use crate::pool::{Pool, Seat, Settings};
 use crate::task::Task;
 use crate::transfer::call::{Call, Form};
+use crate::transfer::context::Carried;
 use crate::transfer::value::Payload;
 use crate::warden;
 use pyo3::exceptions::PyException;
@@ -27,6 +29,7 @@ static EXITING: AtomicBool = AtomicBool::new(false);
 pub struct PoolCore {
     pool: Arc<Pool>,
     future_class: Py<PyType>,
+    context_vars: Option<ContextVars>,
 }
 
 impl Drop for PoolCore {
@@ -40,13 +43,14 @@ impl PoolCore {
     /// `initializer` is `None` or `(function, args)`; `patience` is how many seconds after an
     /// interrupt that did nothing comes a warning, and how many after it the worker is replaced.
     #[new]
-    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience))]
+    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new()))]
     fn new(
         max_workers: usize,
         thread_name_prefix: String,
         initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
         future_class: Bound<'_, PyType>,
         patience: (f64, f64),
+        context_vars: Vec<Located<'_>>,
     ) -> PyResult<Self> {
         if max_workers == 0 {
             return Err(Error::Argument("max_workers must be greater than 0").into());
@@ -68,33 +72,36 @@ impl PoolCore {
         Ok(Self {
             pool: Pool::new(settings),
             future_class: future_class.unbind(),
+            context_vars: ContextVars::new(context_vars)?,
         })
     }
 
     /// Queues `function(*args, **kwargs)`, which may run for `timeout` seconds, and gives its
-    /// future.
-    #[pyo3(signature = (function, args, kwargs, timeout=None))]
+    /// future. The values of context variables are those in `context`, or else in the current one.
+    #[pyo3(signature = (function, args, kwargs, timeout=None, context=None))]
     pub fn submit<'py>(
         &self,
         function: &Bound<'py, PyAny>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
         timeout: Option<f64>,
+        context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = function.py();
         self.refuse_if_closed()?;
         let timeout = time_limit(timeout)?;
         let future = self.future_class.bind(py).call0()?;
         let core = future.cast::<FutureCore>()?.get();
-        let call = match encode::call(function, args, kwargs) {
+        let call = self
+            .capture(py, context)
+            .and_then(|context| Ok(encode::call(function, args, kwargs)?.within(context)));
+        let call = match call {
             Ok(call) => call,
             Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
             Err(error) => {
                 // Told by the future, as an error of the task: callers look for it there.
-                let nothing = Call {
-                    form: Form::Whole("".into()),
-                    payload: Payload::pickled(Vec::new(), Vec::new()),
-                };
+                let payload = Payload::pickled(Vec::new(), Vec::new());
+                let nothing = Call::new(Form::Whole("".into()), payload);
                 let label = nothing.label();
                 let origin = Origin {
                     task: Arc::new(Task::new(nothing)),
@@ -187,6 +194,22 @@ impl PoolCore {
 }
 
 impl PoolCore {
+    /// The values for a call's context variables, if the pool carries any.
+    pub fn capture(
+        &self,
+        py: Python<'_>,
+        context: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Arc<Carried>>> {
+        let variables = self.context_vars.as_ref();
+        variables
+            .map(|variables| variables.capture(py, context))
+            .transpose()
+    }
+
+    pub const fn carries_context(&self) -> bool {
+        self.context_vars.is_some()
+    }
+
     /// Queues a batch for `workers` at the most.
     pub fn push_batch(&self, py: Python<'_>, batch: &Arc<Batch>, workers: usize) -> PyResult<()> {
         self.refuse_if_closed()?;

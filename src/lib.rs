@@ -9,6 +9,8 @@ mod batch;
 #[cfg(feature = "python")]
 mod bridge;
 #[cfg(feature = "python")]
+mod capture;
+#[cfg(feature = "python")]
 mod completer;
 #[cfg(feature = "python")]
 mod desk;

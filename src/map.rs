@@ -11,6 +11,7 @@ use crate::executor::PoolCore;
 use crate::future::{cancelled_error, wait};
 use crate::task::Task;
 use crate::transfer::call::Label;
+use crate::transfer::context::Carried;
 use crate::transfer::function::Definition;
 use parking_lot::Mutex;
 use pyo3::PyTraverseError;
@@ -104,6 +105,8 @@ struct Source {
     known: Arc<Definition>,
     /// How long each call may run.
     limit: Option<Duration>,
+    /// The caller's context variables when the map was started, for all calls.
+    context: Option<Arc<Carried>>,
     iterators: Vec<Py<PyIterator>>,
     /// How many calls may be collected before they are sent.
     collect: usize,
@@ -114,21 +117,26 @@ struct Source {
 }
 
 /// Starts a map of `function`, whose arguments are the items of `iterables`, each call within
-/// `limit`.
+/// `limit`. `context`: see `PoolCore::submit`.
 pub fn start(
     core: &Bound<'_, PoolCore>,
     function: &Bound<'_, PyAny>,
     iterables: &Bound<'_, PyTuple>,
     limit: Option<Duration>,
     plan: &Plan,
+    context: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<MapResults> {
     let py = core.py();
     let iterators: Vec<_> = iterables
         .iter()
         .map(|iterable| iterable.try_iter())
         .collect::<PyResult<_>>()?;
-    let known = match encode::function(function) {
-        Ok(known) => known,
+    let encoded = core
+        .get()
+        .capture(py, context)
+        .and_then(|context| Ok((encode::function(function)?, context)));
+    let (known, context) = match encoded {
+        Ok(encoded) => encoded,
         Err(error) if error.is_instance_of::<PyException>(py) => {
             // Told like an error of the first call: that is where callers look for it.
             return Ok(MapResults::of(State {
@@ -153,6 +161,7 @@ pub fn start(
         source: Some(Source {
             known,
             limit,
+            context,
             iterators: iterators.into_iter().map(Bound::unbind).collect(),
             collect,
             together: plan.chunksize > 1,
@@ -268,6 +277,7 @@ impl State {
                 Ok(Some(args)) => match encode::call_of(&source.known, &args) {
                     Ok(call) => {
                         bytes += call.payload.bytes.len();
+                        let call = call.within(source.context.clone());
                         tasks.push(Task::new(call).within(source.limit));
                     }
                     Err(error) if error.is_instance_of::<PyException>(py) => failed = Some(error),

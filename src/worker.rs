@@ -15,6 +15,7 @@ use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Seat};
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
+use crate::transfer::context::{Carried, Entered, Refused, Variables};
 use crate::transfer::function::{Definition, Found, Source, resolve};
 use crate::transfer::graveyard::{self, Promise};
 use crate::transfer::value::{Payload, Transfer};
@@ -22,6 +23,7 @@ use crate::worker_api;
 use std::any::Any;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// Tasks between two moments in which other threads of the interpreter get their turn, when the
 /// tasks themselves are all C functions and never give one.
@@ -64,6 +66,7 @@ fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> 
         })?,
         found: Found::new(),
         desk: Reachable::open(&seat.desk, class),
+        variables: Variables::new(),
         turn: 0,
         path: &seat.path,
     };
@@ -100,6 +103,7 @@ struct Session<'i> {
     transfer: Transfer<'i>,
     found: Found<'i>,
     desk: Reachable<'i>,
+    variables: Variables<'i>,
     /// Tasks since the other threads of the interpreter last had their turn.
     turn: u32,
     /// The main interpreter's `sys.path` when the worker was started.
@@ -172,10 +176,15 @@ impl<'i> Session<'i> {
     }
 
     fn explain(&self, token: Attached<'i>, label: &Label, failure: Failure) -> Attempt<'i> {
+        let variable;
         let (helper, raised, what) = match failure {
             Failure::Call(raised) => (c"encode_error", raised, ""),
             Failure::Function(raised) => (c"refuse_call", raised, "function"),
             Failure::Arguments(raised) => (c"refuse_call", raised, "args"),
+            Failure::Context(Refused(name, raised)) => {
+                variable = name;
+                (c"refuse_call", raised, variable.as_str())
+            }
         };
         // No memory for a short string: `slow` will find that out again, and say so.
         let what = Object::string(token, what).unwrap_or_else(|failed| {
@@ -186,7 +195,11 @@ impl<'i> Session<'i> {
     }
 
     fn perform(&mut self, token: Attached<'i>, call: Call) -> Result<Object<'i>, Failure> {
-        let Call { form, payload } = call;
+        let Call {
+            form,
+            payload,
+            context,
+        } = call;
         let loaded = self.transfer.decode(token, payload);
         let loaded = loaded.map_err(Failure::Arguments)?;
         // The shapes below are what the main side pickled (executor.rs), so a missing item means
@@ -200,6 +213,7 @@ impl<'i> Session<'i> {
             Form::Positional(known) => {
                 let function = self.function(token, &known);
                 let function = function.map_err(Failure::Function)?;
+                let _within = self.enter(token, context)?;
                 function.call(&loaded, None).map_err(Failure::Call)
             }
             Form::Keywords(known) => {
@@ -207,14 +221,32 @@ impl<'i> Session<'i> {
                 drop(loaded);
                 let function = self.function(token, &known);
                 let function = function.map_err(Failure::Function)?;
+                let _within = self.enter(token, context)?;
                 function.call(&args, Some(&kwargs)).map_err(Failure::Call)
             }
             Form::Whole(_) => {
                 let (function, args, kwargs) = (item(0)?, item(1)?, item(2)?);
                 drop(loaded);
+                let _within = self.enter(token, context)?;
                 function.call(&args, Some(&kwargs)).map_err(Failure::Call)
             }
         }
+    }
+
+    /// The context that a call asks for, entered until the guard is dropped.
+    fn enter(
+        &mut self,
+        token: Attached<'i>,
+        context: Option<Arc<Carried>>,
+    ) -> Result<Option<Entered<'i>>, Failure> {
+        let Some(carried) = context else {
+            return Ok(None);
+        };
+        let helper = || worker_api::context_helper(token, self.path);
+        self.variables
+            .enter(token, &self.transfer, &carried, helper)
+            .map(Some)
+            .map_err(Failure::Context)
     }
 
     fn function(&mut self, token: Attached<'i>, known: &Definition) -> Outcome<'i> {
@@ -290,6 +322,8 @@ enum Failure {
     Function(Raised),
     /// The arguments could not be unpickled here.
     Arguments(Raised),
+    /// A context variable, or its value, could not be had here.
+    Context(Refused),
     /// The function raised.
     Call(Raised),
 }

@@ -49,6 +49,11 @@ pub fn helpers<'i>(token: Attached<'i>, path: &[String]) -> Outcome<'i> {
     import(token, path, c"subpool._bootstrap")
 }
 
+/// `subpool._context`, for context variables whose modules are not there yet.
+pub fn context_helper<'i>(token: Attached<'i>, path: &[String]) -> Outcome<'i> {
+    import(token, path, c"subpool._context")
+}
+
 fn import<'i>(token: Attached<'i>, path: &[String], name: &CStr) -> Outcome<'i> {
     match Object::import(token, name) {
         Ok(module) => return Ok(module),

@@ -10,6 +10,7 @@ import pytest
 
 from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, _default
 from support import Gate, Outcome, eventually, interpreters, os_threads
+from tasks_context import request, user
 
 TESTS = Path(__file__).parent
 # Live on by design: the completer's threads, one set per process, started by the first listener.
@@ -143,3 +144,22 @@ def check(script):
         return out
 
     return run
+
+
+@pytest.fixture
+def assign():
+    """Set a context variable until the test's end."""
+    tokens = []
+
+    def assign(variable, value):
+        tokens.append((variable, variable.set(value)))
+
+    yield assign
+    for variable, token in reversed(tokens):
+        variable.reset(token)
+
+
+@pytest.fixture
+def carrying(closing):
+    """A pool of one worker that carries two context variables."""
+    return closing(InterpreterPoolExecutor(1, context_vars=(request, user)))

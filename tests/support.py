@@ -3,6 +3,7 @@
 import _interpreters
 import os
 import time
+from contextvars import Context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,3 +92,8 @@ def causes(error):
         error = error.__cause__
         texts.append(str(error))
     return texts
+
+
+def fresh(function, *args):
+    """Run in a context in which nothing is set."""
+    return Context().run(function, *args)

@@ -146,9 +146,11 @@ def encode_result(
 def refuse_call(
     label: str, error: BaseException, what: object, _sink: object
 ) -> tuple[str, str, str, str]:
-    """Say that a call's function or its arguments could not be had in this interpreter."""
+    """Say that a call's function, arguments or context could not be had in this interpreter."""
     if what == "function":
         message = f"cannot import {label} in an interpreter"
+    elif what != "args":
+        message = f"cannot set {what} for {label} in an interpreter"
     else:
         message = f"cannot receive the arguments of {label}: they could not be unpickled there"
     message += f": {type(error).__name__}: {text_of(error)}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextvars import ContextVar
 from hashlib import blake2b
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import cloudpickle
 from cloudpickle import cloudpickle as _internals
 
+from subpool import _context
 from subpool._bootstrap import worker
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, obj: Any) -> Any:
         if self.reduce is not None and (lifted := self.reduce(obj)) is not NotImplemented:
             return lifted
+        if type(obj) is ContextVar:
+            return _context.reduce(obj) or NotImplemented
         reduced = super().reducer_override(obj)
         by_value = _internals._class_setstate  # noqa: SLF001 - cloudpickle has no public name for it
         if type(reduced) is not tuple or reduced[-1] is not by_value:
@@ -60,7 +64,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 # Compared as what they are, not by content: new ones in each shipment.
-_AS_OBJECTS = (FunctionType, type, ModuleType, classmethod, staticmethod, property)
+_AS_OBJECTS = (
+    FunctionType, type, ModuleType, classmethod, staticmethod, property, ContextVar,
+)  # fmt: skip
 
 
 def dump(value: object, sink: Any) -> None:

@@ -71,6 +71,11 @@ def arguments_by_value(name: str, args: tuple[Any, ...], sink: Any) -> None:
     _dump(args, sink, name, args=args)
 
 
+def variable_by_value(name: str, value: object, sink: Any) -> None:
+    """Pickle a context variable's value, or a variable. Raises like `by_value`."""
+    _dump(value, sink, "", **{name: value})
+
+
 def _dump(value: object, sink: Any, name: str, **parts: object) -> None:
     # Imported late: cloudpickle costs every program, and only some need it.
     from subpool._by_value import dump  # noqa: PLC0415
@@ -96,7 +101,10 @@ def _explain(
             break
     else:
         path, cause = ", ".join(parts), error
-    what = f"the function {name}" if path == "function" else f"{path} of {name}"
+    if not name:
+        what = path  # a context variable: it belongs to no function
+    else:
+        what = f"the function {name}" if path == "function" else f"{path} of {name}"
     explained = NotTransferableError(
         f"cannot send {what} to an interpreter: {type(cause).__name__}: {text_of(cause)}"
     )

@@ -6,6 +6,7 @@ import itertools
 import time
 import weakref
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,28 +21,38 @@ _PLAIN: tuple[Iterable[Any], ...] = (
 AT_HAND = frozenset(type(iter(iterable)) for iterable in _PLAIN)
 
 
-def run(
+def run(  # noqa: PLR0917 - called by the native `map` alone
     executor: Executor,
     fn: Callable[..., Any],
     iterables: tuple[Iterable[Any], ...],
     timeout: float | None,
     buffersize: int | None,
+    carry: bool = False,
 ) -> Iterator[Any]:
     """Submit the calls (all, or `buffersize` of them) and give an iterator over the results.
 
-    Does what the standard method does, with ``buffersize`` on Python 3.13 too.
+    Does what the standard method does, with ``buffersize`` on Python 3.13 too. With `carry` all
+    calls are submitted in the caller's context as it is now.
     """
+    context = copy_context() if carry else None
+
+    def submit(executor: Executor, args: tuple[Any, ...]) -> Future[Any]:
+        if context is None:
+            return executor.submit(fn, *args)
+        # A copy for each: what a subclass's `submit` sets stays with that call.
+        return context.copy().run(executor.submit, fn, *args)
+
     deadline = None if timeout is None else timeout + time.monotonic()
     calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
     first = calls if buffersize is None else itertools.islice(calls, buffersize)
-    futures = deque(executor.submit(fn, *args) for args in first)
+    futures = deque(submit(executor, args) for args in first)
     # Weak, so that a half-used iterator does not keep a dropped executor open.
     owner = weakref.ref(executor)
 
     def submit_next() -> None:
         executor = owner()
         if executor is not None and (args := next(calls, None)) is not None:
-            futures.append(executor.submit(fn, *args))
+            futures.append(submit(executor, args))
 
     return _results(futures, deadline, None if buffersize is None else submit_next)
 

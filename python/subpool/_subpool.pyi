@@ -1,6 +1,7 @@
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import Context, ContextVar
 from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
@@ -89,6 +90,7 @@ class PoolCore:
         future_class: type[Future[Any]],
         *,
         patience: tuple[float, float],
+        context_vars: Sequence[tuple[ContextVar[Any], Sequence[tuple[str, str]]]] = ...,
     ) -> Self: ...
     def submit(
         self,
@@ -96,6 +98,7 @@ class PoolCore:
         args: tuple[Any, ...],
         kwargs: dict[str, Any] | None,
         timeout: float | None = None,
+        context: Context | None = None,
     ) -> Future[Any]: ...
     def warm_up(self, count: int | None = None) -> None: ...
     def close(self, cancel: bool) -> None: ...

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from subpool._context import locate
 from subpool._loops import running_loop
 from subpool._subpool import ExecutorCore, PoolCore, WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
@@ -25,7 +26,8 @@ from subpool.routing import Tagged, Timed, route
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
+    from contextvars import ContextVar
 
 
 # Seconds after an interrupt that a task has not reacted to: until a warning, and until another
@@ -166,10 +168,12 @@ class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             the operating system (15 bytes there).
         initializer: Called once in each interpreter before its first task.
         initargs: The initializer's arguments.
+        context_vars: The `ContextVar` objects whose values go along with each call. Each must be
+            a global of a module.
 
     Raises:
-        ValueError: `max_workers` is less than one.
-        TypeError: `initializer` is not callable.
+        ValueError: `max_workers` is less than one, or a context variable is in no module.
+        TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: `initializer` or `initargs` cannot be sent to an interpreter.
 
     Example::
@@ -189,13 +193,15 @@ class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         thread_name_prefix: str = "",
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        *,
+        context_vars: Iterable[ContextVar[Any]] = (),
     ) -> None:
         if max_workers is None:
             max_workers = _cpu_count()
         prefix = thread_name_prefix or f"InterpreterPoolExecutor-{self._own_counter()}"
         # Starts nothing: its threads would come with its own `submit`.
         super().__init__(max_workers, prefix)
-        self._use(_make_pool(max_workers, prefix, initializer, initargs), False)
+        self._use(_make_pool(max_workers, prefix, initializer, initargs, context_vars), False)
 
     if TYPE_CHECKING:
         # What ExecutorCore does natively, with the type that it has here.
@@ -257,10 +263,13 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         initargs: The initializer's arguments.
         max_interpreters: The most interpreters, started as tagged work asks for them. Default:
             the CPUs this process may use.
+        context_vars: The `ContextVar` objects whose values go along with each tagged call. Each
+            must be a global of a module.
 
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is less than one.
-        TypeError: `initializer` is not callable.
+        ValueError: `max_workers` or `max_interpreters` is less than one, or a context variable
+            is in no module.
+        TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
 
     Example::
@@ -281,6 +290,7 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
         *,
         max_interpreters: int | None = None,
+        context_vars: Iterable[ContextVar[Any]] = (),
     ) -> None:
         if max_interpreters is None:
             max_interpreters = _cpu_count()
@@ -303,7 +313,13 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             else f"interp-{self._own_counter()}"
         )
         self._use(
-            _make_pool(max_interpreters, prefix, None if tagged is None else initializer, initargs),
+            _make_pool(
+                max_interpreters,
+                prefix,
+                None if tagged is None else initializer,
+                initargs,
+                context_vars,
+            ),
             True,
         )
 
@@ -351,6 +367,7 @@ def _make_pool(
     prefix: str,
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
+    context_vars: Iterable[ContextVar[Any]],
 ) -> PoolCore:
     call = None
     if initializer is not None:
@@ -361,4 +378,11 @@ def _make_pool(
         if isinstance(initializer, Tagged):
             initializer = initializer.__wrapped__
         call = initializer, tuple(initargs)
-    return PoolCore(max_workers, prefix, call, Future, patience=(_WARNING, _GRACE))
+    return PoolCore(
+        max_workers,
+        prefix,
+        call,
+        Future,
+        patience=(_WARNING, _GRACE),
+        context_vars=locate(context_vars),
+    )

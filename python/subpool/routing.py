@@ -178,14 +178,18 @@ def interpreter(
 type Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], float | None]
 
 
-def route(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+def route(
+    fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], by_tag: bool = True
+) -> Call | None:
     """Find the tag of a call: the call to run in an interpreter, or ``None`` for a thread.
 
     The call is the function, its arguments, and the seconds that the tag allows it.
 
     ``asyncio.to_thread`` and several web frameworks submit ``partial(context.run, fn, ...)``, so
-    both layers are peeled until there is a tag or something else.
+    both layers are peeled until there is a tag or something else. If not `by_tag`, what
+    ``Context.run`` would call needs no tag.
     """
+    inside = False
     while True:
         kind = type(fn)
         if kind is Tagged:
@@ -198,13 +202,32 @@ def route(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None
             fn = fn.func
         elif kind is BuiltinMethodType:
             if type(fn.__self__) is not Context or fn.__name__ != "run" or not args:
-                return None
+                return (fn, args, kwargs, None) if inside else None
             fn, *rest = args
             args = tuple(rest)
+            inside = not by_tag
         elif kind is MethodType and isinstance(fn.__func__, Tagged):
             fn, args = fn.__func__, (fn.__self__, *args)
         else:
-            return None
+            return (fn, args, kwargs, None) if inside else None
+
+
+def context_of(fn: Any, args: tuple[Any, ...]) -> Context | None:
+    """Find the context in which a call would run its function: that of the last ``Context.run``."""
+    context = None
+    while True:
+        kind = type(fn)
+        if kind is functools.partial:
+            args = _merged(fn.args, args)
+            fn = fn.func
+        elif kind is BuiltinMethodType and type(fn.__self__) is Context and args:
+            if fn.__name__ != "run":
+                return context
+            context = fn.__self__
+            fn, *rest = args
+            args = tuple(rest)
+        else:
+            return context
 
 
 def _merged(bound: tuple[Any, ...], args: tuple[Any, ...]) -> tuple[Any, ...]:

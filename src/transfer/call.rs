@@ -1,5 +1,6 @@
 //! A call on its way to a worker, and what came of it on its way back.
 
+use super::context::Carried;
 use super::function::Definition;
 use super::value::Payload;
 use std::fmt;
@@ -11,6 +12,8 @@ use std::time::Duration;
 pub struct Call {
     pub form: Form,
     pub payload: Payload,
+    /// For a pool with `context_vars`: the function runs in a context of its own.
+    pub context: Option<Arc<Carried>>,
 }
 
 /// What the payload holds.
@@ -41,6 +44,21 @@ impl fmt::Display for Label {
 }
 
 impl Call {
+    #[must_use]
+    pub const fn new(form: Form, payload: Payload) -> Self {
+        Self {
+            form,
+            payload,
+            context: None,
+        }
+    }
+
+    /// The same call, to run in a context of its own.
+    #[must_use]
+    pub fn within(self, context: Option<Arc<Carried>>) -> Self {
+        Self { context, ..self }
+    }
+
     #[must_use]
     pub fn label(&self) -> Label {
         match &self.form {

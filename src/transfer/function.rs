@@ -143,7 +143,7 @@ impl Default for Known<'_> {
 }
 
 /// `sys.modules[module].a.b.c`, without importing anything.
-fn follow<'i>(module: &Object<'i>, path: &[Object<'i>]) -> Result<Object<'i>, Raised> {
+pub fn follow<'i>(module: &Object<'i>, path: &[Object<'i>]) -> Result<Object<'i>, Raised> {
     let mut found = module.as_imported_module()?;
     for name in path {
         found = found.global_named(name)?;

@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod call;
 pub mod codec;
+pub mod context;
 mod exporter;
 pub mod function;
 pub mod graveyard;

@@ -64,7 +64,9 @@ def test_another_worker_takes_over(stuck, pipe):
     pool, future, before = stuck
     assert future.interrupt()
     following = pool.submit(tasks_interrupt.worker_id)
-    with pytest.raises(TaskInterrupted, match=r"push was interrupted, but still runs 0\.02 s later"):
+    with pytest.raises(
+        TaskInterrupted, match=r"push was interrupted, but still runs 0\.02 s later"
+    ):
         future.result()
     assert following.result() == 0, "the place and its number are the old one's"
     assert len(pool._pool.threads()) == 1
