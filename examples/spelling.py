@@ -43,3 +43,9 @@ def suggest(typed: str, most: int = 5) -> list[tuple[str, int]]:
     near = [word for word in known if abs(len(word) - len(typed)) <= 1]
     ranked = sorted((errors(typed, word), -known[word], word) for word in near)
     return [(word, count) for count, _, word in ranked[:most] if count <= 3]
+
+
+def unknown(text: str) -> list[str]:
+    """List the words of a text that the reference does not have, each once."""
+    words = re.findall(r"[a-z]{3,}", text.lower())
+    return [word for word in dict.fromkeys(words) if word not in vocabulary()]
