@@ -1,10 +1,11 @@
 """How fast `/ping` answers while a CPU-bound endpoint is loaded: `fastapi_app.py`, three ways.
 
-    python examples/fastapi_load.py [--clients N] [--pings N] [--seconds S]
+    python examples/fastapi_load.py [--clients N] [--rounds N] [--seconds S]
 
 Starts the app under uvicorn in a process of its own.  Then, for each way: some clients request
-suggestions one after another, another one pings, with a short rest between two pings.  That ends
-after so many pings, or so many seconds.  Every answer is compared with what this process computes.
+suggestions one after another, another one pings, with a short rest between two pings.  In each
+round all ways take their turn, so that what else the machine does meets them alike.  Every answer
+is compared with what this process computes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
+import itertools
 import json
 import math
 import os
@@ -21,7 +24,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import spelling
 
@@ -36,16 +39,25 @@ WAYS = {
     "/to_thread": "await asyncio.to_thread(interpreter(f), ...)",
     "/def": "def endpoint calling a tagged function",
 }
+ROW = "{:46} {:>10} {:>6} {:>12} {:>12}"
 REST = 0.005  # between two pings: they shall sample the server, not load it
 PATIENCE = 30  # for one answer
 
 
-class Measured(NamedTuple):
-    """What one way gave."""
+@dataclasses.dataclass
+class Measured:
+    """What one way gave so far."""
 
-    requests_per_second: float
-    pings: list[float]
-    wrong: int
+    requests: int = 0
+    wrong: int = 0
+    seconds: float = 0
+    pings: list[float] = dataclasses.field(default_factory=list)
+
+    def row(self, name: str) -> str:
+        """Give a line of the table."""
+        speed = f"{self.requests / self.seconds:.1f}" if self.requests else "-"
+        times = (f"{quantile(self.pings, share) * 1e3:.2f}" for share in (0.5, 0.99))
+        return ROW.format(name, speed, len(self.pings), *times)
 
 
 class Client:
@@ -76,39 +88,36 @@ class Client:
         return json.loads(body)
 
 
-async def measure(port: int, path: str, options: argparse.Namespace) -> Measured:
+async def measure(port: int, path: str, found: Measured, options: argparse.Namespace) -> None:
     """Load a path ("": nothing) and ping meanwhile."""
-    requests = wrong = 0
-    pings: list[float] = []
     expected = {word: [list(pair) for pair in spelling.suggest(word)] for word in WORDS}
-    pinged = asyncio.Event()
+    most = len(found.pings) + options.pings
+    enough = asyncio.Event()
 
     async def load(first: int) -> None:
-        nonlocal requests, wrong
         async with Client.connected(port) as client:
-            turn = first
-            while not pinged.is_set():
-                word = WORDS[turn % len(WORDS)]
-                wrong += await client.get(f"{path}?word={word}") != expected[word]
-                requests += 1
-                turn += 1
+            for word in itertools.islice(itertools.cycle(WORDS), first, None):
+                found.wrong += await client.get(f"{path}?word={word}") != expected[word]
+                found.requests += 1
+                if enough.is_set():
+                    break
 
     async def ping() -> None:
         end = time.perf_counter() + options.seconds
         async with Client.connected(port) as client:
-            while len(pings) < options.pings and time.perf_counter() < end:
+            while len(found.pings) < most and time.perf_counter() < end:
                 await asyncio.sleep(REST)
                 sent = time.perf_counter()
                 await client.get("/ping")
-                pings.append(time.perf_counter() - sent)
-        pinged.set()
+                found.pings.append(time.perf_counter() - sent)
+        enough.set()
 
     start = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for number in range(options.clients if path else 0):
             group.create_task(load(number))
         group.create_task(ping())
-    return Measured(requests / (time.perf_counter() - start), pings, wrong)
+    found.seconds += time.perf_counter() - start
 
 
 async def announced(log: asyncio.StreamReader) -> int:
@@ -160,16 +169,16 @@ async def run(options: argparse.Namespace) -> int:
         f"Python {platform.python_version()}, {os.process_cpu_count()} CPUs,"
         f" load {os.getloadavg()[0]:.1f}; {options.clients} clients"
     )
-    row = "{:46} {:>10} {:>6} {:>12} {:>12}"
-    print(row.format("way", "requests/s", "pings", "ping p50, ms", "ping p99, ms"))
-    wrong = 0
+    results = {path: Measured() for path in WAYS}
     async with serving() as port:
-        for path, way in WAYS.items():
-            found = await measure(port, path, options)
-            wrong += found.wrong
-            speed = f"{found.requests_per_second:.1f}" if path else "-"
-            times = (f"{quantile(found.pings, share) * 1e3:.2f}" for share in (0.5, 0.99))
-            print(row.format(way, speed, len(found.pings), *times), flush=True)
+        for number in range(1, options.rounds + 1):
+            print(f"round {number} of {options.rounds}", flush=True)
+            for path, found in results.items():
+                await measure(port, path, found, options)
+    print(ROW.format("way", "requests/s", "pings", "ping p50, ms", "ping p99, ms"))
+    for path, way in WAYS.items():
+        print(results[path].row(way))
+    wrong = sum(found.wrong for found in results.values())
     print(f"WRONG: {wrong} answers" if wrong else "all ways gave the same answers")
     return 1 if wrong else 0
 
@@ -178,8 +187,9 @@ def main() -> int:
     """Parse the command line and run; 1 if an answer was wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clients", type=int, default=4, help="clients that load the endpoint")
-    parser.add_argument("--pings", type=int, default=500, help="pings for each way, at most")
-    parser.add_argument("--seconds", type=float, default=10, help="seconds for each way, at most")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3, help="for each way in a round")
+    parser.add_argument("--pings", type=int, default=10_000, help="the most in that time")
     return asyncio.run(run(parser.parse_args()))
 
 

@@ -87,7 +87,8 @@ def answer(address, data=None):
 @needs("fastapi", "uvicorn")
 def test_fastapi_answers_pings_while_it_is_loaded(child_env):
     """A way gave another answer than inline, or the app did not outlive its load, or its end."""
-    out = finished("fastapi_load.py", "--pings", 5, "--seconds", LIMIT, env=child_env)
+    few = ("--rounds", 1, "--pings", 5, "--seconds", LIMIT)
+    out = finished("fastapi_load.py", *few, env=child_env)
     rows = [line for line in out.splitlines() if re.search(r" {2,}5 +\d+\.\d\d +\d+\.\d\d$", line)]
     assert [re.split(r" {2,}", row)[0] for row in rows] == [
         "no load",
@@ -96,7 +97,8 @@ def test_fastapi_answers_pings_while_it_is_loaded(child_env):
         "def endpoint calling a tagged function",
     ], out
     assert all(float(re.split(r" {2,}", row)[1]) > 0 for row in rows[1:]), "no load was there"
-    assert out.endswith("the server ended with exit code 0\nall ways gave the same answers\n")
+    assert "the server ended with exit code 0" in out
+    assert out.endswith("all ways gave the same answers\n")
 
 
 @needs("fastapi", "uvicorn")
