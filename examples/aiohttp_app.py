@@ -15,28 +15,27 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 import spelling
-from subpool import InterpreterThreadPoolExecutor, interpreter
+from subpool import InterpreterPoolExecutor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-unknown = interpreter(spelling.unknown)
-suggest = interpreter(spelling.suggest)
+EXECUTOR = web.AppKey("executor", InterpreterPoolExecutor)
 
 
-async def executor(_app: web.Application) -> AsyncIterator[None]:
-    """Have the interpreters while the app runs, behind `asyncio.to_thread`."""
-    prepare = interpreter(spelling.vocabulary)
-    with InterpreterThreadPoolExecutor(initializer=prepare) as executor:
+async def interpreters(app: web.Application) -> AsyncIterator[None]:
+    """Have the interpreters for as long as the app runs."""
+    with InterpreterPoolExecutor(initializer=spelling.vocabulary) as executor:
         executor.warm_up()
-        executor.set_as_event_loop_default()
+        app[EXECUTOR] = executor
         yield
 
 
 async def check(request: web.Request) -> web.Response:
     """Find the misspelt words of a text, and correct them side by side."""
-    words = await asyncio.to_thread(unknown, await request.text())
-    found = await asyncio.gather(*(asyncio.to_thread(suggest, word) for word in words))
+    executor = request.app[EXECUTOR]
+    words = await executor.run(spelling.unknown, await request.text())
+    found = await asyncio.gather(*map(executor.wrap(spelling.suggest), words))
     return web.json_response(dict(zip(words, found, strict=True)))
 
 
@@ -45,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=8080, help="0: a free one, which is printed")
     app = web.Application()
-    app.cleanup_ctx.append(executor)
+    app.cleanup_ctx.append(interpreters)
     app.add_routes([web.post("/check", check)])
     web.run_app(app, host="127.0.0.1", port=parser.parse_args().port)
 

@@ -1,11 +1,11 @@
-"""A FastAPI app with a CPU-bound endpoint, three ways.
+"""A FastAPI app with a CPU-bound endpoint: inline, and three ways into an interpreter.
 
     python examples/fastapi_app.py [--port N]       serves until Ctrl-C
     curl 'http://127.0.0.1:8000/def?word=genrator'
 
-`/inline` computes in the event loop's own thread, and all other requests wait.  `/to_thread` and
-`/def` compute in an interpreter with a GIL of its own.  `fastapi_load.py` measures them.  Needs
-fastapi and uvicorn.
+`/inline` computes in the event loop's own thread, and all other requests wait.  `/to_thread`,
+`/def` and `/run` compute in an interpreter with a GIL of its own.  `fastapi_load.py` measures
+them.  Needs fastapi and uvicorn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 # Not in this module: a worker imports the module of what it runs, and cannot import FastAPI, since
 # pydantic-core loads only in the main interpreter.
@@ -34,14 +34,14 @@ subpool.configure(initializer=prepare)
 
 
 @contextlib.asynccontextmanager
-async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, InterpreterThreadPoolExecutor]]:
     """Have interpreters ready while the app serves."""
     spelling.vocabulary()  # for /inline
-    subpool.default_pool().warm_up()  # for /def; an app with one way needs one pool
+    subpool.default_pool().warm_up()  # for /def, which needs no executor at hand
     with InterpreterThreadPoolExecutor(initializer=prepare) as executor:
         executor.warm_up()
         executor.set_as_event_loop_default()  # so asyncio.to_thread comes here
-        yield
+        yield {"executor": executor}
 
 
 app = FastAPI(lifespan=lifespan)
@@ -63,6 +63,12 @@ async def to_thread(word: str) -> list[tuple[str, int]]:
 def plain(word: str) -> list[tuple[str, int]]:
     """Run on one of FastAPI's threads, which waits for an interpreter."""
     return suggest(word)
+
+
+@app.get("/run")
+async def run(request: Request, word: str) -> list[tuple[str, int]]:
+    """Compute in an interpreter; the event loop goes on, and a cancelled request ends its task."""
+    return await request.state.executor.run(spelling.suggest, word)
 
 
 @app.get("/ping")

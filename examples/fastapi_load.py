@@ -1,4 +1,4 @@
-"""How fast `/ping` answers while a CPU-bound endpoint is loaded: `fastapi_app.py`, three ways.
+"""How fast `/ping` answers while a CPU-bound endpoint is loaded: `fastapi_app.py`, all ways.
 
     python examples/fastapi_load.py [--clients N] [--rounds N] [--seconds S]
 
@@ -38,6 +38,7 @@ WAYS = {
     "/inline": "inline in async def",
     "/to_thread": "await asyncio.to_thread(interpreter(f), ...)",
     "/def": "def endpoint calling a tagged function",
+    "/run": "await executor.run(f, ...)",
 }
 ROW = "{:46} {:>10} {:>6} {:>12} {:>12}"
 REST = 0.005  # between two pings: they shall sample the server, not load it

@@ -2,7 +2,9 @@
 
     python examples/starlette_app.py [--port N]     serves until Ctrl-C
     curl 'http://127.0.0.1:8000/suggest?word=genrator'
+    curl 'http://127.0.0.1:8000/suggest?word=genrator&seconds=0.001'
 
+What takes longer than allowed is interrupted, so it does not hold up what comes after it.
 Needs starlette and uvicorn.
 """
 
@@ -36,10 +38,13 @@ async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, InterpreterPoolEx
 
 
 async def suggest(request: Request) -> JSONResponse:
-    """Compute in an interpreter; the event loop goes on."""
+    """Compute in an interpreter, for so long at most; the event loop goes on."""
     word = request.query_params.get("word", "")
-    loop = asyncio.get_running_loop()
-    found = await loop.run_in_executor(request.state.executor, spelling.suggest, word)
+    try:
+        async with asyncio.timeout(float(request.query_params.get("seconds", "1"))):
+            found = await request.state.executor.run(spelling.suggest, word)
+    except TimeoutError:
+        return JSONResponse({"word": word, "error": "that takes too long"}, 503)
     return JSONResponse({"word": word, "suggestions": [known for known, _ in found]})
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 
 import spelling
-from subpool import interpreter
+from subpool import InterpreterPoolExecutor
 
 TEXT = """
 A genrator is an itarable that gives its items when they are asked for. If it raises an
@@ -23,9 +23,9 @@ exeption, the asyncronous caller recieves it; a decorated funciton keeps its ano
 TICK = 0.005
 
 
-async def correct(word: str) -> None:
-    """Have one word looked up in an interpreter; the thread that trio takes only waits."""
-    found = await trio.to_thread.run_sync(interpreter(spelling.suggest), word)
+async def correct(executor: InterpreterPoolExecutor, word: str) -> None:
+    """Have one word looked up in an interpreter."""
+    found = await executor.run(spelling.suggest, word)
     print(f"{word}: {', '.join(known for known, _ in found) or 'no idea'}")
 
 
@@ -40,13 +40,14 @@ async def watch(pauses: list[float]) -> None:
 async def check(text: str) -> None:
     """Correct all words at once: as many run as there are interpreters, the others wait."""
     pauses: list[float] = []
-    async with trio.open_nursery() as watching:
-        watching.start_soon(watch, pauses)
-        words = await trio.to_thread.run_sync(interpreter(spelling.unknown), text)
-        async with trio.open_nursery() as correcting:
-            for word in words:
-                correcting.start_soon(correct, word)
-        watching.cancel_scope.cancel()
+    with InterpreterPoolExecutor() as executor:
+        async with trio.open_nursery() as watching:
+            watching.start_soon(watch, pauses)
+            words = await executor.run(spelling.unknown, text)
+            async with trio.open_nursery() as correcting:
+                for word in words:
+                    correcting.start_soon(correct, executor, word)
+            watching.cancel_scope.cancel()
     longest = max(pauses, default=0) * 1e3
     print(f"{len(words)} words; the loop stood still for {longest:.1f} ms at most")
 

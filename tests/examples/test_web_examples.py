@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def test_fastapi_answers_pings_while_it_is_loaded(child_env):
         "inline in async def",
         "await asyncio.to_thread(interpreter(f), ...)",
         "def endpoint calling a tagged function",
+        "await executor.run(f, ...)",
     ], out
     assert all(float(re.split(r" {2,}", row)[1]) > 0 for row in rows[1:]), "no load was there"
     assert "the server ended with exit code 0" in out
@@ -105,18 +107,22 @@ def test_fastapi_answers_pings_while_it_is_loaded(child_env):
 def test_fastapi_agrees_with_itself(child_env):
     """What the driver compares with is computed by the same module; this is known beforehand."""
     with serving("fastapi_app.py", signal.SIGTERM, env=child_env) as address:
-        found = [
-            answer(f"{address}/{way}?word=genrator")[0] for way in ("inline", "to_thread", "def")
-        ]
-        assert found == [["generator", 1]] * 3
+        ways = ("inline", "to_thread", "def", "run")
+        found = [answer(f"{address}/{way}?word=genrator")[0] for way in ways]
+        assert found == [["generator", 1]] * 4
         assert answer(f"{address}/ping") == "pong"
 
 
 @needs("starlette", "uvicorn")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_starlette(child_env, ending):
-    """Ctrl-C, or a service manager's signal, left the process or crashed it."""
+    """A timeout went on computing; Ctrl-C, or a service manager's signal, crashed the process."""
     with serving("starlette_app.py", ending, env=child_env) as address:
+        for _ in range(5):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                answer(f"{address}/suggest?word=exeption&seconds=0")
+            with refused.value as response:
+                assert (response.code, json.load(response)["word"]) == (503, "exeption")
         found = answer(f"{address}/suggest?word=exeption")
         assert (found["word"], found["suggestions"][0]) == ("exeption", "exception")
 
