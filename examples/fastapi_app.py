@@ -67,7 +67,7 @@ def plain(word: str) -> list[tuple[str, int]]:
 
 @app.get("/run")
 async def run(request: Request, word: str) -> list[tuple[str, int]]:
-    """Compute in an interpreter; the event loop goes on, and a cancelled request ends its task."""
+    """Compute in an interpreter; the event loop goes on, and no thread waits."""
     return await request.state.executor.run(spelling.suggest, word)
 
 
