@@ -88,9 +88,9 @@ def answer(address, data=None):
 @needs("fastapi", "uvicorn")
 def test_fastapi_answers_pings_while_it_is_loaded(child_env):
     """A way gave another answer than inline, or the app did not outlive its load, or its end."""
-    few = ("--rounds", 1, "--pings", 5, "--seconds", LIMIT)
+    few = ("--rounds", 1, "--pings", 3, "--seconds", LIMIT)
     out = finished("fastapi_load.py", *few, env=child_env)
-    rows = [line for line in out.splitlines() if re.search(r" {2,}5 +\d+\.\d\d +\d+\.\d\d$", line)]
+    rows = [line for line in out.splitlines() if re.search(r" {2,}3 +\d+\.\d\d +\d+\.\d\d$", line)]
     assert [re.split(r" {2,}", row)[0] for row in rows] == [
         "no load",
         "inline in async def",
