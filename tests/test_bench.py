@@ -151,6 +151,18 @@ def test_to_thread_is_judged_against_what_the_others_can(shown, tmp_path, ours, 
     assert judged["gather of 20k run calls", "stdlib interpreters"] == "met"
 
 
+def test_asyncio_is_measured_in_each_pools_own_way(tmp_path):
+    """subpool was measured by `run_in_executor` alone, which is not how one awaits it."""
+    data = tmp_path / "run.json"
+    wanted = ("--cases", "gather,await", "--peers", "subpool,subpool-threads,threads")
+    done = bench("--quick", *wanted, "--json", data)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(data.read_text())["samples"]
+    values = [outcome["value"] for peers in found.values() for (outcome,) in peers.values()]
+    assert len(values) == 6
+    assert all(value > 0 for value in values)
+
+
 def test_a_case_about_some_pools_leaves_the_others_alone(tmp_path):
     """`run_in_executor` is the own way of most pools: measured twice under two names."""
     data = tmp_path / "run.json"
