@@ -22,6 +22,10 @@ class Settings:
     # Seconds that a measurement of many calls may take; a slow pool gets fewer calls, not longer.
     budget: float = 0.35
     most_calls: int = 100_000
+    # Of asyncio.gather, in which time per call depends on how many there are: issue 4's number,
+    # with time enough for the standard pools to have as many.
+    gather_calls: int = 20_000
+    gather_budget: float = 2.0
     sizes: tuple[int, ...] = (1 << 10, 1 << 16, MIB, 16 * MIB, 100 * MIB)
     payload_budget: float = 0.12
     idle_seconds: float = 2.0
@@ -33,6 +37,7 @@ def quick(workers: int) -> Settings:
         workers=workers,
         budget=0.1,
         most_calls=20_000,
+        gather_budget=0.3,
         sizes=(1 << 10, MIB, 16 * MIB),
         payload_budget=0.01,
         idle_seconds=1.0,
@@ -56,12 +61,17 @@ class Case:
     measurements: Callable[[Settings], list[Measurement]]
     together: bool = False  # all pools at once: nothing is timed that another could disturb
     heavy: bool = False  # in every other round, so that the run ends before the reader leaves
+    peers: tuple[str, ...] = ()  # the pools it is about; default: all
 
 
 TASK_SECONDS = {"50 \N{MICRO SIGN}s": 50e-6, "500 \N{MICRO SIGN}s": 500e-6, "5 ms": 5e-3}
 KINDS_IN = ("bytes", "bytearray", "array", "memoryview", "str")
 KINDS_IN_DICT = ("bytes", "memoryview")
 KINDS_BACK = ("bytes",)
+
+# Keys of peers.PEERS.
+OURS = ("subpool", "subpool-threads")
+STANDARD = ("interpreters", "threads", "processes")
 
 
 def size_name(size: int) -> str:
@@ -108,6 +118,33 @@ CASES = (
     ),
     Case("gather", "asyncio.gather", _fixed(Measurement("gather", "gather, per call"))),
     Case("await", "await, one at a time", _fixed(Measurement("await", "await one, median"))),
+    Case(
+        "to-thread",
+        "asyncio.gather of asyncio.to_thread, with the pool as the loop's default executor",
+        _fixed(Measurement("to_thread", "gather of to_thread")),
+        peers=(*OURS, *STANDARD, "aiointerpreters", "loky"),
+    ),
+    Case(
+        "gather-executor",
+        "asyncio.gather of loop.run_in_executor, for pools with a better way of their own",
+        _fixed(Measurement("gather executor", "gather of run_in_executor")),
+        heavy=True,
+        peers=OURS,
+    ),
+    Case(
+        "await-executor",
+        "await loop.run_in_executor, for the same",
+        _fixed(Measurement("await executor", "await run_in_executor")),
+        heavy=True,
+        peers=OURS,
+    ),
+    Case(
+        "gather-uvloop",
+        "asyncio.gather on uvloop",
+        _fixed(Measurement("gather uvloop", "gather on uvloop")),
+        heavy=True,
+        peers=("subpool", *STANDARD),
+    ),
     Case(
         "start-up",
         "a new pool in a new process",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-DISTRIBUTIONS = ("aiointerpreters", "anyio", "loky")
+DISTRIBUTIONS = ("aiointerpreters", "anyio", "loky", "uvloop")
 
 
 def machine() -> dict[str, Any]:

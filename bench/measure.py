@@ -30,6 +30,7 @@ ROUND_TRIPS = 2_000
 EXTRA_WORKERS = 3
 
 type Emit = Callable[[str, float, int], None]
+type Measure = Callable[[Task, Task], Awaitable[None]]
 type Refuse = Callable[[str, BaseException], None]
 
 
@@ -90,15 +91,38 @@ class Bench:
     # asyncio
 
     def gather(self) -> None:
-        async def measure(call: Task, task: Task) -> None:
-            estimate = await warm_up_async(call, task)
-            calls = self.affordable(estimate)
-            self.emit("gather", await gather(call, task, calls), calls)
+        self.on_loop(self.measured_gather("gather"))
 
-        self.on_loop(measure)
+    def to_thread(self) -> None:
+        self.on_loop(self.measured_gather("to_thread"), "to_thread")
+
+    def gather_executor(self) -> None:
+        self.on_loop(self.measured_gather("gather executor"), "executor")
+
+    def gather_uvloop(self) -> None:
+        import uvloop
+
+        self.on_loop(self.measured_gather("gather uvloop"), loop_factory=uvloop.new_event_loop)
 
     # Named like the case, and that is a keyword.
     def await_(self) -> None:
+        self.on_loop(self.measured_await("await"))
+
+    def await_executor(self) -> None:
+        self.on_loop(self.measured_await("await executor"), "executor")
+
+    def measured_gather(self, name: str) -> Measure:
+        settings = self.settings
+
+        async def measure(call: Task, task: Task) -> None:
+            estimate = await warm_up_async(call, task)
+            affordable = int(settings.gather_budget / estimate)
+            calls = max(FEWEST, min(settings.gather_calls, affordable))
+            self.emit(name, await gather(call, task, calls), calls)
+
+        return measure
+
+    def measured_await(self, name: str) -> Measure:
         async def measure(call: Task, task: Task) -> None:
             await warm_up_async(call, task)
             times: list[float] = []
@@ -111,19 +135,24 @@ class Bench:
                 result = await call(task, i, i)
                 times.append(time.perf_counter() - start)
                 check(result == 2 * i)
-            self.emit("await", statistics.median(times), len(times))
+            self.emit(name, statistics.median(times), len(times))
 
-        self.on_loop(measure)
+        return measure
 
-    def on_loop(self, measure: Callable[[Task, Task], Awaitable[None]]) -> None:
-        open_pool, workers = self.peer.open_async(), self.settings.workers
+    def on_loop(
+        self,
+        measure: Measure,
+        way: str = "",
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
+        open_pool, workers = self.peer.open_async(way), self.settings.workers
 
         async def main() -> None:
             with open_pool(workers) as call:
                 await every_worker_async(call, self.tag(workload.who), workers)
                 await measure(call, self.tag(workload.add))
 
-        asyncio.run(main())
+        asyncio.run(main(), loop_factory=loop_factory)
 
     # The pool itself
 

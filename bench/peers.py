@@ -20,6 +20,7 @@ type Factory = Callable[[int], Executor]
 type AsyncFactory = Callable[[int], AbstractContextManager[Task]]
 
 ASYNC_CASES = ("gather", "await")
+ASYNC_CASES_OF_EXECUTORS = ("to-thread", "gather-executor", "await-executor")
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,18 @@ class Peer:
     def tag(self) -> Callable[[Task], Task]:
         return self.load_tag() if self.load_tag else lambda task: task
 
-    def open_async(self) -> AsyncFactory:
-        """Import what the asyncio way needs."""
-        if self.load_async:
+    def open_async(self, way: str = "") -> AsyncFactory:
+        """Import what the pool's own asyncio way needs, or that of an executor."""
+        if way == "" and self.load_async:
             return self.load_async()
         if self.load is None:
-            raise TypeError(f"{self.label} has no asyncio interface")
-        return partial(_on_loop, self.load())
+            raise TypeError(f"{self.label} makes no executor")
+        open_executor = _in_default_executor if way == "to_thread" else _in_executor
+        return partial(open_executor, self.load())
 
 
 @contextmanager
-def _on_loop(factory: Factory, workers: int) -> Iterator[Task]:
+def _in_executor(factory: Factory, workers: int) -> Iterator[Task]:
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -66,10 +68,32 @@ def _on_loop(factory: Factory, workers: int) -> Iterator[Task]:
         yield partial(loop.run_in_executor, executor)
 
 
+@contextmanager
+def _in_default_executor(factory: Factory, workers: int) -> Iterator[Task]:
+    import asyncio
+
+    with factory(workers) as executor:
+        # Typed for threads alone, and that is what the loop insists on.
+        asyncio.get_running_loop().set_default_executor(executor)  # type: ignore[arg-type]
+        yield asyncio.to_thread
+
+
 def _subpool() -> Factory:
     from subpool import InterpreterPoolExecutor
 
     return InterpreterPoolExecutor
+
+
+def _run_of(load: Callable[[], Factory]) -> AsyncFactory:
+    """Give the `run` of subpool's executors."""
+    factory: Callable[[int], Any] = load()
+
+    @contextmanager
+    def open_pool(workers: int) -> Iterator[Task]:
+        with factory(workers) as executor:
+            yield executor.run
+
+    return open_pool
 
 
 def _subpool_threads() -> Factory:
@@ -174,14 +198,15 @@ _STDLIB = "concurrent.futures.interpreter"  # from Python 3.14
 
 # The first is the one that ratios refer to.
 PEERS = (
-    Peer("subpool", "subpool", _subpool, needs="subpool"),
+    Peer("subpool", "subpool", _subpool, partial(_run_of, _subpool), needs="subpool"),
     Peer(
         "subpool-threads",
         "subpool (threads + tag)",
         _subpool_threads,
+        partial(_run_of, _subpool_threads),
         needs="subpool",
         load_tag=_subpool_tag,
-        only=("burst", "round-trip", "map", "gather", "await", "start-up"),
+        only=("burst", "round-trip", "map", *ASYNC_CASES, *ASYNC_CASES_OF_EXECUTORS, "start-up"),
         why_only="the same pool behind another front: what carries data is measured once",
     ),
     Peer("interpreters", "stdlib interpreters", _interpreters, needs=_STDLIB),

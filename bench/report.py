@@ -42,7 +42,11 @@ class Grid:
 def grids(results: Results) -> list[Grid]:
     wanted: list[tuple[str, list[Measurement]]] = [
         ("Calls", of_cases(results, "burst", "round-trip", "map")),
-        ("asyncio", of_cases(results, "gather", "await")),
+        ("asyncio, each pool's own way", of_cases(results, "gather", "await")),
+        (
+            "asyncio, through the loop's executor, and on uvloop",
+            of_cases(results, "to-thread", "gather-executor", "await-executor", "gather-uvloop"),
+        ),
         ("The pool itself", of_cases(results, "start-up", "memory", "idle")),
         ("Parallel efficiency, share of the ideal", of_cases(results, "efficiency")),
         ("Structured data, there and back", of_cases(results, "nested")),

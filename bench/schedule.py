@@ -80,7 +80,11 @@ def run_round(
     in_turn = [*peers[turn:], *peers[:turn]]
     for case in cases:
         yield case.key
-        taking_part = [peer for peer in in_turn if peer.takes_part(case.key)]
+        taking_part = [
+            peer
+            for peer in in_turn
+            if peer.takes_part(case.key) and (not case.peers or peer.key in case.peers)
+        ]
 
         def run(peer: Peer, case: Case = case) -> dict[str, Outcome]:
             return run_cell(case, peer, settings)

@@ -1,17 +1,18 @@
-"""What issue 3 promises for two cores and CPython 3.14, judged from one run."""
+"""What issues 3 and 4 promise for two cores and CPython 3.14, judged from one run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cases import MIB, payload_name
+from cases import MIB, OURS, STANDARD, payload_name
 from results import Results, Spread, quantity, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SUBPOOL, STDLIB, THREADS, PROCESSES = "subpool", "interpreters", "threads", "processes"
+SUBPOOL, SUBPOOL_THREADS = OURS
+STDLIB, THREADS, PROCESSES = STANDARD
 BIG = 100 * MIB
 
 
@@ -41,7 +42,7 @@ def targets(results: Results) -> list[Target]:
         lambda kind: payload_name("dict", kind, BIG),
     )
     return [
-        judge.faster("burst submit + result of add(i, i)", "burst", STDLIB, 60, "aim 100"),
+        judge.faster("burst submit + result of add(i, i)", "burst", STDLIB, 60, aim="aim 100"),
         judge.faster("burst submit + result of add(i, i)", "burst", THREADS, 5),
         judge.faster("round trip", "round trip", STDLIB, 25),
         judge.faster("map of tiny calls", "map", STDLIB, 80),
@@ -61,6 +62,13 @@ def targets(results: Results) -> list[Target]:
             "efficiency, 50 \N{MICRO SIGN}s tasks", "efficiency 50 \N{MICRO SIGN}s", 0.85
         ),
         judge.idle("idle pool", "idle", 0.01),
+        judge.faster("gather of 20k run calls", "gather", STDLIB, 20),
+        judge.faster("gather of 20k run calls", "gather", THREADS, 4),
+        judge.faster("await run, one at a time", "await", STDLIB, 5),
+        judge.faster("gather of to_thread", "gather", STDLIB, 5, ours=("to_thread", SUBPOOL)),
+        judge.faster(
+            "gather of to_thread, tagged", "gather", STDLIB, 5, ours=("to_thread", SUBPOOL_THREADS)
+        ),
     ]
 
 
@@ -74,7 +82,7 @@ class _Judge:
         what: str,
         against: str,
         wanted: str,
-        name: str,
+        ours: tuple[str, str],  # measurement and pool
         seen: Spread | None,
         *,
         show: Callable[[float], str],
@@ -83,7 +91,7 @@ class _Judge:
     ) -> Target:
         if seen is None:
             # What subpool refuses it misses; what was not measured cannot be judged.
-            refused = self.results.missing(name, SUBPOOL)
+            refused = self.results.missing(*ours)
             verdict = False if refused else None
             return Target(what, against, wanted, refused or "not measured", verdict)
         text = show(seen.median)
@@ -91,13 +99,26 @@ class _Judge:
             text += f" ({show(seen.least)} to {show(seen.greatest)})"
         return Target(what, against, wanted, f"{text}{note}", met(seen.median))
 
-    def faster(self, what: str, name: str, peer: str, least: float, aim: str = "") -> Target:
+    def faster(
+        self,
+        what: str,
+        name: str,
+        peer: str,
+        least: float,
+        *,
+        aim: str = "",
+        ours: tuple[str, str] | None = None,
+    ) -> Target:
+        """`ours`: our measurement and pool, where that is another than theirs and `subpool`."""
+        against, (our_name, our_key) = self.labels.get(peer, peer), ours or (name, SUBPOOL)
+        if our_name != name:
+            against += f", {name}"
         return self.judged(
             what,
-            self.labels.get(peer, peer),
+            against,
             f"at least {least:g}\N{MULTIPLICATION SIGN}" + (f", {aim}" if aim else ""),
-            name,
-            self.results.ratio(name, peer, SUBPOOL),
+            (our_name, our_key),
+            self.results.compared((name, peer), (our_name, our_key)),
             show=times,
             met=lambda seen: seen >= least,
         )
@@ -107,7 +128,7 @@ class _Judge:
             what,
             "our own no-op round trip",
             f"at most {most:g}\N{MULTIPLICATION SIGN}",
-            name,
+            (name, SUBPOOL),
             self.results.ratio_within(name, reference, SUBPOOL),
             show=lambda seen: times(seen, up=True),
             met=lambda seen: seen <= most,
@@ -118,7 +139,7 @@ class _Judge:
             what,
             self.labels.get(STDLIB, STDLIB),
             f"at most {most:g}\N{MULTIPLICATION SIGN}",
-            name,
+            (name, SUBPOOL),
             self.results.ratio(name, SUBPOOL, STDLIB),
             show=lambda seen: times(seen, up=True),
             met=lambda seen: seen <= most,
@@ -130,7 +151,7 @@ class _Judge:
             what,
             "ideal 2 cores",
             f"at least {100 * least:g} %",
-            name,
+            (name, SUBPOOL),
             self.results.spread(name, SUBPOOL),
             show=lambda seen: quantity(seen, "share"),
             met=lambda seen: seen >= least,
@@ -142,7 +163,7 @@ class _Judge:
             what,
             "one core",
             f"under {100 * below:g} %",
-            name,
+            (name, SUBPOOL),
             self.results.spread(name, SUBPOOL),
             show=lambda seen: quantity(seen, "cpu"),
             met=lambda seen: seen < below,

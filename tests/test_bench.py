@@ -131,6 +131,52 @@ def test_a_ratio_is_taken_within_its_round(shown):
     assert "70.0" in line, "35 is what the medians give"
 
 
+@pytest.mark.parametrize(("ours", "verdict"), [(12.01e-6, "MISSED"), (11.99e-6, "met")])
+def test_to_thread_is_judged_against_what_the_others_can(shown, tmp_path, ours, verdict):
+    """The standard interpreter pool refuses `to_thread`, and so had no figure to compare with."""
+    file = tmp_path / "judged.json"
+    done = shown(
+        "--json",
+        file,
+        gather={"subpool": [2e-6], "interpreters": [60e-6]},
+        to_thread={"subpool": [ours], "interpreters": ["refused: NotShareableError"]},
+    )
+    assert done.returncode == 0, done.stderr
+    judged = {
+        (target["what"], target["against"]): target["verdict"]
+        for target in json.loads(file.read_text())["targets"]
+    }
+    assert judged["gather of to_thread", "stdlib interpreters, gather"] == verdict
+    assert judged["gather of to_thread, tagged", "stdlib interpreters, gather"] == "not judged"
+    assert judged["gather of 20k run calls", "stdlib interpreters"] == "met"
+
+
+def test_asyncio_is_measured_in_each_pools_own_way(tmp_path):
+    """subpool was measured by `run_in_executor` alone, which is not how one awaits it."""
+    data = tmp_path / "run.json"
+    wanted = ("--cases", "gather,await", "--peers", "subpool,subpool-threads,threads")
+    done = bench("--quick", *wanted, "--json", data)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(data.read_text())["samples"]
+    values = [outcome["value"] for peers in found.values() for (outcome,) in peers.values()]
+    assert len(values) == 6
+    assert all(value > 0 for value in values)
+
+
+def test_a_case_about_some_pools_leaves_the_others_alone(tmp_path):
+    """`run_in_executor` is the own way of most pools: measured twice under two names."""
+    data = tmp_path / "run.json"
+    wanted = ("--cases", "gather-executor,await-executor,to-thread")
+    done = bench("--quick", *wanted, "--peers", "subpool-threads,threads", "--json", data)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(data.read_text())["samples"]
+    assert found["gather executor"].keys() == {"subpool-threads"}
+    assert found["await executor"].keys() == {"subpool-threads"}
+    assert found["to_thread"].keys() == {"subpool-threads", "threads"}
+    values = [outcome["value"] for peers in found.values() for (outcome,) in peers.values()]
+    assert all(value > 0 for value in values)
+
+
 def test_a_wrong_result_fails_the_run(shown):
     """The time of a wrong answer was reported like any other."""
     done = shown(burst={"subpool": ["WRONG RESULT"], "threads": [1e-6]})

@@ -66,7 +66,7 @@ class _Facade(types.ModuleType):
         return getattr(self.__wrapped__, name)
 
 
-class _Replacements:
+class Replacements:
     """Pairs of a standard object and ours, looked up by identity."""
 
     def __init__(self) -> None:
@@ -85,8 +85,12 @@ class _Replacements:
         self._pairs: list[tuple[object, object]] = []
         for module, replaced in ((futures, pools), (script_helper, helpers)):
             # The tests write `futures.ThreadPoolExecutor(...)`, looked up when the test runs.
-            self._pairs.append((module, _Facade(module, replaced)))
+            facade = _Facade(module, replaced)
+            self._pairs.append((module, facade))
             self._pairs += [(getattr(module, k, None), v) for k, v in replaced.items()]
+            if module is futures:  # or `concurrent.futures.ThreadPoolExecutor(...)`
+                package = importlib.import_module("concurrent")
+                self._pairs.append((package, _Facade(package, {"futures": facade})))
         self._pairs = [(old, new) for old, new in self._pairs if old is not None]
 
     def apply(self, module: types.ModuleType) -> None:
@@ -103,7 +107,7 @@ class _Replacements:
                     setattr(owner, name, new)
 
 
-def _load_util(replacements: _Replacements) -> types.ModuleType:
+def _load_util(replacements: Replacements) -> types.ModuleType:
     """Load ``util``, which the test modules import from, before any of them."""
     util = importlib.import_module(f"{PACKAGE}.util")
     standard_future = util.Future
@@ -150,7 +154,7 @@ def load() -> Suite:
     if early:  # what they imported from `util` is bound already and would stay the standard's
         raise RuntimeError(f"imported before our classes could be put in: {early}")
 
-    replacements = _Replacements()
+    replacements = Replacements()
     util = _load_util(replacements)
     suite = Suite()
     for info in pkgutil.iter_modules(package.__path__):
