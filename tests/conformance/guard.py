@@ -82,6 +82,13 @@ def no_root_handlers() -> Iterator[None]:
         root.handlers = saved
 
 
+def no_event_loop_policy() -> None:
+    """Take away what every `asyncio.run` leaves behind, and CPython's tests refuse to find."""
+    events: Any = importlib.import_module("asyncio.events")
+    if hasattr(events, "_set_event_loop_policy"):  # from 3.14 on
+        events._set_event_loop_policy(None)
+
+
 @contextlib.contextmanager
 def nothing_left_over() -> Iterator[None]:
     """Fail where CPython's own check saw a thread or a child process outlive the test.

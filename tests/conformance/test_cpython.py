@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .guard import no_event_loop_policy
 from .substitution import load
 
 # pytest collects the test classes that it finds among a module's names.
@@ -30,6 +31,7 @@ def _cpython_module(request: pytest.FixtureRequest) -> Iterator[None]:
     run ``unittest.addModuleCleanup``.
     """
     assert request.cls is not None
+    no_event_loop_policy()
     sys.modules[request.cls.__module__].setUpModule()
     try:
         yield
