@@ -20,7 +20,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyWeakrefReference;
+use pyo3::types::{PyType, PyWeakrefReference};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
@@ -188,7 +188,8 @@ impl Bridge {
     }
 }
 
-/// Has the outcome of `future` copied to `target`, a future of `loop`. False: it is done already.
+/// Has the outcome of `future` copied to `target`, a future of `loop`: by `Bridge::drain`, or now if
+/// it is done.
 ///
 /// The loop keeps a weak reference to its bridge; `subpool._loops.connect` makes both.
 #[pyfunction]
@@ -196,8 +197,57 @@ pub fn copy_in(
     r#loop: &Bound<'_, PyAny>,
     future: &Bound<'_, FutureCore>,
     target: &Bound<'_, PyAny>,
-) -> PyResult<bool> {
-    bridge_of(r#loop)?.get().expect(future, target)
+) -> PyResult<()> {
+    let ended = future
+        .get()
+        .task()
+        .is_some_and(|task| task.latch.state.phase().is_done());
+    if ended || !bridge_of(r#loop)?.get().expect(future, target)? {
+        copy(future, target)?;
+    }
+    Ok(())
+}
+
+/// A future of the running asyncio loop that has the outcome of `future`. `None`: no loop runs.
+#[pyfunction]
+pub fn await_in_loop<'py>(future: &Bound<'py, FutureCore>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let running = running_loop(future.py())?;
+    running.map(|running| awaited(&running, future)).transpose()
+}
+
+static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The asyncio loop that runs on this thread.
+pub fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let get = if let Some(get) = RUNNING.get(py) {
+        get
+    } else {
+        // Without an import: who runs a loop has imported it.
+        let modules = py.import("sys")?.getattr("modules")?;
+        let Ok(events) = modules.get_item("asyncio.events") else {
+            return Ok(None);
+        };
+        RUNNING.get_or_try_init(py, || {
+            PyResult::Ok(events.getattr("_get_running_loop")?.unbind())
+        })?
+    };
+    let running = get.bind(py).call0()?;
+    Ok(Some(running).filter(|running| !running.is_none()))
+}
+
+static AWAITED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// A future of `running`, the loop that runs on this thread, that has the outcome of `future`.
+pub fn awaited<'py>(
+    running: &Bound<'py, PyAny>,
+    future: &Bound<'py, FutureCore>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = future.py();
+    let class = AWAITED.import(py, "subpool._awaited", "Awaited")?;
+    let target = class.call0()?;
+    target.setattr(intern!(py, "_source"), future)?;
+    copy_in(running, future, &target)?;
+    Ok(target)
 }
 
 static CONNECT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

@@ -3,8 +3,10 @@
 //! A base class of both executors, before the standard one, so that no Python frame of ours stands
 //! between a caller and the queue. What is not for an interpreter goes on to the next class.
 
+use crate::bridge;
 use crate::executor::{PoolCore, time_limit};
 use crate::ffi;
+use crate::future::FutureCore;
 use crate::map::{self, Plan};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -97,6 +99,21 @@ impl ExecutorCore {
     ) -> PyResult<Bound<'py, PyAny>> {
         let future = self.start(r#fn, args, kwargs, true)?;
         Ok(future.expect("every call is for an interpreter"))
+    }
+
+    /// The same, and a future of the running asyncio loop for it. `None`: no such loop runs.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn _run_in_loop<'py>(
+        &self,
+        r#fn: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(running) = bridge::running_loop(r#fn.py())? else {
+            return Ok(None);
+        };
+        let future = self._start(r#fn, args, kwargs)?;
+        bridge::awaited(&running, future.cast::<FutureCore>()?).map(Some)
     }
 
     /// Call ``fn(*items)`` for one item of each iterable, and give the results in order.

@@ -47,7 +47,7 @@ mod worker_api;
 #[pyo3::pymodule]
 mod _subpool {
     #[pymodule_export]
-    use crate::bridge::{Bridge, copy_in};
+    use crate::bridge::{Bridge, await_in_loop, copy_in};
     #[pymodule_export]
     use crate::dispatch::ExecutorCore;
     #[pymodule_export]

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from subpool._subpool import copy_in
-
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -20,7 +18,7 @@ PATIENCE = 0.1
 
 
 class Awaited[T](asyncio.Future[T]):
-    """A future of the loop for a call in an interpreter.
+    """A future of the running loop for a call in an interpreter.
 
     An `asyncio.Future`, so that ``gather``, ``wait`` and ``await`` take it as it is; and by
     ``send``, ``throw`` and ``close`` a coroutine, for ``create_task`` and its like. A coroutine's
@@ -30,41 +28,22 @@ class Awaited[T](asyncio.Future[T]):
     cancelled when the call has ended, or after `PATIENCE`.
     """
 
-    __slots__ = ("_ending", "_source", "_steps")
+    __slots__ = ("_source",)
 
-    def __init__(self, source: Future[T], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self._source = source
-        self._ending: tuple[asyncio.TimerHandle, Any] | None = None
-        self._steps: Generator[Any, None, T] | None = None
+    # Set by who makes it (src/bridge.rs): an __init__ in Python would cost.
+    _source: Future[T]
+    _steps: Generator[Any, None, T] | None = None
 
     def cancel(self, msg: Any = None) -> bool:
         if self.done():
             return False
-        if self._ending is None and not self._source.cancel() and self._source.interrupt():
-            timer = self.get_loop().call_later(PATIENCE, self._end)
-            self._ending = timer, msg
-            return True
-        return super().cancel(msg)
-
-    def _end(self) -> None:
-        """Let a cancellation through that waited for the call's end."""
-        if self._ending is not None and not self.done():
-            timer, message = self._ending
-            timer.cancel()
-            super().cancel(message)
-
-    def set_result(self, result: T, /) -> None:
-        if self._ending is None:
-            super().set_result(result)
-        else:
-            self._end()
-
-    def set_exception(self, exception: Any, /) -> None:
-        if self._ending is None:
-            super().set_exception(exception)
-        else:
-            self._end()
+        if self._source.cancel() or not self._source.interrupt():
+            return super().cancel(msg)
+        # From here on the call's outcome is not wanted any more.
+        self.__class__ = _Ending
+        self._message = msg
+        self._timer = self.get_loop().call_later(PATIENCE, self.cancel)
+        return True
 
     # The coroutine.
 
@@ -84,21 +63,20 @@ class Awaited[T](asyncio.Future[T]):
             self._steps.close()
 
 
-def awaited[T](source: Future[T], loop: asyncio.AbstractEventLoop) -> Awaited[T]:
-    """Give the future of `loop`, which runs on this thread, for a pool's future."""
-    target = Awaited(source, loop)
-    if not copy_in(loop, source, target):
-        settle(source, target)
-    return target
+class _Ending(Awaited[Any]):
+    """One that waits for the end of its interrupted call; whatever that is, it is cancelled."""
 
+    __slots__ = ()
 
-def settle(source: Future[Any], target: asyncio.Future[Any]) -> None:
-    """Copy the outcome of a future that is done."""
-    if source.cancelled():
-        target.cancel()
-        return
-    error = source.exception()
-    if error is None:
-        target.set_result(source.result())
-    else:
-        target.set_exception(error)
+    _message: Any
+    _timer: asyncio.TimerHandle
+
+    def cancel(self, _msg: Any = None) -> bool:
+        self._timer.cancel()
+        return asyncio.Future.cancel(self, self._message)
+
+    def set_result(self, _result: Any, /) -> None:
+        self.cancel()
+
+    def set_exception(self, _exception: Any, /) -> None:
+        self.cancel()

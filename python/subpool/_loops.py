@@ -15,7 +15,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from subpool._subpool import Bridge, copy_in
+from subpool._subpool import Bridge, await_in_loop, copy_in
 
 if TYPE_CHECKING:
     import asyncio
@@ -101,12 +101,10 @@ def wait[T](future: Future[T]) -> Generator[Any, None, T]:
         from subpool._trio import wait_in_trio  # noqa: PLC0415 - trio is optional
 
         return (yield from wait_in_trio(future).__await__())
-    loop = running_loop()
-    if loop is None:
+    target = await_in_loop(future)
+    if target is None:
         raise RuntimeError("await needs a running event loop, of asyncio or of trio")
-    from subpool._awaited import awaited  # noqa: PLC0415 - imports asyncio
-
-    return (yield from awaited(future, loop))
+    return (yield from target)
 
 
 class _Probe(concurrent.futures.Future[None]):
@@ -127,7 +125,7 @@ def chain(future: Future[Any], callback: FunctionType) -> bool:
 
     ``loop.run_in_executor`` and `asyncio.to_thread` come this way, by `asyncio.wrap_future`. Its
     callback would run on the completer's thread and send the outcome on to the loop. False: it is
-    something else, or the future is done already.
+    something else.
     """
     global _chaining  # noqa: PLW0603 - looked up once
     if _chaining is False:
@@ -136,11 +134,12 @@ def chain(future: Future[Any], callback: FunctionType) -> bool:
     if code is not _chaining or closure is None or not future._has_task:  # noqa: SLF001
         return False
     cells = dict(zip(code.co_freevars, closure, strict=True))
-    loop = cells["dest_loop"].cell_contents
+    loop = running_loop()
     # A bridge can only be connected on the loop's own thread.
-    if loop is None or loop is not sys.modules["asyncio"]._get_running_loop():  # noqa: SLF001
+    if loop is None or cells["dest_loop"].cell_contents is not loop:
         return False
-    return copy_in(loop, future, cells["destination"].cell_contents)
+    copy_in(loop, future, cells["destination"].cell_contents)
+    return True
 
 
 def _find_chaining() -> CodeType | None:

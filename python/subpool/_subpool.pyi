@@ -6,6 +6,7 @@ from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
 
+from subpool._awaited import Awaited
 from subpool.futures import Future
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "WorkerThread",
     "_native_decode",
     "_native_encode",
+    "await_in_loop",
     "close_all",
     "copy_in",
     "forget_after_fork",
@@ -61,6 +63,9 @@ class ExecutorCore:
     def _start[**P, R](
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[R]: ...
+    def _run_in_loop[**P, R](
+        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaited[R] | None: ...
 
 @final
 class Bridge:
@@ -70,9 +75,10 @@ class Bridge:
     def expect(self, future: Future[Any], target: Any) -> bool: ...
     def close(self) -> None: ...
 
+def await_in_loop[T](future: Future[T]) -> Awaited[T] | None: ...
 def copy_in(
     loop: asyncio.AbstractEventLoop, future: Future[Any], target: asyncio.Future[Any]
-) -> bool: ...
+) -> None: ...
 
 @final
 class MapResults:

@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from subpool._context import locate
-from subpool._loops import running_loop
 from subpool._subpool import ExecutorCore, PoolCore, WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
 from subpool.futures import Future
@@ -83,13 +82,11 @@ class _InterpreterMethods(ExecutorCore):
                 answer = await ex.run(cpu_bound, data)
 
         """
-        loop = running_loop()
-        if loop is None:
-            # Trio, or a loop that is yet to run, as in ``asyncio.run(ex.run(...))``.
-            return self._run(fn, *args, **kwargs)
-        from subpool._awaited import awaited  # noqa: PLC0415 - imports asyncio
-
-        return awaited(self._start(fn, *args, **kwargs), loop)
+        awaited = self._run_in_loop(fn, *args, **kwargs)
+        if awaited is not None:
+            return awaited
+        # Trio, or a loop that is yet to run, as in ``asyncio.run(ex.run(...))``.
+        return self._run(fn, *args, **kwargs)
 
     inspect.markcoroutinefunction(run)
 
