@@ -71,6 +71,7 @@ class PoolCore:
         future_class: type[Future[Any]],
         *,
         patience: tuple[float, float],
+        idle_timeout: float | None = None,
     ) -> Self: ...
     def submit(
         self,

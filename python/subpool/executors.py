@@ -107,9 +107,11 @@ class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             the operating system (15 bytes there).
         initializer: Called once in each interpreter before its first task.
         initargs: The initializer's arguments.
+        idle_timeout: Seconds after which an interpreter without work is closed; the next work
+            starts another. Default: never, before the shutdown.
 
     Raises:
-        ValueError: `max_workers` is less than one.
+        ValueError: `max_workers` is less than one, or `idle_timeout` is not greater than 0.
         TypeError: `initializer` is not callable.
         NotTransferableError: `initializer` or `initargs` cannot be sent to an interpreter.
 
@@ -130,13 +132,15 @@ class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         thread_name_prefix: str = "",
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        *,
+        idle_timeout: float | None = None,
     ) -> None:
         if max_workers is None:
             max_workers = _cpu_count()
         prefix = thread_name_prefix or f"InterpreterPoolExecutor-{self._own_counter()}"
         # Starts nothing: its threads would come with its own `submit`.
         super().__init__(max_workers, prefix)
-        self._use(_make_pool(max_workers, prefix, initializer, initargs), False)
+        self._use(_make_pool(max_workers, prefix, initializer, initargs, idle_timeout), False)
 
     if TYPE_CHECKING:
         # What ExecutorCore does natively, with the type that it has here.
@@ -198,9 +202,12 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         initargs: The initializer's arguments.
         max_interpreters: The most interpreters, started as tagged work asks for them. Default:
             the CPUs this process may use.
+        idle_timeout: Seconds after which an interpreter without work is closed; the next work
+            starts another. Default: never, before the shutdown.
 
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is less than one.
+        ValueError: `max_workers` or `max_interpreters` is less than one, or `idle_timeout` is not
+            greater than 0.
         TypeError: `initializer` is not callable.
         NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
 
@@ -222,6 +229,7 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
         *,
         max_interpreters: int | None = None,
+        idle_timeout: float | None = None,
     ) -> None:
         if max_interpreters is None:
             max_interpreters = _cpu_count()
@@ -243,10 +251,9 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             # Short, so that the operating system's 15 bytes hold the number too.
             else f"interp-{self._own_counter()}"
         )
-        self._use(
-            _make_pool(max_interpreters, prefix, None if tagged is None else initializer, initargs),
-            True,
-        )
+        if tagged is None:
+            initializer = None
+        self._use(_make_pool(max_interpreters, prefix, initializer, initargs, idle_timeout), True)
 
     def set_as_event_loop_default(
         self, loop: asyncio.AbstractEventLoop | asyncio.Runner | None = None
@@ -292,6 +299,7 @@ def _make_pool(
     prefix: str,
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
+    idle_timeout: float | None,
 ) -> PoolCore:
     call = None
     if initializer is not None:
@@ -302,4 +310,7 @@ def _make_pool(
         if isinstance(initializer, Tagged):
             initializer = initializer.__wrapped__
         call = initializer, tuple(initargs)
-    return PoolCore(max_workers, prefix, call, Future, patience=(_WARNING, _GRACE))
+    patience = _WARNING, _GRACE
+    return PoolCore(
+        max_workers, prefix, call, Future, patience=patience, idle_timeout=idle_timeout
+    )
