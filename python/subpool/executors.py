@@ -56,6 +56,10 @@ def _cpu_count() -> int:
 class _InterpreterMethods(ExecutorCore):
     """What both executors do with their interpreters."""
 
+    if TYPE_CHECKING:
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None: ...
+
     def interrupt_all(self) -> int:
         """Interrupt every task that runs in an interpreter, and tell how many these are.
 
@@ -311,6 +315,4 @@ def _make_pool(
             initializer = initializer.__wrapped__
         call = initializer, tuple(initargs)
     patience = _WARNING, _GRACE
-    return PoolCore(
-        max_workers, prefix, call, Future, patience=patience, idle_timeout=idle_timeout
-    )
+    return PoolCore(max_workers, prefix, call, Future, patience=patience, idle_timeout=idle_timeout)

@@ -64,7 +64,9 @@ def test_another_worker_takes_over(stuck, pipe):
     pool, future, before = stuck
     assert future.interrupt()
     following = pool.submit(tasks_interrupt.worker_id)
-    with pytest.raises(TaskInterrupted, match=r"push was interrupted, but still runs 0\.02 s later"):
+    with pytest.raises(
+        TaskInterrupted, match=r"push was interrupted, but still runs 0\.02 s later"
+    ):
         future.result()
     assert following.result() == 0, "the place and its number are the old one's"
     assert len(pool._pool.threads()) == 1
@@ -253,9 +255,9 @@ def test_none_for_one_that_reacts(monkeypatch, closing, pipe):
     assert first.interrupt()
     assert isinstance(first.exception(), TaskInterrupted)
     second = pool.submit(tasks_interrupt.spin, pipe.writer)
-    with InterpreterPoolExecutor(1) as clock:  # whose grace, and more, is over after this
-        with pytest.raises(TaskTimeout):
-            clock.submit(interpreter(tasks_interrupt.spin, timeout=1)).result()
+    # The first one's grace, and more, is over after this.
+    with InterpreterPoolExecutor(1) as clock, pytest.raises(TaskTimeout):
+        clock.submit(interpreter(tasks_interrupt.spin, timeout=1)).result()
     assert second.interrupt()
     assert isinstance(second.exception(), TaskInterrupted)
     assert pool.submit(tasks.interpreter_id).result() == before

@@ -175,7 +175,7 @@ def test_a_task_that_waits_with_the_gil_released(start, pool):
         try:
             assert future.result() == b"r"
         except TaskInterrupted as error:
-            assert "in read" in str(error.__cause__)  # noqa: PT017
+            assert "in read" in str(error.__cause__)
         assert following.result() == 3
     finally:
         os.close(released)
@@ -222,7 +222,7 @@ def test_random_interrupts_hit_nobody_else(closing):
     """
     pool = closing(InterpreterPoolExecutor(2, initializer=tasks_interrupt.hurry))
     pool.warm_up()
-    choose = random.Random(4)
+    choose = random.Random(4)  # noqa: S311 - nothing secret
     workers, asked, sent, interrupted, missed = set(), 0, 0, 0, 0
     while asked < 5000:
         futures = [pool.submit(tasks_interrupt.short, n, choose.randrange(60)) for n in range(50)]
