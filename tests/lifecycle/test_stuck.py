@@ -1,4 +1,4 @@
-"""A task in a C call does not react to an interrupt: a warning, then another worker in its place."""
+"""A task in a C call does not react to an interrupt: a warning, then a worker in its place."""
 
 import os
 import threading
