@@ -182,6 +182,21 @@ def test_a_task_that_waits_with_the_gil_released(start, pool):
         os.close(release)
 
 
+def test_one_that_is_too_late(pool, pipe):
+    """An exception that was sent and never raised, for want of bytecode, hit the next task."""
+    reader, writer = pipe
+    for _ in range(10):
+        # A C function is the whole task: it waits with the GIL released, then returns to ours.
+        future = pool.submit(os.write, writer, bytes(tasks_interrupt.MUCH))
+        left = tasks_interrupt.MUCH - len(os.read(reader, 1))
+        following = [pool.submit(tasks_interrupt.short, number, 1) for number in range(3)]
+        assert future.interrupt()
+        while left:
+            left -= len(os.read(reader, left))
+        assert future.result() == tasks_interrupt.MUCH
+        assert [future.result()[0] for future in following] == [0, 1, 2]
+
+
 def test_a_listener_is_told(start):
     """The end by an interrupt is an end like others."""
     future = start(tasks_interrupt.spin)
