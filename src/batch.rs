@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub enum Job {
     Task(Arc<Task>),
     Batch(Arc<Batch>),
+    /// For a worker that is not needed any more.
+    Leave,
 }
 
 pub struct Batch {
@@ -53,6 +55,7 @@ impl Drained {
         let (mut task, batch) = match job {
             Job::Task(task) => (Some(task), None),
             Job::Batch(batch) => (None, Some(batch)),
+            Job::Leave => (None, None),
         };
         std::iter::from_fn(move || match &batch {
             None => task.take().map(Self::Task),

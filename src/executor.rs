@@ -41,9 +41,10 @@ impl Drop for PoolCore {
 #[pymethods]
 impl PoolCore {
     /// `initializer` is `None` or `(function, args)`; `patience` is how many seconds after an
-    /// interrupt that did nothing comes a warning, and how many after it the worker is replaced.
+    /// interrupt that did nothing comes a warning, and how many after it the worker is replaced;
+    /// `idle_timeout` is how many seconds a worker may have nothing to do.
     #[new]
-    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new()))]
+    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None))]
     fn new(
         max_workers: usize,
         thread_name_prefix: String,
@@ -51,7 +52,11 @@ impl PoolCore {
         future_class: Bound<'_, PyType>,
         patience: (f64, f64),
         context_vars: Vec<Located<'_>>,
+        idle_timeout: Option<f64>,
     ) -> PyResult<Self> {
+        if idle_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
+            return Err(Error::Argument("idle_timeout must be greater than 0").into());
+        }
         if max_workers == 0 {
             return Err(Error::Argument("max_workers must be greater than 0").into());
         }
@@ -59,7 +64,9 @@ impl PoolCore {
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))
             .transpose()?;
+        let idle_timeout = time_limit(idle_timeout)?;
         let settings = Settings {
+            idle_timeout,
             most_workers: max_workers,
             thread_name_prefix,
             initializer,
@@ -246,7 +253,7 @@ fn seconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number).unwrap_or(Duration::from_secs(u32::MAX.into()))
 }
 
-/// What a tag's `timeout` means. Starts what will see to it.
+/// What a limit in seconds means. Starts what will see to it.
 pub fn time_limit(seconds: Option<f64>) -> PyResult<Option<Duration>> {
     // Too long for a clock: no limit.
     let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -301,6 +308,9 @@ fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
         }
         // One that was vacated has another in its place.
         let after = pool.seats();
+        for seat in pool.leaving() {
+            join_seat(py, &seat, None)?;
+        }
         if after
             .iter()
             .all(|seat| seats.iter().any(|seen| Arc::ptr_eq(seat, seen)))

@@ -13,17 +13,17 @@ use crate::batch::{Batch, Drained, Job};
 use crate::core::latch::Latch;
 use crate::core::queue::Queue;
 use crate::core::state::{Ended, Start};
-use crate::core::stats::{Stats, should_grow};
+use crate::core::stats::{Stats, Width, should_grow};
 use crate::desk::{Desk, Patience};
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Label};
 use crate::worker;
 use parking_lot::Mutex;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// As much as the main thread has. CPython checks the real bounds and raises `RecursionError`.
 const STACK: usize = 16 << 20;
@@ -44,6 +44,8 @@ pub struct Settings {
     pub thread_name_prefix: String,
     pub initializer: Option<Call>,
     pub patience: Patience,
+    /// After which an idle worker ends.
+    pub idle_timeout: Option<Duration>,
     pub upcalls: &'static Upcalls,
 }
 
@@ -59,8 +61,12 @@ pub struct Pool {
     retired: Mutex<Vec<Arc<Seat>>>,
     /// Nothing starts any more.
     terminated: AtomicBool,
-    /// The length of `seats`, readable without its lock.
-    taken: AtomicUsize,
+    /// Seats that are free again, their workers being about to end.
+    leaving: Mutex<Vec<Arc<Seat>>>,
+    /// The length of `seats`.
+    width: Width,
+    /// The beginning of the time that `Seat::idle` counts.
+    epoch: Instant,
     broken: OnceLock<Arc<Broken>>,
 }
 
@@ -75,6 +81,8 @@ pub struct Seat {
     /// Ends with `exit`, or when another worker takes this one's place.
     pub vacated: Latch,
     pub desk: Arc<Desk>,
+    /// Since when it sleeps, in nanoseconds; 0 while it does not, or for ever.
+    pub idle: AtomicU64,
     /// The main interpreter's `sys.path` when the worker was started.
     pub path: Arc<[String]>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -131,7 +139,9 @@ impl Pool {
             seats: Mutex::new(Vec::new()),
             retired: Mutex::new(Vec::new()),
             terminated: AtomicBool::new(false),
-            taken: AtomicUsize::new(0),
+            leaving: Mutex::new(Vec::new()),
+            width: Width::default(),
+            epoch: Instant::now(),
             broken: OnceLock::new(),
         });
         let mut living = LIVING.lock();
@@ -180,9 +190,8 @@ impl Pool {
     /// Whether `grow` would start a worker.
     #[must_use]
     pub fn wants_worker(&self) -> bool {
-        // Relaxed: a stale count costs one look under the lock in `grow`.
-        let taken = self.taken.load(Ordering::Relaxed);
-        should_grow(self.stats.outstanding(), taken, self.settings.most_workers)
+        self.width
+            .wants_another(&self.stats, self.settings.most_workers)
     }
 
     /// Starts workers while there is more work than workers.
@@ -224,6 +233,7 @@ impl Pool {
             readiness: Latch::new(),
             exit: Latch::new(),
             vacated: Latch::new(),
+            idle: AtomicU64::new(0),
             path: Arc::clone(path),
             desk: Arc::default(),
             thread: Mutex::new(None),
@@ -243,8 +253,7 @@ impl Pool {
             })?;
         *seat.thread.lock() = Some(handle);
         seats.insert(number, seat);
-        // Relaxed: see `wants_worker`.
-        self.taken.store(seats.len(), Ordering::Relaxed);
+        self.width.set(seats.len());
         Ok(())
     }
 

@@ -81,13 +81,24 @@ fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> 
             Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
             Err(Empty::ForNow) => {
-                let next = || pool.queue.pop_with(&mut looker, graveyard::call_if_waiting);
+                let before_sleep = || {
+                    graveyard::call_if_waiting();
+                    pool.falls_asleep(seat);
+                };
+                let next = || {
+                    let next = pool.queue.pop_with(&mut looker, before_sleep);
+                    pool.wakes_up(seat);
+                    next
+                };
                 match token.detached(next) {
                     Some(job) => job,
                     None => return Ok(()),
                 }
             }
         };
+        if matches!(job, Job::Leave) && token.detached(|| pool.leave(seat)) {
+            return Ok(());
+        }
         for job in Drained::of(job) {
             let stays = session.serve(token, pool, job);
             promise.look();

@@ -97,6 +97,7 @@ class PoolCore:
         *,
         patience: tuple[float, float],
         context_vars: Sequence[tuple[ContextVar[Any], Sequence[tuple[str, str]]]] = ...,
+        idle_timeout: float | None = None,
     ) -> Self: ...
     def submit(
         self,

@@ -6,8 +6,6 @@ wait for it. Dropping an executor without `shutdown` lets its work finish too.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import itertools
 import os
 import signal
@@ -17,24 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from subpool._context import locate
-from subpool._subpool import ExecutorCore, PoolCore, WorkerThread, close_all, forget_after_fork
+from subpool._methods import NO_TIMEOUT, InterpreterMethods, make_pool
+from subpool._subpool import WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
-from subpool.futures import Future
-from subpool.routing import Tagged, Timed, route
+from subpool.routing import route
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
     from contextvars import ContextVar
 
-
-# Seconds after an interrupt that a task has not reacted to: until a warning, and until another
-# interpreter takes the place of the task's.
-_WARNING = 1.0
-_GRACE = 5.0
-
-_NO_TIMEOUT = "an initializer cannot have a timeout: nothing interrupts it"
+    from subpool.futures import Future
 
 
 def _give_up() -> NoReturn:
@@ -57,101 +48,7 @@ def _cpu_count() -> int:
     return os.process_cpu_count() or 1
 
 
-class _InterpreterMethods(ExecutorCore):
-    """What both executors do with their interpreters."""
-
-    if TYPE_CHECKING:
-
-        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None: ...
-
-    def run[**P, R](
-        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, R]:
-        """Run ``fn(*args, **kwargs)`` in an interpreter, tagged or not, and give its result.
-
-        For asyncio (its own loops, uvloop) and trio. Cancelling the await cancels a queued call
-        and interrupts a running one, which is given 0.1 s to end before the cancellation goes on.
-
-        Raises:
-            RuntimeError: The executor is shutting down, or no event loop is running.
-            NotTransferableError: The call or its result cannot cross between interpreters.
-
-        Example::
-
-            async with asyncio.timeout(1):
-                answer = await ex.run(cpu_bound, data)
-
-        """
-        awaited = self._run_in_loop(fn, *args, **kwargs)
-        if awaited is not None:
-            return awaited
-        # Trio, or a loop that is yet to run, as in ``asyncio.run(ex.run(...))``.
-        return self._run(fn, *args, **kwargs)
-
-    inspect.markcoroutinefunction(run)
-
-    async def _run[**P, R](self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._start(fn, *args, **kwargs)
-
-    def wrap[**P, R](self, fn: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]:
-        """Make an async function that calls `fn` with `run`.
-
-        Raises:
-            TypeError: `fn` is not callable.
-
-        Example::
-
-            cpu_bound = ex.wrap(cpu_bound)
-            answers = await asyncio.gather(*map(cpu_bound, data))
-
-        """
-        if not callable(fn):
-            raise TypeError(f"wrap() takes a callable, not {type(fn).__name__}")
-
-        @functools.wraps(fn)
-        async def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            return await self._start(fn, *args, **kwargs)
-
-        return run
-
-    def interrupt_all(self) -> int:
-        """Interrupt every task that runs in an interpreter, and tell how many these are.
-
-        What waits in the queue stays there. Does not wait for the tasks to end, which they may
-        do by themselves before the interrupt comes.
-
-        Raises:
-            RuntimeError: The system gave no thread to do it with.
-
-        """
-        return self._pool.interrupt_all()
-
-    def terminate_workers(self) -> None:
-        """Shut down without waiting: cancel what has not started, interrupt what runs.
-
-        Plain calls that run on threads cannot be interrupted; they end by themselves. Call
-        ``shutdown()`` as well to wait for the end of all.
-
-        After `concurrent.futures.ProcessPoolExecutor.terminate_workers`.
-
-        Raises:
-            RuntimeError: The system gave no thread to do it with.
-
-        """
-        self.shutdown(wait=False, cancel_futures=True)
-        self._pool.terminate()
-
-    def warm_up(self, n: int | None = None) -> None:
-        """Start `n` interpreters now (default: all) and wait until they are ready.
-
-        Raises:
-            BrokenInterpreterPool: The initializer failed.
-
-        """
-        self._pool.warm_up(n)
-
-
-class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
+class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
     """An executor whose every call runs in an interpreter.
 
     A drop-in for `concurrent.futures.InterpreterPoolExecutor`, and like that a
@@ -167,9 +64,12 @@ class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         initargs: The initializer's arguments.
         context_vars: The `ContextVar` objects whose values go along with each call. Each must be
             a global of a module.
+        idle_timeout: Seconds after which an interpreter without work is closed; the next work
+            starts another. Default: never, before the shutdown.
 
     Raises:
-        ValueError: `max_workers` is less than one, or a context variable is in no module.
+        ValueError: `max_workers` is less than one, `idle_timeout` is not greater than 0, or a
+            context variable is in no module.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: `initializer` or `initargs` cannot be sent to an interpreter.
 
@@ -192,13 +92,24 @@ class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
         *,
         context_vars: Iterable[ContextVar[Any]] = (),
+        idle_timeout: float | None = None,
     ) -> None:
         if max_workers is None:
             max_workers = _cpu_count()
         prefix = thread_name_prefix or f"InterpreterPoolExecutor-{self._own_counter()}"
         # Starts nothing: its threads would come with its own `submit`.
         super().__init__(max_workers, prefix)
-        self._use(_make_pool(max_workers, prefix, initializer, initargs, context_vars), False)
+        self._use(
+            make_pool(
+                max_workers,
+                prefix,
+                initializer,
+                initargs,
+                context_vars=context_vars,
+                idle_timeout=idle_timeout,
+            ),
+            False,
+        )
 
     if TYPE_CHECKING:
         # What ExecutorCore does natively, with the type that it has here.
@@ -244,7 +155,7 @@ class InterpreterPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
     def _shutdown(self, initial: object) -> None: ...
 
 
-class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
+class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
     """A `ThreadPoolExecutor` that runs tagged functions in interpreters.
 
     Plain functions run on its threads exactly as they do on the base class. A function tagged
@@ -262,10 +173,12 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             the CPUs this process may use.
         context_vars: The `ContextVar` objects whose values go along with each tagged call. Each
             must be a global of a module.
+        idle_timeout: Seconds after which an interpreter without work is closed; the next work
+            starts another. Default: never, before the shutdown.
 
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is less than one, or a context variable
-            is in no module.
+        ValueError: `max_workers` or `max_interpreters` is less than one, `idle_timeout` is not
+            greater than 0, or a context variable is in no module.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
 
@@ -288,6 +201,7 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         *,
         max_interpreters: int | None = None,
         context_vars: Iterable[ContextVar[Any]] = (),
+        idle_timeout: float | None = None,
     ) -> None:
         if max_interpreters is None:
             max_interpreters = _cpu_count()
@@ -302,20 +216,23 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
             if keywords:
                 raise TypeError("a tagged initializer takes no keyword arguments")
             if timeout is not None:
-                raise TypeError(_NO_TIMEOUT)
+                raise TypeError(NO_TIMEOUT)
         prefix = (
             f"{thread_name_prefix}-interpreter"
             if thread_name_prefix
             # Short, so that the operating system's 15 bytes hold the number too.
             else f"interp-{self._own_counter()}"
         )
+        if tagged is None:
+            initializer = None
         self._use(
-            _make_pool(
+            make_pool(
                 max_interpreters,
                 prefix,
-                None if tagged is None else initializer,
+                initializer,
                 initargs,
-                context_vars,
+                context_vars=context_vars,
+                idle_timeout=idle_timeout,
             ),
             True,
         )
@@ -357,29 +274,3 @@ class InterpreterThreadPoolExecutor(_InterpreterMethods, ThreadPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
         if wait:
             self._pool.join()
-
-
-def _make_pool(
-    max_workers: int,
-    prefix: str,
-    initializer: Callable[..., object] | None,
-    initargs: tuple[Any, ...],
-    context_vars: Iterable[ContextVar[Any]],
-) -> PoolCore:
-    call = None
-    if initializer is not None:
-        if not callable(initializer):
-            raise TypeError("initializer must be a callable")
-        if isinstance(initializer, Timed):
-            raise TypeError(_NO_TIMEOUT)
-        if isinstance(initializer, Tagged):
-            initializer = initializer.__wrapped__
-        call = initializer, tuple(initargs)
-    return PoolCore(
-        max_workers,
-        prefix,
-        call,
-        Future,
-        patience=(_WARNING, _GRACE),
-        context_vars=locate(context_vars),
-    )

@@ -195,7 +195,7 @@ def route(
         if kind is Tagged:
             return fn.__wrapped__, args, kwargs, None
         if kind is Timed:
-            return fn.__wrapped__, args, kwargs, fn._subpool_timeout  # noqa: SLF001
+            return fn.__wrapped__, args, kwargs, fn._subpool_timeout  # noqa: SLF001 - ours
         if kind is functools.partial:
             args = _merged(fn.args, args)
             kwargs = {**fn.keywords, **kwargs}

@@ -9,6 +9,7 @@ use super::mailbox::Mailbox;
 use super::queue::{Empty, Queue};
 use super::sleepers::Looker;
 use super::state::{Cancel, Phase, Start};
+use super::stats::{Stats, Width};
 use super::sync::{Arc, AtomicBool, AtomicU32, Ordering, Thread, thread};
 
 /// Most bugs of this kind need two.
@@ -93,6 +94,27 @@ fn a_close_reaches_all_and_loses_nothing() {
         queue.close();
         let items: Vec<_> = workers.map(|worker| worker.join().unwrap()).concat();
         assert_eq!(items, [1]);
+    });
+}
+
+/// A submit against a worker that leaves: it stays, or another one is wanted.
+#[test]
+fn a_leaving_worker_leaves_no_task_alone() {
+    check(None, || {
+        let queue = Queue::with_lookers(1);
+        let shared = Arc::new((queue, Stats::default(), Width::default()));
+        shared.2.set(1);
+        let other = Arc::clone(&shared);
+        let worker = thread::spawn(move || {
+            let (_, stats, width) = &*other;
+            width.shrink(stats, 1, 1)
+        });
+        let (queue, stats, width) = &*shared;
+        stats.accepted(1);
+        queue.push(1).unwrap();
+        let wanted = width.wants_another(stats, 1);
+        let left = worker.join().unwrap();
+        assert!(wanted || !left, "a task, and no worker");
     });
 }
 

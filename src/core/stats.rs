@@ -3,7 +3,7 @@
 //! Guarantees: every counted task is counted once in and once out. Not guaranteed: that several
 //! counters read together belong to the same moment.
 
-use super::sync::{AtomicUsize, CachePadded, Ordering};
+use super::sync::{AtomicUsize, CachePadded, Ordering, fence};
 
 /// Two counts that only grow, one for each side: the submitter's writes do not take the line away
 /// from the workers, nor theirs from the submitter, who reads both only to see whether to grow.
@@ -42,6 +42,42 @@ impl Stats {
     }
 }
 
+/// How many workers a pool has, readable without the lock under which it changes.
+///
+/// Guarantees: of a submitter that counts a task in, queues it and asks `wants_another`, and a
+/// worker that leaves by `shrink` meanwhile, at least one learns of the other.
+#[derive(Debug, Default)]
+pub struct Width(AtomicUsize);
+
+impl Width {
+    /// Under the lock.
+    pub fn set(&self, workers: usize) {
+        // Relaxed: who reads an old number asks again under the lock, or is met by `shrink`.
+        self.0.store(workers, Ordering::Relaxed);
+    }
+
+    /// Whether another worker would find something to do. Asked after a push.
+    #[must_use]
+    pub fn wants_another(&self, stats: &Stats, most: usize) -> bool {
+        // Relaxed: the fence in the queue's push orders it after the task was counted in.
+        should_grow(stats.outstanding(), self.0.load(Ordering::Relaxed), most)
+    }
+
+    /// Makes it one less than `workers`, unless that one is needed. Under the lock.
+    #[must_use]
+    pub fn shrink(&self, stats: &Stats, workers: usize, most: usize) -> bool {
+        self.set(workers - 1);
+        // SeqCst: pairs with the fence in the queue's push. A submitter counts in, then reads the
+        // width; this writes the width, then reads the count.
+        fence(Ordering::SeqCst);
+        let needed = should_grow(stats.outstanding(), workers - 1, most);
+        if needed {
+            self.set(workers);
+        }
+        !needed
+    }
+}
+
 /// Whether another worker would find something to do.
 #[must_use]
 pub const fn should_grow(outstanding: usize, workers: usize, most: usize) -> bool {
@@ -58,6 +94,18 @@ mod tests {
         assert!(!should_grow(1, 1, 2));
         assert!(should_grow(2, 1, 2));
         assert!(!should_grow(9, 2, 2));
+    }
+
+    #[test]
+    fn a_pool_shrinks_by_those_it_does_not_need() {
+        let (stats, width) = (Stats::default(), Width::default());
+        width.set(2);
+        assert!(width.shrink(&stats, 2, 2));
+        stats.accepted(1);
+        assert!(!width.shrink(&stats, 1, 2));
+        assert!(!width.wants_another(&stats, 2));
+        stats.accepted(1);
+        assert!(width.wants_another(&stats, 2));
     }
 
     #[test]

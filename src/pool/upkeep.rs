@@ -10,10 +10,11 @@ use crate::core::state::Cancel;
 use crate::desk::Stuck;
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken};
+use crate::warden;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Does what is due in every pool, and tells when the next is.
 pub fn look_at_all(now: Instant) -> Option<Instant> {
@@ -51,7 +52,92 @@ impl Pool {
                 }
             }
         };
-        self.seats().iter().filter_map(look).min()
+        let seats = self.seats();
+        let tasks = seats.iter().filter_map(look).min();
+        let sleep = seats
+            .iter()
+            .filter_map(|seat| self.look_at_sleep(seat, now))
+            .min();
+        [tasks, sleep].into_iter().flatten().min()
+    }
+
+    /// A worker is about to sleep.
+    pub fn falls_asleep(&self, seat: &Seat) {
+        if let Some(timeout) = self.settings.idle_timeout {
+            let now = Instant::now();
+            // Relaxed, here and below: a stamp is all there is, and the warden's lock is taken by
+            // this thread after it was written, and by the warden before it looks.
+            seat.idle.store(self.stamp(now), Ordering::Relaxed);
+            if let Some(at) = now.checked_add(timeout) {
+                warden::wake_by(at);
+            }
+        }
+    }
+
+    /// It has work again.
+    pub fn wakes_up(&self, seat: &Seat) {
+        if self.settings.idle_timeout.is_some() {
+            seat.idle.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn stamp(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.epoch).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Asks for one worker less if this one has slept too long; tells when it will have.
+    fn look_at_sleep(&self, seat: &Seat, now: Instant) -> Option<Instant> {
+        let timeout = self.settings.idle_timeout?;
+        let since = seat.idle.load(Ordering::Relaxed);
+        if since == 0 {
+            return None;
+        }
+        let until = self.epoch + Duration::from_nanos(since);
+        let until = until.checked_add(timeout)?;
+        if now < until {
+            return Some(until);
+        }
+        // Which worker comes by and leaves is not known. If it is another one, this one is asked
+        // for again when it has slept as long once more.
+        let asked = seat.idle.compare_exchange(
+            since,
+            self.stamp(now),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        // Closed: then all leave.
+        if asked.is_ok() && self.queue.push(Job::Leave).is_ok() {
+            return now.checked_add(timeout);
+        }
+        None
+    }
+
+    /// Whether the worker of `seat` may leave; then its seat is free already.
+    #[must_use]
+    pub fn leave(&self, seat: &Seat) -> bool {
+        let mut seats = self.seats.lock();
+        let place = seats
+            .iter()
+            .position(|other| std::ptr::eq(&raw const **other, seat));
+        let most = self.settings.most_workers;
+        let Some(place) = place else {
+            return false; // it was given up, and learns it otherwise
+        };
+        if self.queue.is_closed() || !self.width.shrink(&self.stats, seats.len(), most) {
+            return false;
+        }
+        let seat = seats.remove(place);
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|seat| !seat.exit.state.phase().is_done());
+        leaving.push(seat);
+        true
+    }
+
+    /// The seats whose workers are about to end, since they were not needed.
+    #[must_use]
+    pub fn leaving(&self) -> Vec<Arc<Seat>> {
+        self.leaving.lock().clone()
     }
 
     /// Ends a task that does not react, and gives its worker's place to another. Nothing of it if
@@ -83,8 +169,7 @@ impl Pool {
     fn replace(self: &Arc<Self>, seat: &Arc<Seat>, first: Option<Job>) -> io::Result<()> {
         let mut seats = self.seats.lock();
         seats.retain(|other| !Arc::ptr_eq(other, seat));
-        // Relaxed: see `wants_worker`.
-        self.taken.store(seats.len(), Ordering::Relaxed);
+        self.width.set(seats.len());
         {
             let mut retired = self.retired.lock();
             retired.retain(|seat| !seat.exit.state.phase().is_done());

@@ -182,11 +182,14 @@ def test_a_future_made_by_hand(run):
     assert run(main()) == 5
 
 
-def test_without_a_running_loop(pool):
+def test_without_a_running_loop(pool, gate):
     """`run` gives a coroutine then, for a loop that is yet to run."""
     assert asyncio.run(pool.run(tasks.add, 1, 2)) == 3
+    future = pool.submit(tasks.block, *gate.fds)
     with pytest.raises(RuntimeError, match="needs a running event loop"):
-        pool.submit(tasks.nothing).__await__().send(None)
+        future.__await__().send(None)
+    gate.open()
+    assert future.result() == "released"
 
 
 def test_from_another_thread(pool, run):

@@ -1,4 +1,4 @@
-"""A task in a C call does not react to an interrupt: a warning, then another worker in its place."""
+"""A task in a C call does not react to an interrupt: a warning, then a worker in its place."""
 
 import os
 import threading
@@ -8,7 +8,7 @@ import pytest
 
 import tasks
 import tasks_interrupt
-from subpool import InterpreterPoolExecutor, TaskInterrupted, TaskTimeout, executors, interpreter
+from subpool import InterpreterPoolExecutor, TaskInterrupted, TaskTimeout, _methods, interpreter
 from support import eventually, interpreters, join_workers
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has not reacted:RuntimeWarning")
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*has not reacted:RuntimeWarning
 @pytest.fixture
 def impatient(monkeypatch):
     """A warning at once, and a replacement a little later."""
-    monkeypatch.setattr(executors, "_WARNING", 0.0)
-    monkeypatch.setattr(executors, "_GRACE", 0.02)
+    monkeypatch.setattr(_methods, "_WARNING", 0.0)
+    monkeypatch.setattr(_methods, "_GRACE", 0.02)
 
 
 class Pipe:
@@ -217,8 +217,8 @@ def test_a_pool_of_two_keeps_its_width(impatient, closing, pipe, gate):
 
 def test_the_warning(monkeypatch, closing, pipe):
     """Without it nobody knows why a pool is slow, or what it is that holds it."""
-    monkeypatch.setattr(executors, "_WARNING", 0.01)
-    monkeypatch.setattr(executors, "_GRACE", 1000.0)
+    monkeypatch.setattr(_methods, "_WARNING", 0.01)
+    monkeypatch.setattr(_methods, "_GRACE", 1000.0)
     warned, seen = threading.Event(), []
 
     def show(message, category, *_args):
@@ -247,7 +247,7 @@ def test_the_warning(monkeypatch, closing, pipe):
 @pytest.mark.slow
 def test_none_for_one_that_reacts(monkeypatch, closing, pipe):
     """The grace of a task that had ended was counted on for the next one."""
-    monkeypatch.setattr(executors, "_GRACE", 0.6)
+    monkeypatch.setattr(_methods, "_GRACE", 0.6)
     pool = closing(InterpreterPoolExecutor(1))
     before = pool.submit(tasks.interpreter_id).result()
     first = pool.submit(tasks_interrupt.spin, pipe.writer)
@@ -255,9 +255,9 @@ def test_none_for_one_that_reacts(monkeypatch, closing, pipe):
     assert first.interrupt()
     assert isinstance(first.exception(), TaskInterrupted)
     second = pool.submit(tasks_interrupt.spin, pipe.writer)
-    with InterpreterPoolExecutor(1) as clock:  # whose grace, and more, is over after this
-        with pytest.raises(TaskTimeout):
-            clock.submit(interpreter(tasks_interrupt.spin, timeout=1)).result()
+    # The first one's grace, and more, is over after this.
+    with InterpreterPoolExecutor(1) as clock, pytest.raises(TaskTimeout):
+        clock.submit(interpreter(tasks_interrupt.spin, timeout=1)).result()
     assert second.interrupt()
     assert isinstance(second.exception(), TaskInterrupted)
     assert pool.submit(tasks.interpreter_id).result() == before
@@ -267,8 +267,8 @@ def test_the_end_of_the_program_waits_for_it(script):
     """CPython crashes when it ends with an interpreter alive."""
     rc, out, err = script("""
 import os, sys, threading, tasks_interrupt
-from subpool import InterpreterPoolExecutor, executors
-executors._WARNING, executors._GRACE = 100.0, 0.02
+from subpool import InterpreterPoolExecutor, _methods
+_methods._WARNING, _methods._GRACE = 100.0, 0.02
 reader, writer = os.pipe()
 ex = InterpreterPoolExecutor(1)
 future = ex.submit(tasks_interrupt.push, writer)

@@ -108,11 +108,13 @@ def test_map(pool2, gate, wrap):
         list(pool2.map(limit, [True, False], chunksize=2))
 
 
+@pytest.mark.slow
 def test_a_task_that_returns_in_spite_of_it(pool):
     """What it makes of the interrupt counts, here too."""
+    pool.submit(tasks_interrupt.worker_id).result()  # the import takes time too
     reader, writer = os.pipe()
     try:
-        returns = interpreter(tasks_interrupt.return_all_the_same, timeout=BRIEF)
+        returns = interpreter(tasks_interrupt.return_all_the_same, timeout=AMPLE)
         assert pool.submit(returns, writer).result()[0] == "returned"
     finally:
         os.close(reader)
