@@ -72,6 +72,18 @@ def deaf(started, release):
         os.read(release, 1)
 
 
+def thread_state_and_thread():
+    """Tell the number of the thread state, counted in its interpreter, and of the thread."""
+    import ctypes
+    import threading
+
+    current = ctypes.pythonapi.PyThreadState_Get
+    current.restype = ctypes.c_void_p
+    number = ctypes.pythonapi.PyThreadState_GetID
+    number.argtypes, number.restype = [ctypes.c_void_p], ctypes.c_uint64
+    return number(current()), threading.get_native_id()
+
+
 def tell_greeting():
     return greeting.get()
 
