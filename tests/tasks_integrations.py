@@ -6,7 +6,7 @@ import os
 from subpool import TaskInterrupted
 from subpool.integrations.aiointerpreters import InterpreterThreadPoolExecutor, Runner, interpreter
 from subpool.integrations.fasterapi import SubInterpreterPool
-from tasks import interpreter_id, thread_name
+from tasks import interpreter_id
 
 # Named by the module's own code, in workers too.
 KINDS = InterpreterThreadPoolExecutor, Runner, SubInterpreterPool
@@ -99,6 +99,6 @@ def with_a_lock():
     return threading.Lock()
 
 
-def note_thread(fd):
-    """As an initializer: note the thread, and whose interpreter it ran in."""
-    os.write(fd, f"{interpreter_id()}:{thread_name()}\n".encode())
+def note_interpreter(fd):
+    """As an initializer: note whose interpreter it ran in."""
+    os.write(fd, f"{interpreter_id()}\n".encode())
