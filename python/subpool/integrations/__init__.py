@@ -1,0 +1,1 @@
+"""subpool behind the interfaces of other packages, one module each; some need an extra."""
