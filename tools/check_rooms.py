@@ -22,8 +22,9 @@ LONGEST = 500
 
 # A room may use those left of it: core ← ffi ← interp ← transfer ← task ← ... ← lib.
 ORDER = (
-    "core", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "worker_api", "worker", "pool",
-    "error", "completer", "encode", "future", "executor", "map", "dispatch", "lib",
+    "core", "ffi", "interp", "transfer", "task", "batch", "warden", "desk",
+    "worker_api", "worker", "pool", "error", "completer", "encode", "future",
+    "executor", "map", "dispatch", "lib",
 )  # fmt: skip
 # Two halves of one thing: the loop knows its pool, the pool starts loops.
 PEERS = {frozenset({"worker", "pool"})}
