@@ -153,19 +153,16 @@ def _when_done(future: Future[Any], function: Callable[..., object], *args: obje
 
     A loop that ends before does not call.
     """
-    if not future.done():
-        listener: Any = _Listener(function, args)
-        if in_trio_task():
-            from subpool._trio import _connected  # noqa: PLC0415 - needs trio
+    listener: Any = _Listener(function, args)
+    if not in_trio_task():
+        from asyncio import get_running_loop  # noqa: PLC0415 - imported already
 
-            expected = _connected().expect(future, listener)
-        else:
-            from asyncio import get_running_loop  # noqa: PLC0415 - imported already
+        copy_in(get_running_loop(), future, listener)
+        return
+    from subpool._trio import _connected  # noqa: PLC0415 - needs trio
 
-            expected = copy_in(get_running_loop(), future, listener)
-        if expected:
-            return
-    function(*args)
+    if future.done() or not _connected().expect(future, listener):
+        function(*args)
 
 
 class _Listener:
