@@ -51,7 +51,7 @@ def test_interrupt_all_in_a_map(closing, pipe):
     """Its calls have no futures, and are found all the same."""
     pool = closing(InterpreterPoolExecutor(1))
     reader, writer = pipe
-    results = pool.map(tasks_interrupt.spin, [writer, writer])
+    results = pool.map(tasks_interrupt.spin, [writer])
     os.read(reader, 1)
     assert pool.interrupt_all() == 1
     with pytest.raises(TaskInterrupted, match="spin was interrupted"):
