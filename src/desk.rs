@@ -33,7 +33,6 @@ pub struct Desk {
 /// A task that runs.
 pub struct Running {
     pub job: Drained,
-    pub label: Label,
     /// When its time is up.
     deadline: Option<Instant>,
     pub asked: Option<Asked>,
@@ -138,7 +137,7 @@ impl Desk {
                 let waited = now.saturating_duration_since(asked.at);
                 if waited >= patience.warning && !running.warned {
                     running.warned = true;
-                    found.slow = Some((running.label.clone(), waited));
+                    found.slow = Some((running.job.label.clone(), waited));
                 }
                 found.next = asked.at.checked_add(if running.warned {
                     patience.grace
@@ -275,7 +274,6 @@ impl<'i> Reachable<'i> {
                 return Err(job);
             };
             *place = Some(Running {
-                label: call.label(),
                 job,
                 deadline,
                 asked: None,
@@ -298,7 +296,7 @@ impl<'i> Reachable<'i> {
         let place = self.desk.running.lock();
         place.as_ref().map_or_else(
             || Label::Text("the initializer".into()),
-            |running| running.label.clone(),
+            |running| running.job.label.clone(),
         )
     }
 

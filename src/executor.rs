@@ -109,20 +109,16 @@ impl PoolCore {
                 // Told by the future, as an error of the task: callers look for it there.
                 let payload = Payload::pickled(Vec::new(), Vec::new());
                 let nothing = Call::new(Form::Whole("".into()), payload);
-                let label = nothing.label();
                 let origin = Origin {
                     task: Arc::new(Task::new(nothing)),
-                    label,
                 };
                 core.fail_early(py, origin, error);
                 return Ok(future);
             }
         };
-        let label = call.label();
         let task = Arc::new(Task::new(call).within(timeout));
         core.bind_to(Origin {
             task: Arc::clone(&task),
-            label,
         });
         let accepted = self.pool.push(task);
         self.grow(py, accepted)?;

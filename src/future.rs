@@ -15,7 +15,6 @@ use crate::error::{self, Error};
 use crate::interp::lock::{Sleeper, Woken};
 use crate::pool::{Pool, look_at_all};
 use crate::task::Task;
-use crate::transfer::call::Label;
 use crate::warden;
 use parking_lot::Mutex;
 use pyo3::PyTraverseError;
@@ -27,10 +26,9 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// The task a pool's future belongs to, and the function's name for error messages.
+/// The task a pool's future belongs to.
 pub struct Origin {
     pub task: Arc<Task>,
-    pub label: Label,
 }
 
 #[pyclass(subclass, frozen, module = "subpool._subpool")]
@@ -109,11 +107,14 @@ impl FutureCore {
             return decoded;
         }
         let decoded = match origin.task.take_answer() {
-            Some(answer) => encode::answer(py, &origin.label, answer),
+            Some(answer) => encode::answer(py, &origin.task.label, answer),
             None => Decoded::error(
                 py,
                 Error::Untransferable {
-                    message: format!("decoding the result of {} panicked before", origin.label),
+                    message: format!(
+                        "decoding the result of {} panicked before",
+                        origin.task.label
+                    ),
                     path: "result".to_owned(),
                     traceback: String::new(),
                 }

@@ -10,7 +10,6 @@ use crate::encode::{self, Decoded};
 use crate::executor::PoolCore;
 use crate::future::{cancelled_error, wait};
 use crate::task::Task;
-use crate::transfer::call::Label;
 use crate::transfer::context::Carried;
 use crate::transfer::function::Definition;
 use parking_lot::Mutex;
@@ -88,7 +87,6 @@ pub struct MapResults {
 
 struct State {
     waiting: VecDeque<Waiting>,
-    label: Label,
     source: Option<Source>,
     deadline: Option<Instant>,
 }
@@ -141,7 +139,6 @@ pub fn start(
             // Told like an error of the first call: that is where callers look for it.
             return Ok(MapResults::of(State {
                 waiting: VecDeque::from([Waiting::failed(py, error)]),
-                label: Label::Text("".into()),
                 source: None,
                 deadline: None,
             }));
@@ -157,7 +154,6 @@ pub fn start(
     };
     let mut state = State {
         waiting: VecDeque::new(),
-        label: Label::Known(Arc::clone(&known)),
         source: Some(Source {
             known,
             limit,
@@ -345,7 +341,7 @@ impl State {
         let Some(answer) = task.take_answer() else {
             return Err(cancelled_error(py));
         };
-        match encode::answer(py, &self.label, answer) {
+        match encode::answer(py, &task.label, answer) {
             Decoded::Value(value) => Ok(value),
             Decoded::Error(error) => Err(PyErr::from_value(error.into_bound(py))),
         }

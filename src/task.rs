@@ -9,7 +9,7 @@
 
 use crate::core::latch::Latch;
 use crate::core::state::{Cancel, Ended, Phase, Start};
-use crate::transfer::call::{Answer, Call};
+use crate::transfer::call::{Answer, Call, Label};
 use parking_lot::Mutex;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 pub struct Task {
     pub latch: Latch,
+    /// The function's name.
+    pub label: Label,
     /// How long it may run.
     pub timeout: Option<Duration>,
     call: Mutex<Option<Call>>,
@@ -50,6 +52,7 @@ impl Task {
     pub fn new(call: Call) -> Self {
         Self {
             latch: Latch::new(),
+            label: call.label(),
             timeout: None,
             call: Mutex::new(Some(call)),
             answer: Mutex::new(None),
