@@ -52,18 +52,39 @@ pub enum Drained {
 impl Drained {
     /// The tasks of a job that nobody has taken, each claimed when it is asked for.
     pub fn of(job: Job) -> impl Iterator<Item = Self> {
-        let (mut task, batch) = match job {
-            Job::Task(task) => (Some(task), None),
-            Job::Batch(batch) => (None, Some(batch)),
-            Job::Leave => (None, None),
-        };
-        std::iter::from_fn(move || match &batch {
-            None => task.take().map(Self::Task),
-            Some(batch) => {
-                let index = batch.claim_index();
-                (index < batch.tasks.len()).then(|| Self::Claimed(Arc::clone(batch), index))
-            }
+        let mut job = Some(job);
+        let mut last = None::<Self>;
+        std::iter::from_fn(move || {
+            last = match job.take() {
+                Some(job) => Self::first(job),
+                None => last.take().and_then(Self::next),
+            };
+            last.clone()
         })
+    }
+
+    /// The first of a job's tasks, claimed.
+    #[must_use]
+    pub fn first(job: Job) -> Option<Self> {
+        match job {
+            Job::Task(task) => Some(Self::Task(task)),
+            Job::Batch(batch) => Self::claim(batch),
+            Job::Leave => None,
+        }
+    }
+
+    /// The next of the same job, claimed now. The batch is handed on: its count is every worker's.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        match self {
+            Self::Task(_) => None,
+            Self::Claimed(batch, _) => Self::claim(batch),
+        }
+    }
+
+    fn claim(batch: Arc<Batch>) -> Option<Self> {
+        let index = batch.claim_index();
+        (index < batch.tasks.len()).then_some(Self::Claimed(batch, index))
     }
 
     /// What to take up where a worker that had claimed this one is gone: the rest of its batch.

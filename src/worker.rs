@@ -99,12 +99,14 @@ fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> 
         if matches!(job, Job::Leave) && token.detached(|| pool.leave(seat)) {
             return Ok(());
         }
-        for job in Drained::of(job) {
-            let stays = session.serve(token, pool, job);
+        let mut next = Drained::first(job);
+        while let Some(job) = next {
+            let done = session.serve(token, pool, job);
             promise.look();
-            if !stays {
+            let Some(done) = done else {
                 return Ok(());
-            }
+            };
+            next = done.next();
         }
     }
 }
@@ -122,9 +124,10 @@ struct Session<'i> {
 }
 
 impl<'i> Session<'i> {
-    /// Runs a task, and lets the interpreter's other threads have their turn now and then. False:
-    /// the task took too long to react to an interrupt, and another worker has taken over.
-    fn serve(&mut self, token: Attached<'i>, pool: &Pool, job: Drained) -> bool {
+    /// Runs a task, lets the interpreter's other threads have their turn now and then, and gives
+    /// the task back. `None`: it took too long to react to an interrupt, and another worker has
+    /// taken over.
+    fn serve(&mut self, token: Attached<'i>, pool: &Pool, job: Drained) -> Option<Drained> {
         self.turn += 1;
         if self.turn == TURN {
             self.turn = 0;
@@ -134,7 +137,7 @@ impl<'i> Session<'i> {
             Ok(call) => call,
             Err(job) => {
                 pool.abandon(&job);
-                return true;
+                return Some(job);
             }
         };
         let answer = catch_unwind(AssertUnwindSafe(|| self.answer(token, call)));
@@ -147,7 +150,7 @@ impl<'i> Session<'i> {
         });
         let ended = job.finish(answer, || pool.stats.ended());
         pool.deliver_if_listened(&job, ended);
-        ended.is_some()
+        ended.map(|_| job)
     }
 
     fn initialize(&mut self, token: Attached<'i>, call: Call) -> Result<(), Broken> {
