@@ -7,7 +7,7 @@ import pytest
 
 import tasks
 import tasks_interrupt
-from subpool import TaskInterrupted, interpreter
+from subpool import TaskInterrupted, TaskTimeout, interpreter
 
 
 async def started(fd):
@@ -84,6 +84,17 @@ def test_a_time_limit(start, executor, run, pipe):
                 await start(tasks_interrupt.spin, writer)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(start(tasks_interrupt.spin, writer), 0.05)
+        return await executor.run(tasks.add, 1)
+
+    assert run(main()) == 1
+
+
+def test_a_limit_of_the_tag(start, executor, run):
+    """It was lost on the way from the awaited call to the worker."""
+
+    async def main():
+        with pytest.raises(TaskTimeout, match=r"spin took longer than its timeout of 0\.05 s"):
+            await start(interpreter(tasks_interrupt.spin, timeout=0.05))
         return await executor.run(tasks.add, 1)
 
     assert run(main()) == 1
