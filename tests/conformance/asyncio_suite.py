@@ -41,6 +41,9 @@ MODULES = {
     "test_futures2": 0,
     "test_threads": 6,
 }
+if sys.version_info < (3, 14):  # 3.13.0
+    MODULES |= {"test_sendfile": 18, "test_streams": 2}
+    del MODULES["test_free_threading"]
 
 # Left out: no test of these ever comes to an executor, which takes them 25 s to find out.
 NO_EXECUTOR = {
