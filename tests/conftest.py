@@ -47,6 +47,15 @@ def gate():
 
 
 @pytest.fixture
+def pipe():
+    """A reading and a writing end: a task writes to it when it runs."""
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.fixture
 def closing(gate):
     """Give an executor that is shut down after the test, however that ended."""
     executors = []

@@ -1,7 +1,6 @@
 """Event loops of all kinds that the bridge knows."""
 
 import asyncio
-import os
 
 import pytest
 
@@ -37,12 +36,3 @@ def run(new_loop):
             return runner.run(main)
 
     return run
-
-
-@pytest.fixture
-def pipe():
-    """What a task writes to when it runs."""
-    reader, writer = os.pipe()
-    yield reader, writer
-    os.close(reader)
-    os.close(writer)

@@ -14,14 +14,6 @@ from subpool import Future, InterpreterPoolExecutor, TaskInterrupted
 
 
 @pytest.fixture
-def pipe():
-    reader, writer = os.pipe()
-    yield reader, writer
-    os.close(reader)
-    os.close(writer)
-
-
-@pytest.fixture
 def start(pool, pipe):
     """Submit a task that writes to a pipe when it runs, and wait for that."""
     reader, writer = pipe

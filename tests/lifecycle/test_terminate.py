@@ -18,14 +18,6 @@ SPIN = interpreter(tasks_interrupt.spin)
 KINDS = [InterpreterPoolExecutor, InterpreterThreadPoolExecutor]
 
 
-@pytest.fixture
-def pipe():
-    reader, writer = os.pipe()
-    yield reader, writer
-    os.close(reader)
-    os.close(writer)
-
-
 def make(kind, interpreters):
     return kind(1, max_interpreters=interpreters) if kind is KINDS[1] else kind(interpreters)
 
