@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from subpool._default import configure, default_pool
     from subpool.errors import (
         BrokenInterpreterPool,
+        IncompatibleModuleError,
         NotTransferableError,
         PoolError,
+        RemoteError,
         TaskTimeout,
     )
     from subpool.executors import InterpreterPoolExecutor, InterpreterThreadPoolExecutor
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
 __all__ = [
     "BrokenInterpreterPool",
     "Future",
+    "IncompatibleModuleError",
     "InterpreterPoolExecutor",
     "InterpreterThreadPoolExecutor",
     "NotTransferableError",
     "PoolError",
+    "RemoteError",
     "TaskInterrupted",
     "TaskTimeout",
     "WorkerInfo",
@@ -46,10 +50,12 @@ __all__ = [
 _HOMES = {
     "BrokenInterpreterPool": "errors",
     "Future": "futures",
+    "IncompatibleModuleError": "errors",
     "InterpreterPoolExecutor": "executors",
     "InterpreterThreadPoolExecutor": "executors",
     "NotTransferableError": "errors",
     "PoolError": "errors",
+    "RemoteError": "errors",
     "TaskTimeout": "errors",
     "configure": "_default",
     "default_pool": "_default",

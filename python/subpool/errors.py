@@ -51,6 +51,44 @@ class NotTransferableError(PoolError, _StandardNotShareable):
     path: str = ""
 
 
+class IncompatibleModuleError(PoolError, ImportError):
+    """A call needs an extension module that refuses to load in an interpreter of its own.
+
+    Also an `ImportError`, which is what the task would have met. The refusal itself is the
+    ``__cause__``.
+
+    Attributes:
+        name: The extension module that refused, for example ``"numpy._core._multiarray_umath"``.
+        path: Its file, or ``None``.
+        distribution: The distribution it belongs to, for example ``"numpy"``, or ``None``.
+        version: That distribution's version, or ``None``.
+        function: The function whose call needed it.
+
+    """
+
+    distribution: str | None = None
+    version: str | None = None
+    function: str = ""
+
+
+class RemoteError(PoolError):
+    """Stands for an exception of a task that could not be rebuilt here.
+
+    It is also an instance of the nearest base class of the original that could be had here, so
+    that ``except ValueError`` catches what was a subclass of `ValueError`.
+
+    Attributes:
+        type_name: The original's class, as module and qualified name.
+        message: What ``str`` gave for the original.
+        remote_traceback: Its traceback in the worker, as text.
+
+    """
+
+    type_name: str = ""
+    message: str = ""
+    remote_traceback: str = ""
+
+
 class TaskTimeout(PoolError, TimeoutError):  # noqa: N818 - as the standard names it
     """The task ran longer than the ``timeout`` of its tag, and was interrupted.
 
