@@ -67,6 +67,19 @@ impl ContextVars {
     }
 }
 
+/// The variables of `carried` that are set: their names, and copies of the values.
+pub fn values<'py>(
+    py: Python<'py>,
+    carried: &Carried,
+) -> PyResult<Vec<(Vec<(String, String)>, Bound<'py, PyAny>)>> {
+    let set = carried
+        .0
+        .iter()
+        .filter_map(|(variable, payload)| Some((variable.names().to_vec(), payload.clone()?)));
+    set.map(|(names, payload)| Ok((names, encode::decode(py, payload)?)))
+        .collect()
+}
+
 impl Entry {
     /// What the name leads to now, after a reload or in a notebook's next cell; if that is no
     /// context variable any more, the one that the pool was given.

@@ -12,7 +12,6 @@
 
 use crate::core::idle;
 use crate::interp::attach::Attached;
-use crate::pool::Upcalls;
 use crate::task::{Listener, Task};
 use crate::transfer::call::{Broken, Label};
 use crate::transfer::graveyard;
@@ -26,12 +25,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
-
-pub static UPCALLS: Upcalls = Upcalls {
-    deliver,
-    report,
-    warn,
-};
 
 /// How long the queue may stand still before a relief comes.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -149,11 +142,13 @@ pub unsafe fn forget_after_fork() {
     }
 }
 
-fn deliver(task: Arc<Task>) {
+/// Somebody listens to this ended task.
+pub fn deliver(task: Arc<Task>) {
     send(Errand::Deliver(task));
 }
 
-fn warn(label: Label, waited: Duration, left: Duration) {
+/// Warns of a function that has not reacted to an interrupt.
+pub fn warn(label: Label, waited: Duration, left: Duration) {
     run_soon(Box::new(move |py| {
         let seconds = (waited.as_secs_f64(), left.as_secs_f64());
         let warned = py
@@ -345,7 +340,8 @@ pub fn another<'py>(py: Python<'py>, Listener(pointer): &Listener) -> Bound<'py,
     unsafe { Bound::from_borrowed_ptr(py, pointer.as_ptr()) }
 }
 
-fn report(broken: &Broken) {
+/// Logs that a pool broke. For threads without a thread state.
+pub fn report(broken: &Broken) {
     Python::attach(|py| {
         let logged = py
             .import("subpool.errors")

@@ -113,6 +113,23 @@ impl Desk {
         }
     }
 
+    /// The name of the function that runs.
+    #[must_use]
+    pub fn label(&self) -> Label {
+        let place = self.running.lock();
+        place.as_ref().map_or_else(
+            || Label::Text("the initializer".into()),
+            |running| running.job.label.clone(),
+        )
+    }
+
+    /// The task that runs, if it is not the initializer.
+    #[must_use]
+    pub fn job(&self) -> Option<Drained> {
+        let place = self.running.lock();
+        place.as_ref().map(|running| running.job.clone())
+    }
+
     /// Interrupts `task` if this is where it runs. False: it is not.
     pub fn interrupt(self: &Arc<Self>, task: &Task, timeout: Option<Duration>) -> io::Result<bool> {
         self.interrupt_if(timeout, |running| std::ptr::eq(&*running.job, task))
@@ -290,14 +307,10 @@ impl<'i> Reachable<'i> {
         Ok(call)
     }
 
-    /// The name of the function that runs.
+    /// The desk, as others see it.
     #[must_use]
-    pub fn label(&self) -> Label {
-        let place = self.desk.running.lock();
-        place.as_ref().map_or_else(
-            || Label::Text("the initializer".into()),
-            |running| running.job.label.clone(),
-        )
+    pub const fn shared(&self) -> &'i Arc<Desk> {
+        self.desk
     }
 
     /// Closes the window: no interrupt of this task can come any more.

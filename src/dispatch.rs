@@ -4,7 +4,8 @@
 //! between a caller and the queue. What is not for an interpreter goes on to the next class.
 
 use crate::bridge;
-use crate::executor::{PoolCore, time_limit};
+use crate::errand::kind_named;
+use crate::executor::{PoolCore, Terms, time_limit};
 use crate::ffi;
 use crate::future::FutureCore;
 use crate::map::{self, Plan};
@@ -152,8 +153,11 @@ impl ExecutorCore {
             Some(_) => None,
         };
         match function {
-            Some(function) if !overrides_submit(slf)? => {
-                let limit = time_limit(tagged.as_ref().and_then(|tagged| tagged.timeout))?;
+            // What may go elsewhere goes call by call.
+            Some(function)
+                if !overrides_submit(slf)? && pool.get().fallback(terms(&tagged)).is_none() =>
+            {
+                let limit = time_limit(terms(&tagged).timeout)?;
                 let context = context_of(pool.get(), r#fn, &none)?;
                 let context = context.as_ref();
                 let results =
@@ -187,11 +191,12 @@ impl ExecutorCore {
         if let Some(tagged) = route(function, args, kwargs, by_tag)? {
             let context = context_of(pool, function, args)?;
             let (function, args, kwargs) = (&tagged.function, &tagged.args, tagged.kwargs.as_ref());
-            let future = pool.submit(function, args, kwargs, tagged.timeout, context.as_ref());
+            let future = pool.submit(function, args, kwargs, tagged.terms, context.as_ref());
             return future.map(Some);
         }
         if !by_tag {
-            return pool.submit(function, args, kwargs, None, None).map(Some);
+            let terms = Terms::default();
+            return pool.submit(function, args, kwargs, terms, None).map(Some);
         }
         Ok(None)
     }
@@ -210,12 +215,15 @@ struct Tagged<'py> {
     function: Bound<'py, PyAny>,
     args: Bound<'py, PyTuple>,
     kwargs: Option<Bound<'py, PyDict>>,
-    /// Seconds.
-    timeout: Option<f64>,
+    terms: Terms,
+}
+
+fn terms(tagged: &Option<Tagged<'_>>) -> Terms {
+    tagged.as_ref().map_or_else(Terms::default, |tagged| tagged.terms)
 }
 
 static TAG: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static TIMED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TERMED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static ROUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -237,13 +245,13 @@ fn route<'py>(
             function: function.getattr(intern!(py, "__wrapped__"))?,
             args: args.clone(),
             kwargs: kwargs.cloned(),
-            timeout: None,
+            terms: Terms::default(),
         }));
     }
     let hides = is_context_run(function)
         || kind == &raw mut ffi::PyMethod_Type
         || kind == PARTIAL.import(py, "functools", "partial")?.as_type_ptr()
-        || kind == TIMED.import(py, "subpool.routing", "Timed")?.as_type_ptr();
+        || kind == TERMED.import(py, "subpool.routing", "Termed")?.as_type_ptr();
     if !hides {
         return Ok(None);
     }
@@ -255,17 +263,19 @@ fn route<'py>(
     if found.is_none() {
         return Ok(None);
     }
-    let (function, args, kwargs, timeout) = found.extract::<(
+    let (function, args, kwargs, timeout, fallback) = found.extract::<(
         Bound<'py, PyAny>,
         Bound<'py, PyTuple>,
         Bound<'py, PyDict>,
         Option<f64>,
+        Option<String>,
     )>()?;
+    let fallback = fallback.as_deref().map(kind_named).transpose()?;
     Ok(Some(Tagged {
         function,
         args,
         kwargs: Some(kwargs).filter(|kwargs| !kwargs.is_empty()),
-        timeout,
+        terms: Terms { timeout, fallback },
     }))
 }
 

@@ -10,7 +10,7 @@ use crate::interp::object::Object;
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Call, Form, Label};
 use crate::transfer::codec::Nothing;
-use crate::transfer::function::{Definition, Known, Source};
+use crate::transfer::function::{Definition, Known, Source, resolve};
 use crate::transfer::value::{Encoding, Payload, Transfer};
 use memchr::memmem;
 use once_cell::sync::Lazy;
@@ -163,6 +163,50 @@ pub fn variable(name: impl FnOnce() -> String, value: &Bound<'_, PyAny>) -> PyRe
     }
 }
 
+/// What a call is in main: its function, and copies of its arguments.
+pub type Parts<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
+
+/// Decodes what was encoded here or by a worker.
+pub fn decode(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
+    match main_side(py)?.transfer.decode(token(py), payload) {
+        // SAFETY: an owned reference to an object of main, given up by `into_ptr`.
+        Ok(object) => Ok(unsafe { Bound::from_owned_ptr(py, object.into_ptr()) }),
+        Err(_) => Err(PyErr::fetch(py)),
+    }
+}
+
+/// Decodes a call again, for another way to run it.
+pub fn decode_call(py: Python<'_>, call: Call) -> PyResult<Parts<'_>> {
+    let loaded = decode(py, call.payload)?;
+    let function = |known: &Definition| match &known.source {
+        Source::Name { module, qualname } => {
+            match resolve(token(py), module, qualname) {
+                // SAFETY: as in `decode`.
+                Ok(object) => Ok(unsafe { Bound::from_owned_ptr(py, object.into_ptr()) }),
+                Err(_) => Err(PyErr::fetch(py)),
+            }
+        }
+        Source::Code { payload, .. } => decode(py, payload.clone()),
+    };
+    Ok(match &call.form {
+        Form::Positional(known) => (
+            function(known)?,
+            loaded.cast_into::<PyTuple>()?,
+            PyDict::new(py),
+        ),
+        Form::Keywords(known) => {
+            let (args, kwargs) = loaded.extract()?;
+            (function(known)?, args, kwargs)
+        }
+        Form::Whole(_) => loaded.extract()?,
+    })
+}
+
+/// A function's name, for error messages.
+pub fn name(function: &Bound<'_, PyAny>) -> PyResult<Arc<str>> {
+    Ok(label(main_side(function.py())?, function)?.into())
+}
+
 fn label(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<String> {
     let label = main.label.bind(function.py()).call1((function,))?;
     Ok(label.cast::<PyString>()?.to_string_lossy().into_owned())
@@ -305,21 +349,34 @@ pub fn answer(py: Python<'_>, label: &Label, answer: Answer) -> Decoded {
             stuck,
         }
         .into()),
+        Answer::Incompatible { refusal, begun } => Err(Error::Incompatible {
+            label: label.to_string(),
+            refusal,
+            begun,
+        }
+        .into()),
+        Answer::Here { object, raised } => {
+            // Never `None`: errand.rs, which makes these answers, keeps an object.
+            let object = object.into_object().map_or_else(
+                || py.None(),
+                // SAFETY: an owned reference to an object of main.
+                |object| unsafe { Bound::from_owned_ptr(py, object.as_ptr()).unbind() },
+            );
+            Ok(if raised {
+                Decoded::Error(object)
+            } else {
+                Decoded::Value(object)
+            })
+        }
         Answer::Broken(broken) => Err(Error::Broken(broken).into()),
     };
     decoded.unwrap_or_else(|error| Decoded::error(py, error))
 }
 
 fn value(py: Python<'_>, label: &Label, payload: Payload) -> PyResult<Decoded> {
-    match main_side(py)?.transfer.decode(token(py), payload) {
-        // SAFETY: an owned reference to a main-interpreter object, given up by `into_ptr`.
-        Ok(value) => unsafe {
-            Ok(Decoded::Value(
-                Bound::from_owned_ptr(py, value.into_ptr()).unbind(),
-            ))
-        },
-        Err(_) => {
-            let cause = PyErr::fetch(py);
+    match decode(py, payload) {
+        Ok(value) => Ok(Decoded::Value(value.unbind())),
+        Err(cause) => {
             let error = py
                 .import("subpool.errors")?
                 .getattr("unreadable_result")?

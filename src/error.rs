@@ -3,6 +3,7 @@
 //! The exception classes are defined in Python (`subpool.errors`), where users see them.
 
 use crate::transfer::call::Broken;
+use crate::transfer::fallback::Refusal;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -33,6 +34,12 @@ pub enum Error {
         traceback: String,
         /// It still runs, so long after the interrupt.
         stuck: Option<Duration>,
+    },
+    Incompatible {
+        label: String,
+        refusal: Arc<Refusal>,
+        /// The function's body had begun.
+        begun: bool,
     },
     NoMemory,
     Argument(&'static str),
@@ -70,6 +77,21 @@ impl From<Error> for PyErr {
                 let about = (label, seconds(timeout), traceback, seconds(stuck));
                 build(py, &INTERRUPTED, "interrupted", about)
             }),
+            Error::Incompatible {
+                label,
+                refusal,
+                begun,
+            } => Python::attach(|py| {
+                let Refusal {
+                    extension,
+                    path,
+                    text,
+                    modules,
+                    traceback,
+                } = &*refusal;
+                let about = (label, extension, path, text, modules, traceback, begun);
+                build(py, &INCOMPATIBLE, "incompatible", about)
+            }),
             Error::Untransferable {
                 message,
                 path,
@@ -87,6 +109,7 @@ impl From<Error> for PyErr {
 }
 
 static BROKEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static INCOMPATIBLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static INTERRUPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static UNTRANSFERABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 

@@ -2,17 +2,18 @@
 
 use crate::batch::Batch;
 use crate::capture::{ContextVars, Located};
-use crate::completer::{self, UPCALLS};
+use crate::completer;
 use crate::core::state::Cancel;
 use crate::desk::Patience;
 use crate::encode;
+use crate::errand::{self, kind_named};
 use crate::error::Error;
 use crate::future::{FutureCore, Origin, keep_watch, wait};
-use crate::pool::{Pool, Seat, Settings};
+use crate::pool::{Pool, Seat, Settings, Upcalls};
 use crate::task::Task;
-use crate::transfer::call::{Call, Form};
+use crate::transfer::call::Call;
 use crate::transfer::context::Carried;
-use crate::transfer::value::Payload;
+use crate::transfer::fallback::Kind;
 use crate::warden;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -20,6 +21,14 @@ use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+static UPCALLS: Upcalls = Upcalls {
+    deliver: completer::deliver,
+    report: completer::report,
+    consult: errand::consult,
+    interrupt: errand::interrupt_soon,
+    warn: completer::warn,
+};
 
 /// The program ends: no pool accepts anything any more.
 static EXITING: AtomicBool = AtomicBool::new(false);
@@ -42,9 +51,10 @@ impl Drop for PoolCore {
 impl PoolCore {
     /// `initializer` is `None` or `(function, args)`; `patience` is how many seconds after an
     /// interrupt that did nothing comes a warning, and how many after it the worker is replaced;
-    /// `idle_timeout` is how many seconds a worker may have nothing to do.
+    /// `idle_timeout` is how many seconds a worker may have nothing to do; `fallback` is where
+    /// calls go that no interpreter can run.
     #[new]
-    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None))]
+    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None, fallback=None))]
     fn new(
         max_workers: usize,
         thread_name_prefix: String,
@@ -53,6 +63,7 @@ impl PoolCore {
         patience: (f64, f64),
         context_vars: Vec<Located<'_>>,
         idle_timeout: Option<f64>,
+        fallback: Option<&str>,
     ) -> PyResult<Self> {
         if idle_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
             return Err(Error::Argument("idle_timeout must be greater than 0").into());
@@ -66,6 +77,7 @@ impl PoolCore {
             .transpose()?;
         let idle_timeout = time_limit(idle_timeout)?;
         let settings = Settings {
+            fallback: fallback.map(kind_named).transpose()?,
             idle_timeout,
             most_workers: max_workers,
             thread_name_prefix,
@@ -83,46 +95,22 @@ impl PoolCore {
         })
     }
 
-    /// Queues `function(*args, **kwargs)`, which may run for `timeout` seconds, and gives its
-    /// future. The values of context variables are those in `context`, or else in the current one.
-    #[pyo3(signature = (function, args, kwargs, timeout=None, context=None))]
-    pub fn submit<'py>(
-        &self,
-        function: &Bound<'py, PyAny>,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-        timeout: Option<f64>,
-        context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = function.py();
-        self.refuse_if_closed()?;
-        let timeout = time_limit(timeout)?;
-        let future = self.future_class.bind(py).call0()?;
-        let core = future.cast::<FutureCore>()?.get();
-        let call = self
-            .capture(py, context)
-            .and_then(|context| Ok(encode::call(function, args, kwargs)?.within(context)));
-        let call = match call {
-            Ok(call) => call,
-            Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
-            Err(error) => {
-                // Told by the future, as an error of the task: callers look for it there.
-                let payload = Payload::pickled(Vec::new(), Vec::new());
-                let nothing = Call::new(Form::Whole("".into()), payload);
-                let origin = Origin {
-                    task: Arc::new(Task::new(nothing)),
-                };
-                core.fail_early(py, origin, error);
-                return Ok(future);
-            }
-        };
-        let task = Arc::new(Task::new(call).within(timeout));
-        core.bind_to(Origin {
-            task: Arc::clone(&task),
-        });
-        let accepted = self.pool.push(task);
-        self.grow(py, accepted)?;
-        Ok(future)
+    /// How many interpreters there are at the moment.
+    #[getter]
+    fn width(&self) -> usize {
+        self.pool.seats().len()
+    }
+
+    /// Calls accepted so far.
+    #[getter]
+    fn accepted(&self) -> usize {
+        self.pool.stats.accepted_total()
+    }
+
+    /// What no other pool of this process has.
+    #[getter]
+    fn number(&self) -> u64 {
+        self.pool.number
     }
 
     /// Starts `count` workers (all by default) and waits until they are ready.
@@ -196,7 +184,79 @@ impl PoolCore {
     }
 }
 
+/// How a call is to be treated, as its tag says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// How many seconds it may run.
+    pub timeout: Option<f64>,
+    /// Where it goes if no interpreter can run it.
+    pub fallback: Option<Kind>,
+}
+
 impl PoolCore {
+    /// Queues `function(*args, **kwargs)` and gives its future. The values of context variables
+    /// are those in `context`, or else in the current one.
+    pub fn submit<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        terms: Terms,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = function.py();
+        self.refuse_if_closed()?;
+        let timeout = time_limit(terms.timeout)?;
+        let future = self.future_class.bind(py).call0()?;
+        let core = future.cast::<FutureCore>()?.get();
+        let bind = |task: Task| {
+            let task = Arc::new(task.within(timeout));
+            core.bind_to(Origin {
+                task: Arc::clone(&task),
+            });
+            task
+        };
+        let fallback = self.fallback(terms);
+        let prepared = fallback.map(|kind| errand::plan(function, kind)).transpose();
+        let prepared = prepared.and_then(|plan| {
+            let context = self.capture(py, context)?;
+            if plan.as_ref().is_some_and(|plan| plan.is_refused()) {
+                return Ok((plan, Err(context)));
+            }
+            let call = encode::call(function, args, kwargs)?.within(context);
+            Ok((plan, Ok(call)))
+        });
+        let task = match prepared {
+            Ok((None, Ok(call))) => bind(Task::new(call)),
+            Ok((Some(plan), Ok(call))) => {
+                let fallback = errand::fallback(plan, function, args, kwargs)?;
+                bind(Task::new(call).or_else(Some(fallback)))
+            }
+            Ok((plan, Err(context))) => {
+                let label = encode::name(function)?;
+                let task = bind(Task::new(Call::without_content(label)));
+                let kind = plan.map_or(Kind::Thread, |plan| plan.kind);
+                errand::start(&self.pool, &task, kind, context, function, args, kwargs);
+                return Ok(future);
+            }
+            Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
+            Err(error) => {
+                // Told by the future, as an error of the task: callers look for it there.
+                let task = Arc::new(Task::new(Call::without_content("".into())));
+                core.fail_early(py, Origin { task }, error);
+                return Ok(future);
+            }
+        };
+        let accepted = self.pool.push(task);
+        self.grow(py, accepted)?;
+        Ok(future)
+    }
+
+    /// Where a call goes that no interpreter can run.
+    pub fn fallback(&self, terms: Terms) -> Option<Kind> {
+        terms.fallback.or_else(|| self.pool.fallback())
+    }
+
     /// The values for a call's context variables, if the pool carries any.
     pub fn capture(
         &self,
@@ -380,9 +440,14 @@ pub fn forget_after_fork() {
 ///
 /// A signal whose handler raises (Ctrl-C) is told as unraisable, cancels what has not started and
 /// interrupts what runs; the wait for that goes on, since Python must not finalize with an
-/// interpreter alive. Another one calls `give_up`, which ends the process.
+/// interpreter alive. Another one calls `give_up`, which ends the process. `finish` waits for what
+/// runs in threads and processes instead.
 #[pyfunction]
-pub fn close_all(py: Python<'_>, give_up: &Bound<'_, PyAny>) -> PyResult<()> {
+pub fn close_all(
+    py: Python<'_>,
+    give_up: &Bound<'_, PyAny>,
+    finish: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     // Relaxed: see `refuse_if_exiting`.
     EXITING.store(true, Ordering::Relaxed);
     let pools = Pool::living();
@@ -391,7 +456,10 @@ pub fn close_all(py: Python<'_>, give_up: &Bound<'_, PyAny>) -> PyResult<()> {
     }
     let mut interrupted = false;
     for pool in &pools {
-        while let Err(raised) = join(py, pool).and_then(|()| join_retired(py, pool)) {
+        while let Err(raised) = join(py, pool)
+            .and_then(|()| join_retired(py, pool))
+            .and_then(|()| finish.call1((pool.number,)).map(drop))
+        {
             if interrupted {
                 give_up.call0()?;
             }

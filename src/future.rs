@@ -11,6 +11,7 @@ use crate::core::idle;
 use crate::core::latch::Latch;
 use crate::core::state::{Cancel, Phase};
 use crate::encode::{self, Decoded};
+use crate::errand;
 use crate::error::{self, Error};
 use crate::interp::lock::{Sleeper, Woken};
 use crate::pool::{Pool, look_at_all};
@@ -233,7 +234,7 @@ impl FutureCore {
     }
 
     /// Raises `TaskInterrupted` in the task. False: it does not run.
-    fn interrupt(&self) -> PyResult<bool> {
+    fn interrupt(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(task) = self.task() else {
             return Ok(false);
         };
@@ -247,7 +248,7 @@ impl FutureCore {
                 return Ok(true);
             }
         }
-        Ok(false)
+        errand::interrupt(py, task)
     }
 
     /// Whether a pool made this future.
@@ -328,7 +329,7 @@ impl FutureCore {
         }
         for target in targets {
             if target.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-                self.interrupt()?;
+                self.interrupt(py)?;
                 break;
             }
         }

@@ -19,6 +19,8 @@ mod dispatch;
 #[cfg(feature = "python")]
 mod encode;
 #[cfg(feature = "python")]
+mod errand;
+#[cfg(feature = "python")]
 mod error;
 #[cfg(feature = "python")]
 mod executor;
@@ -52,6 +54,8 @@ mod _subpool {
     use crate::dispatch::ExecutorCore;
     #[pymodule_export]
     use crate::encode::{_native_decode, _native_encode};
+    #[pymodule_export]
+    use crate::errand::{Errand, FallbackPlan};
     #[pymodule_export]
     use crate::executor::{PoolCore, WorkerThread, close_all, forget_after_fork};
     #[pymodule_export]

@@ -17,10 +17,11 @@ use crate::core::stats::{Stats, Width, should_grow};
 use crate::desk::{Desk, Patience};
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Label};
+use crate::transfer::fallback::{Kind, Refusal};
 use crate::worker;
 use parking_lot::Mutex;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -34,9 +35,33 @@ pub struct Upcalls {
     pub deliver: fn(Arc<Task>),
     /// Log that the pool broke. Called on a thread without a thread state.
     pub report: fn(&Broken),
+    /// Say how a call goes on that a worker's interpreter cannot run. Waits for main.
+    pub consult: fn(Question) -> Reply,
+    /// Interrupt a task that has gone elsewhere.
+    pub interrupt: fn(Drained),
     /// Warn of a function that has not reacted to an interrupt for so long, and will be given up
     /// after so long.
     pub warn: fn(Label, Duration, Duration),
+}
+
+/// What a worker asks main: its interpreter cannot load what a call needs.
+pub struct Question {
+    pub pool: Arc<Pool>,
+    /// `None`: the initializer's call.
+    pub job: Option<Drained>,
+    pub call: Call,
+    pub refusal: Arc<Refusal>,
+    /// Modules that were sent by value for this call already, without success.
+    pub tried: Vec<String>,
+}
+
+pub enum Reply {
+    /// Try this call instead; and what was tried now.
+    Again(Call, Vec<String>),
+    /// The task is not the worker's any more.
+    Elsewhere,
+    /// That is its end.
+    End,
 }
 
 pub struct Settings {
@@ -46,10 +71,14 @@ pub struct Settings {
     pub patience: Patience,
     /// After which an idle worker ends.
     pub idle_timeout: Option<Duration>,
+    /// Where what no interpreter can run goes, if its tag says nothing else.
+    pub fallback: Option<Kind>,
     pub upcalls: &'static Upcalls,
 }
 
 pub struct Pool {
+    /// Never used twice in a process.
+    pub number: u64,
     pub queue: Queue<Job>,
     pub stats: Stats,
     settings: Settings,
@@ -131,7 +160,10 @@ pub unsafe fn forget_after_fork() {
 impl Pool {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let pool = Arc::new(Self {
+            // Relaxed: only uniqueness matters.
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             queue: Queue::new(),
             stats: Stats::default(),
             settings,
@@ -271,6 +303,22 @@ impl Pool {
     #[must_use]
     pub const fn most_workers(&self) -> usize {
         self.settings.most_workers
+    }
+
+    /// Where what no interpreter can run goes.
+    #[must_use]
+    pub const fn fallback(&self) -> Option<Kind> {
+        self.settings.fallback
+    }
+
+    #[must_use]
+    pub fn consult(&self, question: Question) -> Reply {
+        (self.settings.upcalls.consult)(question)
+    }
+
+    /// Interrupts a task that has gone elsewhere.
+    pub fn interrupt_elsewhere(&self, job: &Drained) {
+        (self.settings.upcalls.interrupt)(job.clone());
     }
 
     /// Hands an ended task on to its listener.

@@ -10,6 +10,8 @@
 use crate::core::latch::Latch;
 use crate::core::state::{Cancel, Ended, Phase, Start};
 use crate::transfer::call::{Answer, Call, Label};
+use crate::transfer::fallback::Plan;
+use crate::transfer::graveyard::Kept;
 use parking_lot::Mutex;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -21,10 +23,19 @@ pub struct Task {
     pub label: Label,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// For a function with a fallback.
+    pub fallback: Option<Box<Fallback>>,
     call: Mutex<Option<Call>>,
     answer: Mutex<Option<Answer>>,
     listener: Mutex<Option<Listener>>,
     awaiters: Mutex<Vec<Awaiter>>,
+}
+
+/// Where a task goes if no interpreter can run it.
+pub struct Fallback {
+    pub plan: Arc<Plan>,
+    /// `(function, args, kwargs)` as main has them, for a thread of main. Let go of at the end.
+    pub originals: Mutex<Option<Kept>>,
 }
 
 /// An owned reference to a main-interpreter object, opaque to everybody else.
@@ -54,6 +65,7 @@ impl Task {
             latch: Latch::new(),
             label: call.label(),
             timeout: None,
+            fallback: None,
             call: Mutex::new(Some(call)),
             answer: Mutex::new(None),
             listener: Mutex::new(None),
@@ -65,6 +77,15 @@ impl Task {
     #[must_use]
     pub fn within(self, timeout: Option<Duration>) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// The task with a fallback.
+    #[must_use]
+    pub fn or_else(self, fallback: Option<Fallback>) -> Self {
+        Self {
+            fallback: fallback.map(Box::new),
+            ..self
+        }
     }
 
     /// A worker's claim. `None`: cancelled meanwhile.
@@ -92,6 +113,7 @@ impl Task {
             *place = Some(answer);
         }
         before();
+        self.let_go();
         let ended = self.latch.state.finish();
         self.tell(ended);
         Some(ended)
@@ -102,9 +124,17 @@ impl Task {
         let cancel = self.latch.state.cancel();
         if let Cancel::Cancelled(ended) = cancel {
             drop(self.call.lock().take());
+            self.let_go();
             self.tell(ended);
         }
         cancel
+    }
+
+    /// Of what is main's: nobody needs it any more.
+    fn let_go(&self) {
+        if let Some(fallback) = &self.fallback {
+            drop(fallback.originals.lock().take());
+        }
     }
 
     /// Those who sleep and the event loops; who listens is the caller's business.

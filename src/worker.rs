@@ -4,6 +4,8 @@
 //! task that was started is finished, whatever it does, also by a panic of ours; a panic of the
 //! loop itself aborts the process with a message, because nobody could tell what is lost.
 
+mod telling;
+
 use crate::batch::{Drained, Job};
 use crate::core::queue::Empty;
 use crate::core::sleepers::Looker;
@@ -12,28 +14,26 @@ use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
-use crate::pool::{Pool, Seat};
+use crate::pool::{Pool, Question, Reply, Seat};
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
 use crate::transfer::context::{Carried, Entered, Refused, Variables};
+use crate::transfer::fallback::{Plan, Refusal};
 use crate::transfer::function::{Definition, Found, Source, resolve};
 use crate::transfer::graveyard::{self, Promise};
-use crate::transfer::value::{Payload, Transfer};
+use crate::transfer::value::Transfer;
 use crate::worker_api;
-use std::any::Any;
-use std::ffi::CStr;
+use rustc_hash::FxHashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use telling::{panicked, text_of};
 
 /// Tasks between two moments in which other threads of the interpreter get their turn, when the
 /// tasks themselves are all C functions and never give one.
 const TURN: u32 = 64;
 
-/// The helper (`_bootstrap.py`) for what plain pickle refused.
-const ENCODE_RESULT: &CStr = c"encode_result";
-
 /// The thread's whole life.
-pub fn run(pool: &Pool, seat: &Seat, first: Option<Job>) {
+pub fn run(pool: &Arc<Pool>, seat: &Seat, first: Option<Job>) {
     // Until the interpreter is gone, with all that its modules hold.
     let promise = Promise::new();
     let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, first, &promise)));
@@ -48,7 +48,12 @@ pub fn run(pool: &Pool, seat: &Seat, first: Option<Job>) {
     }
 }
 
-fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> Result<(), Broken> {
+fn live(
+    pool: &Arc<Pool>,
+    seat: &Seat,
+    mut first: Option<Job>,
+    promise: &Promise,
+) -> Result<(), Broken> {
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
@@ -68,10 +73,12 @@ fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> 
         desk: Reachable::open(&seat.desk, class),
         variables: Variables::new(),
         turn: 0,
+        looked_at: FxHashSet::default(),
+        refused: None,
         path: &seat.path,
     };
     if let Some(initializer) = pool.initializer() {
-        session.initialize(token, initializer)?;
+        session.initialize(token, pool, initializer)?;
     }
     seat.ready();
 
@@ -119,6 +126,10 @@ struct Session<'i> {
     variables: Variables<'i>,
     /// Tasks since the other threads of the interpreter last had their turn.
     turn: u32,
+    /// Modules that were looked at before a function that will import them was run.
+    looked_at: FxHashSet<String>,
+    /// What the initializer needs, and cannot be loaded here.
+    refused: Option<Arc<Refusal>>,
     /// The main interpreter's `sys.path` when the worker was started.
     path: &'i [String],
 }
@@ -127,12 +138,13 @@ impl<'i> Session<'i> {
     /// Runs a task, lets the interpreter's other threads have their turn now and then, and gives
     /// the task back. `None`: it took too long to react to an interrupt, and another worker has
     /// taken over.
-    fn serve(&mut self, token: Attached<'i>, pool: &Pool, job: Drained) -> Option<Drained> {
+    fn serve(&mut self, token: Attached<'i>, pool: &Arc<Pool>, job: Drained) -> Option<Drained> {
         self.turn += 1;
         if self.turn == TURN {
             self.turn = 0;
             token.detached(|| ());
         }
+        let plan = job.fallback.as_ref().map(|own| Arc::clone(&own.plan));
         let call = match self.desk.begin(job, || !pool.is_terminated()) {
             Ok(call) => call,
             Err(job) => {
@@ -140,36 +152,53 @@ impl<'i> Session<'i> {
                 return Some(job);
             }
         };
-        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(token, call)));
-        let answer = answer.unwrap_or_else(|panic| Ok(panicked(panic.as_ref())));
+        let answer = || self.answer(token, pool, call, plan.as_deref());
+        let answer = catch_unwind(AssertUnwindSafe(answer));
+        let answer = answer.unwrap_or_else(|panic| Err(Short::Answer(panicked(panic.as_ref()))));
         let Running { job, asked, .. } = self.desk.end(token).expect("begun above");
-        let answer = answer.unwrap_or_else(|Interrupted(error)| Answer::Interrupted {
-            timeout: asked.and_then(|asked| asked.timeout),
-            traceback: text_of(token, Some(error)),
-            stuck: None,
-        });
+        let answer = match answer {
+            Ok(answer) | Err(Short::Answer(answer)) => answer,
+            Err(Short::Interrupted(error)) => Answer::Interrupted {
+                timeout: asked.and_then(|asked| asked.timeout),
+                traceback: text_of(token, Some(error)),
+                stuck: None,
+            },
+            Err(Short::Elsewhere) => {
+                if asked.is_some() {
+                    pool.interrupt_elsewhere(&job);
+                }
+                return Some(job);
+            }
+        };
         let ended = job.finish(answer, || pool.stats.ended());
         pool.deliver_if_listened(&job, ended);
         ended.map(|_| job)
     }
 
-    fn initialize(&mut self, token: Attached<'i>, call: Call) -> Result<(), Broken> {
+    fn initialize(
+        &mut self,
+        token: Attached<'i>,
+        pool: &Arc<Pool>,
+        call: Call,
+    ) -> Result<(), Broken> {
         let label = call.label();
-        let Err(failure) = self.perform(token, call) else {
-            return Ok(());
-        };
-        let traceback = match failure {
-            Failure::Call(raised) => text_of(token, raised.take(token)),
-            other => match self.explain(token, &label, other) {
-                Ok(Answer::Untransferable {
-                    message, traceback, ..
-                }) => {
-                    format!("{traceback}\nNotTransferableError: {message}")
+        let traceback = match self.pursue(token, pool, call, None, || label.clone()) {
+            Ok(_) => return Ok(()),
+            Err(Short::Answer(Answer::Incompatible { refusal, .. })) => {
+                if pool.fallback().is_some() {
+                    // No task can run here, but elsewhere they can.
+                    self.refused = Some(refusal);
+                    return Ok(());
                 }
-                // `explain` gives no other answer for what was not a call.
-                Ok(_) => String::new(),
-                Err(Interrupted(error)) => text_of(token, Some(error)),
-            },
+                refusal.traceback.clone()
+            }
+            Err(Short::Answer(Answer::Raised { traceback, .. })) => traceback,
+            Err(Short::Answer(Answer::Untransferable {
+                message, traceback, ..
+            })) => format!("{traceback}\nNotTransferableError: {message}"),
+            Err(Short::Interrupted(error)) => text_of(token, Some(error)),
+            // An initializer goes nowhere else, and what is no value has one of these answers.
+            Err(_) => String::new(),
         };
         Err(Broken {
             message: "a worker's initializer failed".to_owned(),
@@ -179,71 +208,138 @@ impl<'i> Session<'i> {
 
     /// Runs a call and encodes what came of it. All of it may run the user's code, and be
     /// interrupted.
-    fn answer(&mut self, token: Attached<'i>, call: Call) -> Attempt<'i> {
-        match self.perform(token, call) {
-            Ok(value) => self.transfer.encode(&value).map_or_else(
-                |raised| self.slow(ENCODE_RESULT, &self.desk.label(), raised, value.share()),
-                |payload| Ok(Answer::Value(payload)),
-            ),
-            Err(failure) => self.explain(token, &self.desk.label(), failure),
+    fn answer(
+        &mut self,
+        token: Attached<'i>,
+        pool: &Arc<Pool>,
+        call: Call,
+        plan: Option<&Plan>,
+    ) -> Result<Answer, Short<'i>> {
+        let desk = self.desk.shared();
+        let value = self.pursue(token, pool, call, plan, || desk.label())?;
+        self.transfer.encode(&value).map_or_else(
+            |raised| self.encode_slowly(&desk.label(), raised, &value),
+            |payload| Ok(Answer::Value(payload)),
+        )
+    }
+
+    /// Performs a call. If this interpreter cannot load what it needs, main says how it goes on.
+    fn pursue(
+        &mut self,
+        token: Attached<'i>,
+        pool: &Arc<Pool>,
+        mut call: Call,
+        plan: Option<&Plan>,
+        label: impl Fn() -> Label,
+    ) -> Result<Object<'i>, Short<'i>> {
+        let mut tried = Vec::new();
+        loop {
+            let (refusal, back) = match &self.refused {
+                Some(refusal) => {
+                    tried.clone_from(&refusal.modules);
+                    (Arc::clone(refusal), call)
+                }
+                None => match self.perform(token, call, plan) {
+                    Ok(value) => return Ok(value),
+                    Err(Failure {
+                        stage,
+                        raised,
+                        call: back,
+                    }) => match (self.explain(token, &label(), &stage, raised)?, back) {
+                        (Answer::Incompatible { refusal, .. }, Some(back)) => (refusal, *back),
+                        (answer, _) => {
+                            if let (Answer::Incompatible { .. }, Some(plan)) = (&answer, plan) {
+                                plan.refuse();
+                            }
+                            return Err(Short::Answer(answer));
+                        }
+                    },
+                },
+            };
+            let question = Question {
+                pool: Arc::clone(pool),
+                job: self.desk.shared().job(),
+                call: back,
+                refusal: Arc::clone(&refusal),
+                tried: std::mem::take(&mut tried),
+            };
+            match token.detached(|| pool.consult(question)) {
+                Reply::Again(again, seen) => (call, tried) = (again, seen),
+                Reply::Elsewhere => return Err(Short::Elsewhere),
+                Reply::End => {
+                    let begun = false;
+                    return Err(Short::Answer(Answer::Incompatible { refusal, begun }));
+                }
+            }
         }
     }
 
-    fn explain(&self, token: Attached<'i>, label: &Label, failure: Failure) -> Attempt<'i> {
-        let variable;
-        let (helper, raised, what) = match failure {
-            Failure::Call(raised) => (c"encode_error", raised, ""),
-            Failure::Function(raised) => (c"refuse_call", raised, "function"),
-            Failure::Arguments(raised) => (c"refuse_call", raised, "args"),
-            Failure::Context(Refused(name, raised)) => {
-                variable = name;
-                (c"refuse_call", raised, variable.as_str())
-            }
+    fn perform(
+        &mut self,
+        token: Attached<'i>,
+        call: Call,
+        plan: Option<&Plan>,
+    ) -> Result<Object<'i>, Failure> {
+        // Before the arguments, which may be much, are decoded: the call can still go elsewhere.
+        let function = match self.find(token, &call, plan) {
+            Ok(function) => function,
+            Err(raised) => return Err(Failure::before(Stage::Function, raised, call)),
         };
-        // No memory for a short string: `slow` will find that out again, and say so.
-        let what = Object::string(token, what).unwrap_or_else(|failed| {
-            failed.clear(token);
-            Object::none(token)
-        });
-        self.slow(helper, label, raised, what)
-    }
-
-    fn perform(&mut self, token: Attached<'i>, call: Call) -> Result<Object<'i>, Failure> {
         let Call {
             form,
             payload,
             context,
         } = call;
-        let loaded = self.transfer.decode(token, payload);
-        let loaded = loaded.map_err(Failure::Arguments)?;
+        let loaded = match self.transfer.decode_or_return(token, payload) {
+            Ok(loaded) => loaded,
+            Err((raised, payload)) => {
+                let back = payload.map(|payload| Call::new(form, payload).within(context));
+                return Err(Failure {
+                    stage: Stage::Arguments,
+                    raised,
+                    call: back.map(Box::new),
+                });
+            }
+        };
         // The shapes below are what the main side pickled (executor.rs), so a missing item means
         // that somebody tampered with a pickle; the error says as much.
         let item = |index| {
             loaded
                 .item(index)
-                .ok_or_else(|| Failure::Arguments(Raised::lost(token)))
+                .ok_or_else(|| Failure::at(Stage::Arguments, Raised::lost(token)))
         };
-        match form {
-            Form::Positional(known) => {
-                let function = self.function(token, &known);
-                let function = function.map_err(Failure::Function)?;
-                let _within = self.enter(token, context)?;
-                function.call(&loaded, None).map_err(Failure::Call)
+        let (function, args, kwargs) = match (form, function) {
+            (Form::Whole(_), _) | (_, None) => (item(0)?, item(1)?, Some(item(2)?)),
+            (Form::Keywords(_), Some(function)) => (function, item(0)?, Some(item(1)?)),
+            (Form::Positional(_), Some(function)) => (function, loaded.share(), None),
+        };
+        drop(loaded);
+        let _within = self.enter(token, context)?;
+        let called = function.call(&args, kwargs.as_ref());
+        called.map_err(|raised| Failure::at(Stage::Call, raised))
+    }
+
+    /// The function, if it does not come with the arguments; with a `plan`, after a look at what it
+    /// will import.
+    fn find(
+        &mut self,
+        token: Attached<'i>,
+        call: &Call,
+        plan: Option<&Plan>,
+    ) -> Result<Option<Object<'i>>, Raised> {
+        if let Some(plan) = plan {
+            for name in &plan.imports {
+                if !self.looked_at.contains(name) {
+                    worker_api::look_ahead(token, self.path, name)?;
+                    self.looked_at.insert(name.clone());
+                }
             }
-            Form::Keywords(known) => {
-                let (args, kwargs) = (item(0)?, item(1)?);
-                drop(loaded);
-                let function = self.function(token, &known);
-                let function = function.map_err(Failure::Function)?;
-                let _within = self.enter(token, context)?;
-                function.call(&args, Some(&kwargs)).map_err(Failure::Call)
+        }
+        match &call.form {
+            Form::Positional(known) | Form::Keywords(known) => {
+                self.function(token, known).map(Some)
             }
-            Form::Whole(_) => {
-                let (function, args, kwargs) = (item(0)?, item(1)?, item(2)?);
-                drop(loaded);
-                let _within = self.enter(token, context)?;
-                function.call(&args, Some(&kwargs)).map_err(Failure::Call)
-            }
+            Form::Whole(_) => Ok(None),
         }
     }
 
@@ -260,7 +356,7 @@ impl<'i> Session<'i> {
         self.variables
             .enter(token, &self.transfer, &carried, helper)
             .map(Some)
-            .map_err(Failure::Context)
+            .map_err(|Refused(name, raised)| Failure::at(Stage::Context(name), raised))
     }
 
     fn function(&mut self, token: Attached<'i>, known: &Definition) -> Outcome<'i> {
@@ -269,139 +365,49 @@ impl<'i> Session<'i> {
             Source::Name { module, qualname } => resolve(token, module, qualname),
             Source::Code { payload, .. } => transfer.decode(token, payload.clone()),
         })
-    }
+    }}
 
-    /// The rare ways out, in Python: `helper(label, exception, value, sink)` gives a tuple that
-    /// says what to send.
-    fn slow(&self, helper: &CStr, label: &Label, raised: Raised, value: Object<'i>) -> Attempt<'i> {
-        let token = value.token();
-        let error = self.unless_interrupted(token, raised)?;
-        let error = error.unwrap_or_else(|| Object::none(token));
-        let attempt = || -> Result<Option<Answer>, Raised> {
-            let label = Object::string(token, &label.to_string())?;
-            // Only a result goes to a sink, and one comes here only after pickle was there.
-            let sink = match helper == ENCODE_RESULT {
-                true => self.transfer.open_sink(token)?,
-                false => Object::none(token),
-            };
-            let arguments = Object::tuple(token, [label, error, value, sink.share()])?;
-            let helper = worker_api::helpers(token, self.path)?.attribute(helper)?;
-            let reply = helper.call(&arguments, None)?;
-            read_reply(&reply, || self.transfer.collect(&sink))
-        };
-        Ok(match attempt() {
-            Ok(Some(answer)) => answer,
-            Ok(None) => lost(label, "the error encoder gave a malformed reply".to_owned()),
-            Err(raised) => {
-                let error = self.unless_interrupted(token, raised)?;
-                lost(label, text_of(token, error))
-            }
-        })
-    }
+/// Why there is no value.
+enum Short<'i> {
+    Answer(Answer),
+    /// What the task has raised because it was interrupted.
+    Interrupted(Object<'i>),
+    /// Another will end the task.
+    Elsewhere,
+}
 
-    /// The exception, if it is not the one that `Future.interrupt` has raised here.
-    fn unless_interrupted(
-        &self,
-        token: Attached<'i>,
-        raised: Raised,
-    ) -> Result<Option<Object<'i>>, Interrupted<'i>> {
-        match raised.take(token) {
-            Some(error) if self.desk.is_interrupt(&error) => Err(Interrupted(error)),
-            error => Ok(error),
+/// What has failed, and the call if it can be tried in another way.
+struct Failure {
+    stage: Stage,
+    raised: Raised,
+    call: Option<Box<Call>>,
+}
+
+enum Stage {
+    /// The function could not be imported here.
+    Function,
+    /// The arguments could not be unpickled here.
+    Arguments,
+    /// A context variable, or its value, could not be had here.
+    Context(String),
+    /// The function raised.
+    Call,
+}
+
+impl Failure {
+    fn before(stage: Stage, raised: Raised, call: Call) -> Self {
+        Self {
+            stage,
+            raised,
+            call: Some(Box::new(call)),
         }
     }
-}
 
-/// What a task has raised because it was interrupted.
-struct Interrupted<'i>(Object<'i>);
-
-type Attempt<'i> = Result<Answer, Interrupted<'i>>;
-
-/// The answer of a task that met an error of ours.
-fn panicked(panic: &(dyn Any + Send)) -> Answer {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    Answer::Untransferable {
-        message: format!("subpool itself failed while it ran a task: {text}"),
-        path: String::new(),
-        traceback: String::new(),
-    }
-}
-
-enum Failure {
-    /// The function could not be imported here.
-    Function(Raised),
-    /// The arguments could not be unpickled here.
-    Arguments(Raised),
-    /// A context variable, or its value, could not be had here.
-    Context(Refused),
-    /// The function raised.
-    Call(Raised),
-}
-
-/// `("value",)` with the pickle in the sink, `("raised", bytes, text)` or `("untransferable",
-/// message, path, text)`.
-fn read_reply(
-    reply: &Object<'_>,
-    sink: impl FnOnce() -> Result<Payload, Raised>,
-) -> Result<Option<Answer>, Raised> {
-    let text = |index| reply.item(index).and_then(|item| item.to_text());
-    let bytes = |index| {
-        reply
-            .item(index)
-            .and_then(|item| item.as_bytes().map(<[u8]>::to_vec))
-    };
-    let raised = || {
-        Some(Answer::Raised {
-            pickled: bytes(1)?,
-            traceback: text(2)?,
-        })
-    };
-    let untransferable = || {
-        Some(Answer::Untransferable {
-            message: text(1)?,
-            path: text(2)?,
-            traceback: text(3)?,
-        })
-    };
-    Ok(match text(0).as_deref() {
-        Some("value") => Some(Answer::Value(sink()?)),
-        Some("raised") => raised(),
-        Some("untransferable") => untransferable(),
-        _ => None,
-    })
-}
-
-/// When even telling fails (no memory, no stack left): what is known without Python's help.
-fn lost(label: &Label, traceback: String) -> Answer {
-    Answer::Untransferable {
-        message: format!("the outcome of {label} was lost: encoding it failed too"),
-        path: String::new(),
-        traceback,
-    }
-}
-
-/// An exception's traceback as text, by the traceback module or, if that fails, by its repr.
-fn text_of<'i>(token: Attached<'i>, error: Option<Object<'i>>) -> String {
-    let Some(error) = error else {
-        return String::new();
-    };
-    let formatted = || -> Result<Option<String>, Raised> {
-        let format = Object::import(token, c"traceback")?.attribute(c"format_exception")?;
-        let lines = format.call1(&error)?;
-        let joined = Object::string(token, "")?
-            .attribute(c"join")?
-            .call1(&lines)?;
-        Ok(joined.to_text())
-    };
-    match formatted() {
-        Ok(text) => text.unwrap_or_default(),
-        Err(second) => {
-            second.clear(token);
-            error.repr_text()
+    const fn at(stage: Stage, raised: Raised) -> Self {
+        Self {
+            stage,
+            raised,
+            call: None,
         }
     }
 }

@@ -49,6 +49,13 @@ pub fn helpers<'i>(token: Attached<'i>, path: &[String]) -> Outcome<'i> {
     import(token, path, c"subpool._bootstrap")
 }
 
+/// Imports what a function will import when it runs. An error says that this interpreter cannot
+/// load it; other errors the function meets by itself.
+pub fn look_ahead(token: Attached<'_>, path: &[String], module: &str) -> Result<(), Raised> {
+    let helper = helpers(token, path)?.attribute(c"look_ahead")?;
+    helper.call1(&Object::string(token, module)?).map(drop)
+}
+
 /// `subpool._context`, for context variables whose modules are not there yet.
 pub fn context_helper<'i>(token: Attached<'i>, path: &[String]) -> Outcome<'i> {
     import(token, path, c"subpool._context")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from subpool._context import locate
 from subpool._subpool import ExecutorCore, PoolCore
 from subpool.futures import Future
-from subpool.routing import Tagged, Timed
+from subpool.routing import FALLBACKS, Tagged, Termed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WARNING = 1.0
 _GRACE = 5.0
 
-NO_TIMEOUT = "an initializer cannot have a timeout: nothing interrupts it"
+NO_TERMS = "an initializer's tag has no options: nothing interrupts it, and it goes where tasks go"
 
 
 class InterpreterMethods(ExecutorCore):
@@ -125,13 +125,16 @@ def make_pool(
     *,
     context_vars: Iterable[ContextVar[Any]],
     idle_timeout: float | None,
+    fallback: str | None,
 ) -> PoolCore:
+    if fallback not in FALLBACKS:
+        raise ValueError(f"fallback must be None, 'thread' or 'process', not {fallback!r}")
     call = None
     if initializer is not None:
         if not callable(initializer):
             raise TypeError("initializer must be a callable")
-        if isinstance(initializer, Timed):
-            raise TypeError(NO_TIMEOUT)
+        if isinstance(initializer, Termed):
+            raise TypeError(NO_TERMS)
         if isinstance(initializer, Tagged):
             initializer = initializer.__wrapped__
         call = initializer, tuple(initargs)
@@ -143,4 +146,5 @@ def make_pool(
         patience=(_WARNING, _GRACE),
         context_vars=locate(context_vars),
         idle_timeout=idle_timeout,
+        fallback=fallback,
     )

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from subpool._methods import NO_TIMEOUT, InterpreterMethods, make_pool
+from subpool._methods import NO_TERMS, InterpreterMethods, make_pool
 from subpool._subpool import WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
 from subpool.routing import route
@@ -66,10 +66,13 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             a global of a module.
         idle_timeout: Seconds after which an interpreter without work is closed; the next work
             starts another. Default: never, before the shutdown.
+        fallback: Where calls go that no interpreter can run, since an extension module refuses to
+            load there: ``"thread"`` (of the main interpreter) or ``"process"``. Default: they
+            raise `IncompatibleModuleError`. A tag's own fallback goes before this one.
 
     Raises:
-        ValueError: `max_workers` is less than one, `idle_timeout` is not greater than 0, or a
-            context variable is in no module.
+        ValueError: `max_workers` is less than one, `idle_timeout` is not greater than 0, a
+            context variable is in no module, or `fallback` is something else.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: `initializer` or `initargs` cannot be sent to an interpreter.
 
@@ -93,6 +96,7 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         *,
         context_vars: Iterable[ContextVar[Any]] = (),
         idle_timeout: float | None = None,
+        fallback: str | None = None,
     ) -> None:
         if max_workers is None:
             max_workers = _cpu_count()
@@ -107,6 +111,7 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
                 initargs,
                 context_vars=context_vars,
                 idle_timeout=idle_timeout,
+                fallback=fallback,
             ),
             False,
         )
@@ -175,10 +180,13 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             must be a global of a module.
         idle_timeout: Seconds after which an interpreter without work is closed; the next work
             starts another. Default: never, before the shutdown.
+        fallback: Where tagged calls go that no interpreter can run, since an extension module
+            refuses to load there: ``"thread"`` (of the main interpreter) or ``"process"``.
+            Default: they raise `IncompatibleModuleError`. A tag's own fallback goes before this.
 
     Raises:
         ValueError: `max_workers` or `max_interpreters` is less than one, `idle_timeout` is not
-            greater than 0, or a context variable is in no module.
+            greater than 0, a context variable is in no module, or `fallback` is something else.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
 
@@ -202,6 +210,7 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         max_interpreters: int | None = None,
         context_vars: Iterable[ContextVar[Any]] = (),
         idle_timeout: float | None = None,
+        fallback: str | None = None,
     ) -> None:
         if max_interpreters is None:
             max_interpreters = _cpu_count()
@@ -212,11 +221,11 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             super().__init__(max_workers, thread_name_prefix, initializer, initargs)
         else:
             super().__init__(max_workers, thread_name_prefix)
-            initializer, initargs, keywords, timeout = tagged
+            initializer, initargs, keywords, *terms = tagged
             if keywords:
                 raise TypeError("a tagged initializer takes no keyword arguments")
-            if timeout is not None:
-                raise TypeError(NO_TIMEOUT)
+            if terms != [None, None]:
+                raise TypeError(NO_TERMS)
         prefix = (
             f"{thread_name_prefix}-interpreter"
             if thread_name_prefix
@@ -233,6 +242,7 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
                 initargs,
                 context_vars=context_vars,
                 idle_timeout=idle_timeout,
+                fallback=fallback,
             ),
             True,
         )

@@ -91,18 +91,20 @@ class Tagged(Generic[P, R]):
         return f"interpreter({self.__wrapped__!r})"
 
 
-class Timed(Tagged[P, R]):
-    """A tag with a time limit, in seconds. A class of its own, so that others need not be asked."""
+class Termed(Tagged[P, R]):
+    """A tag with terms: a time limit, a fallback. A class of its own: others need not be asked."""
 
-    def __init__(self, fn: Callable[P, R], seconds: float) -> None:
+    def __init__(self, fn: Callable[P, R], timeout: float | None, fallback: str | None) -> None:
         super().__init__(fn)
-        self._subpool_timeout = seconds
+        self._subpool_terms = timeout, fallback
 
     def _rebuild(self) -> tuple[Any, ...]:
-        return Timed, (self.__wrapped__, self._subpool_timeout)
+        return Termed, (self.__wrapped__, *self._subpool_terms)
 
     def __repr__(self) -> str:
-        return f"interpreter({self.__wrapped__!r}, timeout={self._subpool_timeout!r})"
+        named = zip(("timeout", "fallback"), self._subpool_terms, strict=True)
+        terms = "".join(f", {name}={value!r}" for name, value in named if value is not None)
+        return f"interpreter({self.__wrapped__!r}{terms})"
 
 
 if TYPE_CHECKING:
@@ -139,13 +141,13 @@ def interpreter(
         timeout: Seconds that a call may run, not counting its time in the queue; then it is
             interrupted, and its future raises `TaskTimeout`. On a callable that is tagged
             already, it takes the place of that tag's.
-        fallback: Where an incompatible task goes, ``"thread"`` or ``"process"``. Not implemented
-            yet.
+        fallback: Where calls go that no interpreter can run, since an extension module refuses to
+            load there: ``"thread"`` (of the main interpreter) or ``"process"``. Default: what the
+            executor says. It takes the place of an earlier tag's, as `timeout` does.
 
     Raises:
         TypeError: `fn` is not callable, or `timeout` is not a number.
-        ValueError: `timeout` is not greater than 0.
-        NotImplementedError: `fallback` was given.
+        ValueError: `timeout` is not greater than 0, or `fallback` is something else.
 
     Example::
 
@@ -162,20 +164,30 @@ def interpreter(
     """
     if timeout is not None and not timeout > 0:
         raise ValueError("timeout must be greater than 0")
-    if fallback is not None:
-        raise NotImplementedError("interpreter(fallback=...) is not implemented yet")
+    if fallback not in FALLBACKS:
+        raise ValueError(f"fallback must be None, 'thread' or 'process', not {fallback!r}")
     if fn is None:
-        return interpreter if timeout is None else lambda fn: interpreter(fn, timeout=timeout)
+        if timeout is None and fallback is None:
+            return interpreter
+        return lambda fn: interpreter(fn, timeout=timeout, fallback=fallback)
     if isinstance(fn, Tagged):
-        if timeout is None:
+        if timeout is None and fallback is None:
             return fn
+        before = getattr(fn, "_subpool_terms", (None, None))
+        timeout, fallback = timeout or before[0], fallback or before[1]
         fn = fn.__wrapped__
     if not callable(fn):
         raise TypeError(f"interpreter() takes a callable, not {type(fn).__name__}")
-    return Tagged(fn) if timeout is None else Timed(fn, float(timeout))
+    if timeout is None and fallback is None:
+        return Tagged(fn)
+    return Termed(fn, None if timeout is None else float(timeout), fallback)
 
 
-type Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], float | None]
+FALLBACKS = (None, "thread", "process")
+
+type Call = tuple[
+    Callable[..., Any], tuple[Any, ...], dict[str, Any], float | None, str | None
+]
 
 
 def route(
@@ -183,7 +195,8 @@ def route(
 ) -> Call | None:
     """Find the tag of a call: the call to run in an interpreter, or ``None`` for a thread.
 
-    The call is the function, its arguments, and the seconds that the tag allows it.
+    The call is the function, its arguments, and the terms of the tag: the seconds that it allows,
+    and the fallback.
 
     ``asyncio.to_thread`` and several web frameworks submit ``partial(context.run, fn, ...)``, so
     both layers are peeled until there is a tag or something else. If not `by_tag`, what
@@ -193,23 +206,23 @@ def route(
     while True:
         kind = type(fn)
         if kind is Tagged:
-            return fn.__wrapped__, args, kwargs, None
-        if kind is Timed:
-            return fn.__wrapped__, args, kwargs, fn._subpool_timeout  # noqa: SLF001 - ours
+            return fn.__wrapped__, args, kwargs, None, None
+        if kind is Termed:
+            return fn.__wrapped__, args, kwargs, *fn._subpool_terms  # noqa: SLF001 - ours
         if kind is functools.partial:
             args = _merged(fn.args, args)
             kwargs = {**fn.keywords, **kwargs}
             fn = fn.func
         elif kind is BuiltinMethodType:
             if type(fn.__self__) is not Context or fn.__name__ != "run" or not args:
-                return (fn, args, kwargs, None) if inside else None
+                return (fn, args, kwargs, None, None) if inside else None
             fn, *rest = args
             args = tuple(rest)
             inside = not by_tag
         elif kind is MethodType and isinstance(fn.__func__, Tagged):
             fn, args = fn.__func__, (fn.__self__, *args)
         else:
-            return (fn, args, kwargs, None) if inside else None
+            return (fn, args, kwargs, None, None) if inside else None
 
 
 def context_of(fn: Any, args: tuple[Any, ...]) -> Context | None:

@@ -37,6 +37,11 @@ impl Stats {
     }
 
     #[must_use]
+    pub fn accepted_total(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    #[must_use]
     pub fn ended_total(&self) -> usize {
         self.ended.load(Ordering::Relaxed)
     }

@@ -1,7 +1,9 @@
 //! A call on its way to a worker, and what came of it on its way back.
 
 use super::context::Carried;
+use super::fallback::Refusal;
 use super::function::Definition;
+use super::graveyard::Kept;
 use super::value::Payload;
 use std::fmt;
 use std::sync::Arc;
@@ -53,6 +55,15 @@ impl Call {
         }
     }
 
+    /// What stands for a call that travels nowhere: its function's name.
+    #[must_use]
+    pub fn without_content(label: Arc<str>) -> Self {
+        Self::new(
+            Form::Whole(label),
+            Payload::pickled(Vec::new(), Vec::new()),
+        )
+    }
+
     /// The same call, to run in a context of its own.
     #[must_use]
     pub fn within(self, context: Option<Arc<Carried>>) -> Self {
@@ -91,6 +102,14 @@ pub enum Answer {
         /// It has not reacted for so long, and runs on in an interpreter that was replaced.
         stuck: Option<Duration>,
     },
+    /// It needs an extension module that no interpreter of its own can load.
+    Incompatible {
+        refusal: Arc<Refusal>,
+        /// The function's body had begun.
+        begun: bool,
+    },
+    /// It ran in main, or in a process: an object of main, to return or to raise.
+    Here { object: Kept, raised: bool },
     /// The pool broke before or while the call ran.
     Broken(Arc<Broken>),
 }

@@ -40,6 +40,12 @@ impl Variable {
         }
     }
 
+    /// The modules and attributes that lead to it.
+    #[must_use]
+    pub fn names(&self) -> &[(String, String)] {
+        &self.names
+    }
+
     /// For error messages and `NotTransferableError.path`.
     #[must_use]
     pub fn label(&self) -> String {

@@ -1,7 +1,7 @@
-//! Buffers of main that nobody needs any more, and how they get back to main.
+//! What main lent and nobody needs any more, and how it gets back to main.
 //!
-//! Guarantees: a buffer that main exports (`Kept`) is given back on a thread attached to main and
-//! nowhere else; dropping one on another thread is a push onto a list, which runs no Python and
+//! Guarantees: a buffer that main exports, or an object of main (`Kept`), is given back on a thread
+//! attached to main and nowhere else; dropping one on another thread is a push onto a list, which runs no Python and
 //! takes no GIL; somebody comes for what was pushed, also if the program never calls us again.
 //! Not guaranteed: when. `Promise` says who comes at the latest.
 //!
@@ -11,22 +11,26 @@ use crate::ffi;
 use crate::interp::attach::Attached;
 use parking_lot::Mutex;
 use std::cell::Cell;
+use std::fmt;
 use std::marker::PhantomData;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A buffer that an object of main exports to us: the export keeps the object alive and its
-/// memory in place. Dropped anywhere, it is released in main.
+/// A buffer that an object of main exports to us, which keeps the object alive and its memory in
+/// place; or an object of main itself. Dropped anywhere, it is released in main.
 pub struct Kept(Option<Grave>);
 
-/// Boxed because some exporters let the fields point at each other.
-struct Grave(Box<ffi::Py_buffer>);
+enum Grave {
+    /// Boxed because some exporters let the fields point at each other.
+    Buffer(Box<ffi::Py_buffer>),
+    Object(NonNull<ffi::PyObject>),
+}
 
 // SAFETY: threads that are not attached to main move it and do nothing else (`Kept::drop`, `bury`);
 // `clear` alone uses it, attached to main.
 unsafe impl Send for Grave {}
-// SAFETY: as above; shared access reads the plain fields, which nobody writes after `get`.
+// SAFETY: as above; shared access reads the plain fields, which nobody writes meanwhile.
 unsafe impl Sync for Grave {}
 
 impl Kept {
@@ -35,14 +39,43 @@ impl Kept {
     /// # Safety
     /// `buffer` was filled by `PyObject_GetBuffer` in main, and nobody else releases it.
     pub const unsafe fn take_over(buffer: Box<ffi::Py_buffer>) -> Self {
-        Self(Some(Grave(buffer)))
+        Self(Some(Grave::Buffer(buffer)))
+    }
+
+    /// Takes over a reference to an object.
+    ///
+    /// # Safety
+    /// The reference is owned, and the object is main's.
+    pub const unsafe fn object(owned: NonNull<ffi::PyObject>) -> Self {
+        Self(Some(Grave::Object(owned)))
+    }
+
+    /// Gives the reference back, to a thread attached to main. `None`: a buffer.
+    #[must_use]
+    pub fn into_object(mut self) -> Option<NonNull<ffi::PyObject>> {
+        match self.0 {
+            Some(Grave::Object(object)) => {
+                self.0 = None;
+                Some(object)
+            }
+            _ => None,
+        }
     }
 
     /// What the buffer holds: address and size.
     pub fn content(&self) -> (*const u8, usize) {
-        self.0.as_ref().map_or((ptr::null(), 0), |Grave(buffer)| {
-            (buffer.buf.cast_const().cast(), buffer.len.cast_unsigned())
-        })
+        match &self.0 {
+            Some(Grave::Buffer(buffer)) => {
+                (buffer.buf.cast_const().cast(), buffer.len.cast_unsigned())
+            }
+            _ => (ptr::null(), 0),
+        }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Kept")
     }
 }
 
@@ -120,12 +153,15 @@ pub unsafe fn clear(_main: Attached<'_>) {
         std::mem::take(&mut *graves)
     };
     // SAFETY: attached to main, by this function's contract. Each buffer was acquired there
-    // (`take_over`), is released once, because the list was taken whole, and a pending exception
-    // is put aside meanwhile: finalizers must not find one.
+    // (`take_over`) and each reference is owned (`object`), is released once, because the list was
+    // taken whole, and a pending exception is put aside meanwhile: finalizers must not find one.
     unsafe {
         let pending = ffi::PyErr_GetRaisedException();
-        for Grave(mut buffer) in graves {
-            ffi::PyBuffer_Release(&raw mut *buffer);
+        for grave in graves {
+            match grave {
+                Grave::Buffer(mut buffer) => ffi::PyBuffer_Release(&raw mut *buffer),
+                Grave::Object(object) => ffi::Py_DECREF(object.as_ptr()),
+            }
         }
         ffi::PyErr_SetRaisedException(pending);
     }

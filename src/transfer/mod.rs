@@ -5,6 +5,7 @@ pub mod call;
 pub mod codec;
 pub mod context;
 mod exporter;
+pub mod fallback;
 pub mod function;
 pub mod graveyard;
 mod memory;

@@ -82,35 +82,46 @@ impl<'i> Pickle<'i> {
         Payload::pickled(bytes, buffers)
     }
 
-    /// Unpickles; the bytes are given up, because code that runs meanwhile may hold on to them.
+    /// Unpickles; the bytes are given up, because code that runs meanwhile may hold on to them. They
+    /// come back with an error, unless something does hold on to them.
     pub fn loads(
         &self,
         token: Attached<'i>,
         loader: &Loader<'i>,
         pickled: Vec<u8>,
         buffers: Vec<Buffer>,
-    ) -> Outcome<'i> {
+    ) -> Result<Object<'i>, (Raised, Option<Vec<u8>>)> {
         let buffers = if buffers.is_empty() {
             None
         } else {
             let built = buffers.into_iter().map(|buffer| loader.build(buffer));
-            Some(Object::list(token, built)?)
+            match Object::list(token, built) {
+                Ok(list) => Some(list),
+                Err(raised) => return Err((raised, Some(pickled))),
+            }
         };
         if pickled.len() < COPY_BELOW {
-            return self.load(&Object::bytes(token, &pickled)?, buffers);
+            let loaded = Object::bytes(token, &pickled).and_then(|bytes| self.load(&bytes, buffers));
+            return loaded.map_err(|raised| (raised, Some(pickled)));
         }
-        let view = borrowed_view(token, &pickled)?;
+        let view = match borrowed_view(token, &pickled) {
+            Ok(view) => view,
+            Err(raised) => return Err((raised, Some(pickled))),
+        };
         let loaded = match self.load(&view, buffers) {
             Ok(value) => Ok(value),
             Err(raised) => Err(raised.take(token)),
         };
+        let mut back = None;
         if let Err(raised) = release(&view) {
             // Something reached the view and exported it again (hostile, but possible through
             // `gc`): the bytes must outlive it, and nobody knows how long that is.
             raised.clear(token);
             std::mem::forget(pickled);
+        } else {
+            back = Some(pickled);
         }
-        loaded.map_err(|error| Raised::from_taken(token, error))
+        loaded.map_err(|error| (Raised::from_taken(token, error), back))
     }
 
     fn load(&self, pickled: &Object<'i>, buffers: Option<Object<'i>>) -> Outcome<'i> {
