@@ -4,6 +4,7 @@
 //! Everything else is decided in Python (`subpool._encode`), where it is rare and slow anyway.
 
 use crate::completer;
+use crate::core::names::Names;
 use crate::error::Error;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
@@ -12,27 +13,20 @@ use crate::transfer::call::{Answer, Call, Form, Label};
 use crate::transfer::codec::Nothing;
 use crate::transfer::function::{Definition, Known, Source, resolve};
 use crate::transfer::value::{Encoding, Payload, Transfer};
-use memchr::memmem;
-use once_cell::sync::Lazy;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::sync::Arc;
-
-/// How a pickle names the module `__main__`, which means another thing in every interpreter.
-const MAIN_MODULE: &[u8] = b"\x8c\x08__main__";
-
-fn names_main(payload: &Payload) -> bool {
-    static FINDER: Lazy<memmem::Finder<'static>> = Lazy::new(|| memmem::Finder::new(MAIN_MODULE));
-    payload.encoding == Encoding::Pickle && FINDER.find(&payload.bytes).is_some()
-}
 
 /// What the main interpreter keeps for all pools. Never dropped.
 struct Main {
     transfer: Transfer<'static>,
     known: Known<'static>,
+    /// The modules that go by value. Borrowed only where no Python code runs.
+    by_value_modules: RefCell<Names>,
     reference: Py<PyAny>,
     by_value: Py<PyAny>,
     function_by_value: Py<PyAny>,
@@ -50,6 +44,14 @@ unsafe impl Sync for Main {}
 
 static MAIN: PyOnceLock<Main> = PyOnceLock::new();
 
+impl Main {
+    /// Whether it is a pickle with a name that another interpreter cannot follow, or shall not.
+    fn goes_by_value(&self, payload: &Payload) -> bool {
+        let pickled = payload.encoding == Encoding::Pickle;
+        pickled && self.by_value_modules.borrow().any_in(&payload.bytes)
+    }
+}
+
 /// The token for the main interpreter.
 fn token(_py: Python<'_>) -> Attached<'static> {
     // SAFETY: attached (`_py`). The token is kept in no place that outlives the attachment but
@@ -62,9 +64,11 @@ fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
     MAIN.get_or_try_init(py, || {
         let helpers = py.import("subpool._encode")?;
         let helper = |name| PyResult::Ok(helpers.getattr(name)?.unbind());
+        let by_value_modules = helpers.getattr("by_value_modules")?.call0()?;
         Ok(Main {
             transfer: Transfer::start(token(py), Side::Main).map_err(|_| PyErr::fetch(py))?,
             known: Known::new(),
+            by_value_modules: RefCell::new(names(by_value_modules.extract()?)),
             reference: helper("reference")?,
             by_value: helper("by_value")?,
             function_by_value: helper("function_by_value")?,
@@ -215,7 +219,7 @@ fn label(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<String> {
 /// The value as it is. `None`: by value, or not at all; the Python side knows, and says why.
 fn plain(main: &Main, value: &Bound<'_, PyAny>) -> PyResult<Option<Payload>> {
     match main.transfer.encode(&object(value)) {
-        Ok(payload) if names_main(&payload) => Ok(None),
+        Ok(payload) if main.goes_by_value(&payload) => Ok(None),
         Ok(payload) => watched(payload).map(Some),
         Err(_) => unless_fatal(value.py()).map(|()| None),
     }
@@ -260,10 +264,17 @@ fn definition(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<Option<Arc<D
     if let Some(known) = main.known.get(&object(function)) {
         return Ok(Some(known));
     }
-    let found = main.reference.bind(py).call1((function,))?;
-    if found.is_none() {
-        return Ok(None);
-    }
+    let found = loop {
+        let cleared = main.known.cleared();
+        let found = main.reference.bind(py).call1((function,))?;
+        if found.is_none() {
+            return Ok(None);
+        }
+        // Else another thread has sent the function's module by value while `reference` ran.
+        if main.known.cleared() == cleared {
+            break found;
+        }
+    };
     let (module, qualname, target) =
         found.extract::<(Bound<'_, PyString>, Bound<'_, PyString>, Bound<'_, PyAny>)>()?;
     main.known
@@ -275,6 +286,20 @@ fn definition(main: &Main, function: &Bound<'_, PyAny>) -> PyResult<Option<Arc<D
         )
         .map(Some)
         .map_err(|_| PyErr::fetch(py))
+}
+
+fn names(others: Vec<String>) -> Names {
+    Names::new(others.iter().map(String::as_str))
+}
+
+/// Has the functions and classes of these modules, and of those below them, go by value from now
+/// on, and no others. Called by `subpool._registry`, which is what `reference` asks.
+#[pyfunction]
+pub fn set_by_value(py: Python<'_>, modules: Vec<String>) -> PyResult<()> {
+    let main = main_side(py)?;
+    main.by_value_modules.replace(names(modules));
+    main.known.clear();
+    Ok(())
 }
 
 /// `value` in the native format, or `None` if it must go by pickle. For tests.

@@ -53,7 +53,7 @@ mod _subpool {
     #[pymodule_export]
     use crate::dispatch::ExecutorCore;
     #[pymodule_export]
-    use crate::encode::{_native_decode, _native_encode};
+    use crate::encode::{_native_decode, _native_encode, set_by_value};
     #[pymodule_export]
     use crate::errand::{Errand, FallbackPlan};
     #[pymodule_export]

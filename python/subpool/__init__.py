@@ -18,6 +18,7 @@ from subpool.routing import interpreter
 TYPE_CHECKING = False  # typing's own would be an import (_bootstrap.py)
 if TYPE_CHECKING:
     from subpool._default import configure, default_pool
+    from subpool._registry import register_by_value, unregister_by_value
     from subpool.errors import (
         BrokenInterpreterPool,
         IncompatibleModuleError,
@@ -44,6 +45,8 @@ __all__ = [
     "configure",
     "default_pool",
     "interpreter",
+    "register_by_value",
+    "unregister_by_value",
     "worker",
 ]
 
@@ -59,6 +62,8 @@ _HOMES = {
     "TaskTimeout": "errors",
     "configure": "_default",
     "default_pool": "_default",
+    "register_by_value": "_registry",
+    "unregister_by_value": "_registry",
 }
 
 
@@ -71,7 +76,7 @@ def __getattr__(name: str) -> object:
 
 
 def _find(home: str, name: str) -> object:
-    if home == "errors":
+    if home in ("errors", "_registry"):
         return _import_from(home, name)
     if worker() is None:
         try:

@@ -1,10 +1,13 @@
 """By value: what pickle cannot name travels as code, with cloudpickle.
 
-Functions of ``__main__`` share one namespace in each worker, the worker's own ``__main__``: an
-initializer that sets a global sets it for the tasks, as it does in a process pool. Each shipment
-brings the globals its function uses; one that main has not changed since the last shipment is
-left as the worker's own code has made it. The same holds for a class and its attributes. What
-comes back never changes a class of the interpreter that made it.
+How it becomes functions and classes again is told in `_namespaces.py`. What differs from
+cloudpickle's own way:
+
+- functions of a by-value module share its globals, here and in the worker;
+- closures that share a variable share it there, too;
+- annotations travel as text unless they are builtins: they may name what a worker cannot import,
+  or what is there for type checkers only, and next to no task reads them;
+- of a by-value module that a function uses, only those attributes go along that its code names.
 """
 
 from __future__ import annotations
@@ -12,66 +15,189 @@ from __future__ import annotations
 import io
 import sys
 from contextvars import ContextVar
-from hashlib import blake2b
-from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
 from cloudpickle import cloudpickle as _internals
 
-from subpool import _context
-from subpool._bootstrap import worker
+from subpool import _annotations, _context
+from subpool._namespaces import (
+    fill_cell,
+    home_of,
+    home_of_module,
+    make_cell,
+    make_class,
+    make_function,
+    own,
+    received,
+    set_class_state,
+    set_function_state,
+    set_module_state,
+)
+from subpool._registry import covers, module_of
+from subpool.routing import Tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _PROTOCOL = 5
 
-# What main sent last for each global of `__main__`, as a token that compares.
-_last_sent: dict[str, object] = {}
+# What an importer puts into a module: each interpreter's own affair.
+_OF_THE_IMPORTER = frozenset(
+    {"__builtins__", "__loader__", "__spec__", "__cached__", "__warningregistry__"}
+)
 
-# Classes that were made here and sent from here.
-_own: WeakSet[type] = WeakSet()
-# Classes that came from elsewhere, and what was sent last for each attribute.
-_received: WeakKeyDictionary[type, dict[str, object]] = WeakKeyDictionary()
+
+class _Part:
+    """Stands for a by-value module of which only some attributes are wanted."""
+
+    __slots__ = ("module", "wanted")
+
+    def __init__(self, module: ModuleType, wanted: frozenset[str]) -> None:
+        self.module = module
+        self.wanted = wanted
+
+
+class _Cell:
+    """Stands for a closure's variable without its value, which may lead back to the closure."""
+
+    __slots__ = ("cell",)
+
+    def __init__(self, cell: CellType) -> None:
+        self.cell = cell  # kept alive: it is found by its address
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     # A sink's, which lifts out what need not be in the pickle.
     reduce: Callable[[object], Any] | None = None
 
+    def __init__(self, file: Any, **options: Any) -> None:
+        super().__init__(file, protocol=_PROTOCOL, **options)
+        self._cells: dict[int, _Cell] = {}
+        self._parts: dict[tuple[int, frozenset[str]], _Part] = {}
+
     def reducer_override(self, obj: Any) -> Any:
         if self.reduce is not None and (lifted := self.reduce(obj)) is not NotImplemented:
             return lifted
-        if type(obj) is ContextVar:
-            return _context.reduce(obj) or NotImplemented
-        reduced = super().reducer_override(obj)
-        by_value = _internals._class_setstate  # noqa: SLF001 - cloudpickle has no public name for it
+        kind = type(obj)
+        if issubclass(kind, type):
+            return self._reduce_class(obj)
+        special = _SPECIAL.get(kind)
+        if special is not None:
+            return special(self, obj)
+        if isinstance(obj, Tagged) and covers(getattr(obj, "__module__", None)):
+            return obj._rebuild()  # noqa: SLF001 - ours
+        return super().reducer_override(obj)
+
+    def _reduce_class(self, cls: type) -> Any:
+        if covers(cls.__module__):
+            reduced = _internals._dynamic_class_reduce(cls)  # noqa: SLF001 - no public name
+        else:
+            reduced = super().reducer_override(cls)
+        by_value = _internals._class_setstate  # noqa: SLF001 - as above
         if type(reduced) is not tuple or reduced[-1] is not by_value:
             return reduced
-        # A class, by value: its attributes are set with our rule, not with cloudpickle's.
-        if obj not in _received:
-            _own.add(obj)
-        return (*reduced[:-1], _set_class_state)
+        if cls not in received:
+            own.add(cls)
+        make, made_of, *state, _setter = reduced
+        return make_class, (made_of[-2], make, made_of), *state, set_class_state
+
+    def _function_reduce(self, func: FunctionType) -> Any:
+        if covers(func.__module__):
+            return self._dynamic_function_reduce(func)
+        return super()._function_reduce(func)
 
     def _dynamic_function_reduce(self, func: FunctionType) -> tuple[Any, ...]:
-        reduced: tuple[Any, ...] = super()._dynamic_function_reduce(func)
-        if func.__globals__ is not sys.modules["__main__"].__dict__:
-            return reduced
-        code, _globals, *rest = reduced[1]
-        return (_make_function, (code, *rest), reduced[2], None, None, _set_function_state)
+        home = home_of(func.__globals__)
+        code, base, *_ = self._function_getnewargs(func)
+        closure = func.__closure__
+        cells = [self._cell(cell) for cell in closure] if closure else []
+        names = _names_in(code)
+        sent = {
+            name: func.__globals__[name]
+            for name in _internals._extract_code_globals(code)  # noqa: SLF001 - as above
+            if name in func.__globals__
+        }
+        contents = [(cell, cell.cell.cell_contents) for cell in cells if _is_set(cell.cell)]
+        used = [*sent.values(), *(value for _, value in contents)]
+        slots = {
+            "__name__": func.__name__,
+            "__qualname__": func.__qualname__,
+            "__module__": func.__module__,
+            "__doc__": func.__doc__,
+            "__defaults__": func.__defaults__,
+            "__kwdefaults__": func.__kwdefaults__,
+            "__annotations__": _annotations.portable(func),
+        }
+        state = (
+            home,
+            func.__dict__.copy(),
+            slots,
+            {name: self._part(value, names) for name, value in sent.items()},
+            [self._part(module, names) for module in _submodules(used, names)],
+            [(cell, self._part(value, names)) for cell, value in contents],
+        )
+        made_of = (code, home, base, tuple(cells) if closure else None)
+        return make_function, made_of, state, None, None, set_function_state
+
+    def _cell(self, cell: CellType) -> _Cell:
+        return self._cells.setdefault(id(cell), _Cell(cell))
+
+    def _part(self, value: object, names: frozenset[str]) -> object:
+        if not isinstance(value, ModuleType) or home_of_module(value) is None:
+            return value
+        wanted = names.intersection(value.__dict__)
+        return self._parts.setdefault((id(value), wanted), _Part(value, wanted))
+
+    def _reduce_part(self, part: _Part) -> tuple[Any, ...]:
+        found = part.module.__dict__
+        state = {name: self._part(found[name], part.wanted) for name in sorted(part.wanted)}
+        return module_of, (part.module.__name__,), state, None, None, set_module_state
+
+    def _reduce_module(self, module: ModuleType) -> Any:
+        if home_of_module(module) is None:
+            return super().reducer_override(module)
+        # Nobody knows what of it will be used: all that can travel.
+        whole = {
+            name: value
+            for name, value in module.__dict__.items()
+            if name not in _OF_THE_IMPORTER and _can_travel(value)
+        }
+        return module_of, (module.__name__,), whole, None, None, set_module_state
+
+    def _reduce_cell(self, cell: CellType) -> tuple[Any, ...]:
+        if not _is_set(cell):
+            return make_cell, ()
+        return make_cell, (), cell.cell_contents, None, None, fill_cell
+
+    def _reduce_stand_in(self, _cell: _Cell) -> tuple[Any, ...]:
+        return make_cell, ()
+
+    def _reduce_variable(self, variable: ContextVar[Any]) -> Any:
+        return _context.reduce(variable) or NotImplemented
+
+    def _reduce_type_variable(self, variable: TypeVar) -> Any:
+        if not covers(variable.__module__):
+            return NotImplemented
+        decomposed = _internals._decompose_typevar(variable)  # noqa: SLF001 - as above
+        return _internals._make_typevar, decomposed  # noqa: SLF001 - as above
 
 
-# Compared as what they are, not by content: new ones in each shipment.
-_AS_OBJECTS = (
-    FunctionType, type, ModuleType, classmethod, staticmethod, property, ContextVar,
-)  # fmt: skip
+_SPECIAL: dict[type, Callable[[_Pickler, Any], Any]] = {
+    _Cell: _Pickler._reduce_stand_in,  # noqa: SLF001 - this file's own
+    _Part: _Pickler._reduce_part,  # noqa: SLF001
+    CellType: _Pickler._reduce_cell,  # noqa: SLF001
+    ContextVar: _Pickler._reduce_variable,  # noqa: SLF001
+    FunctionType: _Pickler._function_reduce,  # noqa: SLF001
+    ModuleType: _Pickler._reduce_module,  # noqa: SLF001
+    TypeVar: _Pickler._reduce_type_variable,  # noqa: SLF001
+}
 
 
 def dump(value: object, sink: Any) -> None:
     """Pickle `value` into a native sink, by value where it has no importable name."""
-    pickler = _Pickler(sink, protocol=_PROTOCOL, buffer_callback=sink.buffer)
+    pickler = _Pickler(sink, buffer_callback=sink.buffer)
     pickler.reduce = sink.reduce
     pickler.dump(value)
 
@@ -79,60 +205,54 @@ def dump(value: object, sink: Any) -> None:
 def dumps(value: object) -> bytes:
     """Pickle `value` like `dump`, with everything in the pickle."""
     with io.BytesIO() as file:
-        _Pickler(file, protocol=_PROTOCOL).dump(value)
+        _Pickler(file).dump(value)
         return file.getvalue()
 
 
-def _make_function(code: Any, name: str, argdefs: Any, closure: Any) -> FunctionType:
-    namespace = sys.modules["__main__"].__dict__
-    return FunctionType(code, namespace, name, argdefs, closure)
-
-
-def _set_function_state(function: FunctionType, state: tuple[Any, dict[str, Any]]) -> None:
-    attributes, slots = state
-    _merge(function.__globals__, slots["__globals__"])
-    _internals._function_setstate(  # noqa: SLF001 - cloudpickle has no public name for it
-        function, (attributes, {**slots, "__globals__": {}})
-    )
-
-
-def _set_class_state(cls: type, state: tuple[dict[str, Any], Any]) -> None:
-    if cls in _own:
-        return
-    attributes, slots = state
-    changed = _changed(attributes, _received.setdefault(cls, {}))
-    _internals._class_setstate(cls, (changed, slots))  # noqa: SLF001 - as above
-
-
-def _merge(namespace: dict[str, Any], sent: dict[str, Any]) -> None:
-    if worker() is None:
-        # Back in main: its own globals are the true ones.
-        for name, value in sent.items():
-            namespace.setdefault(name, value)
-        return
-    for name in [name for name in _last_sent if name not in namespace]:
-        del _last_sent[name]  # the worker's own code deleted it
-    namespace.update(_changed(sent, _last_sent))
-
-
-def _changed(sent: dict[str, Any], last: dict[str, object]) -> dict[str, Any]:
-    """Pick what was not sent like this before, and remember it."""
-    changed = {}
-    for name, value in sent.items():
-        token = _token(value)
-        if name not in last or last[name] != token:
-            changed[name] = value
-            last[name] = token
-    return changed
-
-
-def _token(value: object) -> object:
-    """Give something that is equal for equal shipments, and does not change with the value."""
-    if value is None or type(value) in (bool, int, float, str, bytes):
-        return type(value), value
-    if isinstance(value, _AS_OBJECTS):
-        return id(value), value  # kept alive by the token, so the address stays its own
+def _can_travel(value: object) -> bool:
+    if isinstance(value, (FunctionType, type)):
+        return True
     try:
-        return blake2b(dumps(value)).digest()
-    except Exception:  # noqa: BLE001 - it came by pickle, but need not go back: take it as new
-        return object()
+        dumps(value)
+    except Exception:  # noqa: BLE001 - a user's __reduce__ may raise anything
+        return False
+    return True
+
+
+def _is_set(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - it raises if there is nothing
+    except ValueError:
+        return False
+    return True
+
+
+def _names_in(code: CodeType) -> frozenset[str]:
+    """Find the attributes and globals that a function's code names, that of inner functions too."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names_in(constant)
+    return frozenset(names)
+
+
+def _submodules(used: Iterable[object], names: frozenset[str]) -> list[ModuleType]:
+    """Find the modules that the code reaches as attributes of their packages, which imports them.
+
+    A function that says ``concurrent.futures.wait`` has a global ``concurrent`` alone.
+    """
+    packages = tuple(
+        f"{value.__name__}."
+        for value in used
+        if isinstance(value, ModuleType) and hasattr(value, "__path__")
+    )
+    if not packages:
+        return []
+    found = []
+    for name, module in list(sys.modules.items()):
+        package = next((package for package in packages if name.startswith(package)), None)
+        if package is None or not isinstance(module, ModuleType):
+            continue
+        if names.issuperset(name[len(package) :].split(".")):
+            found.append(module)
+    return found

@@ -10,6 +10,7 @@ from contextvars import Context, ContextVar
 from itertools import count
 
 from subpool._bootstrap import worker
+from subpool._registry import covers, module_of
 
 TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _MOST_NAMES = 4
 
 # Found before. A variable is a global of some module, and so lives as long as that.
 _found: dict[ContextVar[Any], Names] = {}
-# Those of `__main__` that were sent: in main by this number, in a worker by main's.
+# Those of by-value modules that were sent: in main by this number, in a worker by main's.
 _numbers: dict[ContextVar[Any], int] = {}
 _by_number: dict[int, ContextVar[Any]] = {}
 _next_number = count().__next__
@@ -134,7 +135,7 @@ def reduce(variable: ContextVar[Any]) -> tuple[Callable[..., Any], tuple[Any, ..
     if not names:
         return None
     module, attribute = names[0]
-    if module != _MAIN:
+    if not covers(module):
         return import_variable, (names,)
     number = _numbers.get(variable)
     if number is None and worker() is None:
@@ -146,16 +147,16 @@ def reduce(variable: ContextVar[Any]) -> tuple[Callable[..., Any], tuple[Any, ..
         default = (Context().run(variable.get),)
     except LookupError:
         default = ()
-    return main_variable, (attribute, variable.name, number, *default)
+    return own_variable, (module, attribute, variable.name, number, *default)
 
 
-def main_variable(
-    attribute: str, name: str, number: int | None, *default: object
+def own_variable(
+    module: str, attribute: str, name: str, number: int | None, *default: object
 ) -> ContextVar[Any]:
-    """Give this interpreter's own for a variable of ``__main__``, made once in each worker."""
+    """Give this interpreter's own for a variable of a by-value module, made once in each worker."""
     if number is not None and number in _by_number:
         return _by_number[number]
-    namespace = sys.modules[_MAIN].__dict__
+    namespace = module_of(module).__dict__
     found = namespace.get(attribute)
     if number is None and isinstance(found, ContextVar):
         return found

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from subpool._bootstrap import text_of
 from subpool._paths import find_culprit
+from subpool._registry import covers
+from subpool._registry import names as by_value_modules
 from subpool.errors import NotTransferableError, remote_traceback
 from subpool.routing import Tagged
 
@@ -24,7 +26,7 @@ def reference(fn: object) -> tuple[str, str, object] | None:
     """
     module = getattr(fn, "__module__", None)
     qualname = getattr(fn, "__qualname__", None)
-    if type(module) is not str or type(qualname) is not str or module == "__main__":
+    if type(module) is not str or type(qualname) is not str or covers(module):
         return None
     found: object = sys.modules.get(module)
     for name in qualname.split("."):

@@ -7,6 +7,7 @@ pub mod addresses;
 pub mod idle;
 pub mod latch;
 pub mod mailbox;
+pub mod names;
 pub mod queue;
 pub mod sleepers;
 pub mod state;

@@ -8,7 +8,7 @@ use super::value::Payload;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
 use rustc_hash::FxHashMap;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
@@ -60,6 +60,8 @@ impl fmt::Display for Definition {
 /// either may submit: no borrow of the table is held across them.
 pub struct Known<'i> {
     entries: RefCell<FxHashMap<usize, Rc<Entry<'i>>>>,
+    /// How often all of them were forgotten.
+    cleared: Cell<u64>,
 }
 
 struct Entry<'i> {
@@ -78,6 +80,7 @@ impl<'i> Known<'i> {
     pub fn new() -> Self {
         Self {
             entries: RefCell::new(FxHashMap::default()),
+            cleared: Cell::new(0),
         }
     }
 
@@ -133,6 +136,19 @@ impl<'i> Known<'i> {
         };
         drop(dropped);
         Ok(definition)
+    }
+
+    /// Forgets all of them: what a name means for a function's way has changed.
+    pub fn clear(&self) {
+        self.cleared.set(self.cleared.get() + 1);
+        let dropped = self.entries.take();
+        drop(dropped);
+    }
+
+    /// How often `clear` was called: who asks Python for a name may find it forgotten meanwhile.
+    #[must_use]
+    pub const fn cleared(&self) -> u64 {
+        self.cleared.get()
     }
 }
 

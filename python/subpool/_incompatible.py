@@ -1,0 +1,466 @@
+"""Recognise extension modules that refuse to load in an interpreter with its own GIL.
+
+`refusal` looks at the exception of a task: in a worker, when something has failed, so this module
+imports next to nothing. It goes by the root cause, not by the wrapper's text, and it is careful:
+to take a user's own error for a refusal would be worse than to miss one. The other functions are
+main's, and say what was found.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+    from typing import Any, Self
+
+ModuleType = type(sys)
+
+# CPython's words (Python/import.c): the module is named, sometimes without its package.
+_NAMED = " does not support loading in subinterpreters"
+
+# The words of those who look themselves, or fail when they are loaded a second time.
+_NAMELESS = (
+    "failed to import from subinterpreter",  # CPython, if the module's first half fails in main
+    "cannot load module more than once per process",  # numpy, and others after CPython's manual
+    "this module can only be loaded into one interpreter per process",  # Cython
+    "do not yet support subinterpreters",  # PyO3
+    "may only be initialized once per interpreter process",  # PyO3, abi3 before 3.9
+)
+
+_MOST_NODES = 100
+_MOST_FOLDERS = 2000
+_MOST_TRIES = 20
+
+
+# No `NamedTuple`, as in _bootstrap.py.
+class Refusal(tuple["str | None", ...]):
+    """An extension module that refused to load here.
+
+    Attributes:
+        name: Its full name, as far as it is known.
+        path: Its file; ``None`` if it was not found, or is built into Python.
+        text: The words of the refusal.
+        modules: The modules whose import led there, outermost first, without those of the
+            package that the extension belongs to.
+
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, name: str, path: str | None, text: str, modules: tuple[str, ...]) -> Self:
+        return super().__new__(cls, (name, path, text, modules))  # type: ignore[arg-type]
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)
+
+    @property
+    def name(self) -> str:
+        return self[0]  # type: ignore[return-value]
+
+    @property
+    def path(self) -> str | None:
+        return self[1]
+
+    @property
+    def text(self) -> str:
+        return self[2]  # type: ignore[return-value]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return self[3]  # type: ignore[return-value]
+
+
+def refusal(error: BaseException) -> Refusal | None:
+    """Tell whether `error` came about because an extension module refused to load here.
+
+    For workers: it may try to load extension modules that the libraries involved have not loaded.
+    """
+    try:
+        chains = list(_chains(error))
+        # The root causes come first.
+        for chain in chains:
+            text = _text(chain[-1])
+            if isinstance(chain[-1], ImportError) and _refuses(text):
+                return _describe(text, _frames(chain))
+        for chain in chains:
+            found = _broken_inside(chain[-1], _frames(chain))
+            if found is not None:
+                return found
+    except Exception:  # noqa: BLE001 - a user's exception may do anything; it is then told as it is
+        return None
+    return None
+
+
+def _refuses(text: str) -> bool:
+    return _NAMED in text or any(words in text for words in _NAMELESS)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
+        return ""
+
+
+def _chains(error: BaseException) -> Iterator[tuple[BaseException, ...]]:
+    """Give each exception behind `error` with those that lead to it, root causes first."""
+    seen: set[int] = set()
+
+    def visit(chain: tuple[BaseException, ...]) -> Iterator[tuple[BaseException, ...]]:
+        last = chain[-1]
+        if id(last) in seen or len(seen) > _MOST_NODES:
+            return
+        seen.add(id(last))
+        if last.__cause__ is not None:
+            yield from visit((*chain, last.__cause__))
+        elif last.__context__ is not None and _is_about(last, last.__context__):
+            yield from visit((*chain, last.__context__))
+        if isinstance(last, BaseExceptionGroup):
+            for member in last.exceptions:
+                yield from visit((*chain, member))
+        yield chain
+
+    return visit((error,))
+
+
+def _is_about(error: BaseException, context: BaseException) -> bool:
+    """Tell whether `error` was raised for `context`, not in what was tried instead.
+
+    That is so for import errors, and for what the function that caught `context` raises itself.
+    """
+    if isinstance(error, ImportError):
+        return True
+    raising, caught = error.__traceback__, context.__traceback__
+    while raising is not None and raising.tb_next is not None:
+        raising = raising.tb_next
+    return (
+        raising is not None
+        and caught is not None
+        and raising.tb_frame.f_code is caught.tb_frame.f_code
+    )
+
+
+def _frames(chain: tuple[BaseException, ...]) -> list[tuple[FrameType, int]]:
+    """Give the frames and lines that lead to the last exception, outermost first."""
+    frames = []
+    for error in chain:
+        traceback = error.__traceback__
+        while traceback is not None:
+            frames.append((traceback.tb_frame, traceback.tb_lineno))
+            traceback = traceback.tb_next
+    return frames
+
+
+def _describe(text: str, frames: list[tuple[FrameType, int]]) -> Refusal:
+    head, named, _ = text.partition(_NAMED)
+    if named:
+        name, path = _locate(head.rpartition("module ")[2], frames)
+    else:
+        name, path = _imported_by(*frames[-1]) if frames else ("", None)
+    return Refusal(name, path, text, _led_there(name, frames))
+
+
+def _led_there(name: str, frames: list[tuple[FrameType, int]]) -> tuple[str, ...]:
+    owner = name.partition(".")[0]
+    modules: list[str] = []
+    for frame, _ in frames:
+        if frame.f_code.co_name != "<module>":
+            continue
+        module = frame.f_globals.get("__name__")
+        if type(module) is not str:
+            continue
+        if module.partition(".")[0] == owner:
+            break
+        if module not in modules:
+            modules.append(module)
+    return tuple(modules)
+
+
+def _locate(name: str, frames: list[tuple[FrameType, int]]) -> tuple[str, str | None]:
+    """Find the full name and the file of a module that CPython has named."""
+    if "." not in name:  # its own idea of its name; the import was often one from its package
+        for frame, _ in reversed(frames):
+            package = frame.f_globals.get("__package__")
+            while type(package) is str and package:
+                path = _extension_file(f"{package}.{name}")
+                if path:
+                    return f"{package}.{name}", path
+                package = package.rpartition(".")[0]
+    return name, _extension_file(name)
+
+
+def _imported_by(frame: FrameType, line: int) -> tuple[str, str | None]:
+    """Find the extension module that the code was importing, if the error does not name it."""
+    from linecache import getline  # noqa: PLC0415 - only in this case
+
+    source = getline(frame.f_code.co_filename, line, frame.f_globals)
+    package = frame.f_globals.get("__package__") or ""
+    found = []
+    for name in frame.f_code.co_names:
+        for full in (f"{package}.{name}" if package else name, name):
+            path = _extension_file(full) if name and full not in sys.modules else None
+            if path:
+                found.append((name.rpartition(".")[2] not in source, full, path))
+                break
+    if not found:
+        return package, None
+    return min(found, key=lambda entry: entry[0])[1:]
+
+
+def _extension_file(name: str) -> str | None:
+    """Find the file of an extension module without importing its packages."""
+    folders: Any = None
+    spec: Any = None
+    full = ""
+    for part in name.split("."):
+        full = f"{full}.{part}" if full else part
+        spec = None
+        for finder in sys.meta_path:
+            spec = finder.find_spec(full, folders)
+            if spec is not None:
+                break
+        if spec is None:
+            return None
+        folders = spec.submodule_search_locations
+        if folders is None and full != name:
+            return None
+    origin = spec.origin
+    return origin if type(origin) is str and _stem(origin) else None
+
+
+def _stem(file: str) -> str | None:
+    """Give an extension module's file name without its suffix; ``None`` for other files."""
+    import _imp  # noqa: PLC0415 - built in
+
+    for suffix in _imp.extension_suffixes():
+        if file.endswith(suffix):
+            return file[: -len(suffix)].rpartition("/")[2]
+    return None
+
+
+# What is not there because an extension module was refused, and the refusal was swallowed.
+
+_scanned: dict[str, tuple[str, str, str] | None] = {}
+
+
+def _broken_inside(error: BaseException, frames: list[tuple[FrameType, int]]) -> Refusal | None:
+    """Tell whether a library fails because it went on without its refused extension module.
+
+    polars does. Its functions then raise `NameError`. What else a library raises may have
+    any reason, so only errors count that say that a name is not there.
+    """
+    if not frames:
+        return None
+    package, wanted = _suspect(error, frames[-1][0])
+    if package is None:
+        return None
+    found = _refused_in(package)
+    if found is None or (wanted is not None and not _mentions(package, wanted)):
+        return None
+    return Refusal(*found, _led_there(package, frames))
+
+
+def _suspect(error: BaseException, frame: FrameType) -> tuple[str | None, str | None]:
+    """Give the package that may lack a part of itself, and the name that is not there.
+
+    The name only where it is the user's code that asks for it.
+    """
+    if isinstance(error, AttributeError):
+        if type(error.obj) is ModuleType:
+            return _top_package(error.obj.__name__), error.name
+        if _is_about_none(error) and _has_global_none(frame):
+            return _package_of(frame), None
+    elif isinstance(error, TypeError):
+        if _is_about_none(error) and _has_global_none(frame):
+            return _package_of(frame), None
+    elif isinstance(error, ImportError):
+        if error.name_from is not None:
+            return _top_package(error.name), error.name_from
+    elif isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+        return _package_of(frame), None
+    return None, None
+
+
+def _package_of(frame: FrameType) -> str | None:
+    return _top_package(frame.f_globals.get("__name__"))
+
+
+def _is_about_none(error: BaseException) -> bool:
+    return "'NoneType' object" in _text(error)
+
+
+def _has_global_none(frame: FrameType) -> bool:
+    """Tell whether the code uses a global that is ``None``, as those of a failed import are."""
+    names = frame.f_globals
+    return any(names.get(name, names) is None for name in frame.f_code.co_names)
+
+
+def _top_package(name: object) -> str | None:
+    """Give the package at the top of a module's name, unless it is the standard library's."""
+    if type(name) is not str:
+        return None
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or not hasattr(sys.modules.get(top), "__path__"):
+        return None
+    return top
+
+
+def _refused_in(package: str) -> tuple[str, str, str] | None:
+    """Find an extension module of a package that is not loaded, and is refused here."""
+    if package not in _scanned:
+        _scanned[package] = next(_scan(package), None)
+    return _scanned[package]
+
+
+def _scan(package: str) -> Iterator[tuple[str, str, str]]:
+    tried = 0
+    for folder in _folders_of(package):
+        parent, _, name = folder.rpartition("/")
+        for full, path in _extensions_below(parent, name):
+            if full in sys.modules or "test" in full:
+                continue
+            text = _refusal_of(full, path)
+            if text:
+                yield full, path, text
+            tried += 1
+            if tried >= _MOST_TRIES:
+                return
+
+
+def _folders_of(package: str) -> list[str]:
+    """Give a package's folders, and those beside it that bear its name: parts of it, often."""
+    import posix  # noqa: PLC0415 - built in
+
+    own = [str(folder).rstrip("/") for folder in sys.modules[package].__path__]
+    parts: list[str] = []
+    for folder in own:
+        parent = folder.rpartition("/")[0]
+        parts += (
+            f"{parent}/{name}"
+            for name in sorted(posix.listdir(parent))
+            if package in name and name != package and "." not in name and "-" not in name
+        )
+    return own + parts
+
+
+def _extensions_below(root: str, name: str) -> Iterator[tuple[str, str]]:
+    """Give name and file of the extension modules in a package, the outer ones first."""
+    import posix  # noqa: PLC0415 - built in
+
+    folders = [name]
+    for seen, folder in enumerate(folders):
+        if seen > _MOST_FOLDERS:
+            return
+        try:
+            entries = sorted(posix.scandir(f"{root}/{folder}"), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(f"{folder}/{entry.name}")
+                continue
+            stem = _stem(entry.name)
+            if stem:
+                yield f"{folder}/{stem}".replace("/", "."), entry.path
+
+
+def _refusal_of(name: str, path: str) -> str | None:
+    """Try to load an extension module, without its package; give the words of a refusal."""
+    import _frozen_importlib as importlib  # noqa: PLC0415 - built in
+    import _frozen_importlib_external as machinery  # noqa: PLC0415 - built in
+
+    loader = machinery.ExtensionFileLoader(name, path)
+    spec = importlib.ModuleSpec(name, loader, origin=path)
+    try:
+        loader.create_module(spec)
+    except ImportError as error:
+        text = _text(error)
+        return text if _refuses(text) else None
+    except Exception:  # noqa: BLE001 - it fails for a reason of its own
+        return None
+    return None
+
+
+def _mentions(package: str, name: str) -> bool:
+    """Tell whether a package's own sources know a name, so that it is no slip of the user's."""
+    import posix  # noqa: PLC0415 - built in
+
+    word = name.encode()
+    for folder in sys.modules[package].__path__:
+        for entry in posix.scandir(folder):
+            if entry.name.endswith(".py"):
+                with open(entry.path, "rb") as file:  # noqa: PTH123 - pathlib is slow to import
+                    if word in file.read():
+                        return True
+    return False
+
+
+# Main's part: what to say.
+
+_distributions: dict[tuple[str, str | None], tuple[str, str] | None] = {}
+
+
+def distribution(extension: str, path: str | None) -> tuple[str, str] | None:
+    """Find the distribution that an extension module came with: its name and version."""
+    key = extension, path
+    if key not in _distributions:
+        try:
+            _distributions[key] = _find_distribution(extension, path)
+        except Exception:  # noqa: BLE001 - broken metadata of any package; the name can be done without
+            _distributions[key] = None
+    return _distributions[key]
+
+
+def _find_distribution(extension: str, path: str | None) -> tuple[str, str] | None:
+    from importlib import metadata  # noqa: PLC0415 - slow, and main's
+
+    top = extension.partition(".")[0]
+    if not top or top in sys.stdlib_module_names:
+        return None
+    if path is not None:
+        tail = "/".join(path.split("/")[-1 - extension.count(".") :])
+        for found in metadata.distributions():
+            # Searched as text: to parse the list of all files takes a hundred times longer.
+            if f"\n{tail}," in f"\n{found.read_text('RECORD') or ''}":
+                located = str(found.locate_file(tail))
+                if located == path:
+                    return found.metadata["Name"], found.version
+    names = metadata.packages_distributions().get(top)
+    return (names[0], metadata.version(names[0])) if names else None
+
+
+def explain(refusal: Refusal, function: str) -> str:
+    """Say which function needs what, and what to do: the text of `IncompatibleModuleError`."""
+    from subpool._advice import advice_for  # noqa: PLC0415 - main's
+
+    name, path, text, modules = refusal.name, refusal.path, refusal.text, refusal.modules
+    owner = distribution(name, path)
+    label = f" of {owner[0]} {owner[1]}" if owner else ""
+    message = (
+        f"{function} needs the extension module {name or '(unknown)'}{label}, which refuses to "
+        f"load in an interpreter with its own GIL ({text}). Ways out: run such calls elsewhere, "
+        f'with fallback="process" or fallback="thread" on the tag or the executor'
+    )
+    package = owner[0] if owner else name.partition(".")[0]
+    own = [module for module in modules if _is_users(module)]
+    if own:
+        message += (
+            f"; if {function} does not use {package} itself, move the import in {own[-1]} into the "
+            f"functions that do, or call subpool.register_by_value({own[-1]})"
+        )
+    else:
+        message += f"; or use {package} outside of the task, and pass it what comes of it"
+    advice = advice_for(package)
+    return f"{message}. {advice}" if advice else f"{message}."
+
+
+def _is_users(module: str) -> bool:
+    """Tell whether a module is the user's own, as far as its file tells."""
+    if module == "__main__" or module.partition(".")[0] in sys.stdlib_module_names:
+        return False
+    found = sys.modules.get(module)
+    file = getattr(found, "__file__", None)
+    return type(file) is str and not {"site-packages", "dist-packages"} & set(file.split("/"))
