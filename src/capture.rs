@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// A variable, and the modules and attributes that lead to it.
 pub type Located<'py> = (Bound<'py, PyAny>, Vec<(String, String)>);
 
+/// The modules and attributes that lead to a variable, and its value.
+pub type Valued<'py> = (Vec<(String, String)>, Bound<'py, PyAny>);
+
 pub struct ContextVars(Vec<Entry>);
 
 struct Entry {
@@ -68,10 +71,7 @@ impl ContextVars {
 }
 
 /// The variables of `carried` that are set: their names, and copies of the values.
-pub fn values<'py>(
-    py: Python<'py>,
-    carried: &Carried,
-) -> PyResult<Vec<(Vec<(String, String)>, Bound<'py, PyAny>)>> {
+pub fn values<'py>(py: Python<'py>, carried: &Carried) -> PyResult<Vec<Valued<'py>>> {
     let set = carried
         .0
         .iter()

@@ -219,7 +219,9 @@ struct Tagged<'py> {
 }
 
 fn terms(tagged: &Option<Tagged<'_>>) -> Terms {
-    tagged.as_ref().map_or_else(Terms::default, |tagged| tagged.terms)
+    tagged
+        .as_ref()
+        .map_or_else(Terms::default, |tagged| tagged.terms)
 }
 
 static TAG: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -251,7 +253,10 @@ fn route<'py>(
     let hides = is_context_run(function)
         || kind == &raw mut ffi::PyMethod_Type
         || kind == PARTIAL.import(py, "functools", "partial")?.as_type_ptr()
-        || kind == TERMED.import(py, "subpool.routing", "Termed")?.as_type_ptr();
+        || kind
+            == TERMED
+                .import(py, "subpool.routing", "Termed")?
+                .as_type_ptr();
     if !hides {
         return Ok(None);
     }

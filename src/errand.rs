@@ -9,7 +9,9 @@
 use crate::batch::Drained;
 use crate::capture;
 use crate::completer;
+use crate::core::state::{Cancel, Phase};
 use crate::encode;
+use crate::ffi;
 use crate::pool::{Pool, Question, Reply};
 use crate::task::{Fallback, Task};
 use crate::transfer::call::Answer;
@@ -21,7 +23,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -62,10 +64,8 @@ pub fn kind_named(name: &str) -> PyResult<Kind> {
 
 /// What is known of a function whose calls go to `kind` if no interpreter can run them.
 pub fn plan(function: &Bound<'_, PyAny>, kind: Kind) -> PyResult<Arc<Plan>> {
-    let plan = helper(function.py())?.call_method1(
-        intern!(function.py(), "plan"),
-        (function, kind.name()),
-    )?;
+    let plan = helper(function.py())?
+        .call_method1(intern!(function.py(), "plan"), (function, kind.name()))?;
     Ok(Arc::clone(&plan.cast::<FallbackPlan>()?.get().plan))
 }
 
@@ -132,9 +132,11 @@ fn reply(py: Python<'_>, question: Question) -> Reply {
     let originals = fallback.originals.lock().take();
     let errand = Errand::new(question.pool, job.clone(), question.call.context.clone());
     let parts = match originals.and_then(Kept::into_object) {
-        // SAFETY: an owned reference to an object of main (`fallback`).
-        Some(object) => unsafe { Bound::from_owned_ptr(py, object.as_ptr()) }
-            .extract::<encode::Parts<'_>>(),
+        Some(object) => {
+            // SAFETY: an owned reference to an object of main (`fallback`).
+            let parts = unsafe { Bound::from_owned_ptr(py, object.as_ptr()) };
+            parts.extract::<encode::Parts<'_>>()
+        }
         None => encode::decode_call(py, question.call),
     };
     let kind = fallback.plan.kind;
@@ -205,6 +207,15 @@ fn send(
         let _ = errand.get().begin();
         errand.get().end(keep(error), true);
     }
+}
+
+/// Raises `error` in a thread of main, or takes back what was not raised yet.
+#[pyfunction]
+pub fn raise_in_thread(thread: u64, error: Option<&Bound<'_, PyType>>) -> bool {
+    let error = error.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: called from Python, so attached to main; a live class or null, of which CPython takes
+    // a reference of its own.
+    unsafe { ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), error) != 0 }
 }
 
 /// Interrupts a task that has gone elsewhere. False: it is not there, or does not run.
@@ -321,7 +332,6 @@ impl Errand {
 
     /// Starts the task. False: it was cancelled.
     fn begin(&self) -> bool {
-        use crate::core::state::Phase;
         if self.job.latch.state.phase() == Phase::Running || self.job.start().is_some() {
             return true;
         }
@@ -329,6 +339,17 @@ impl Errand {
             self.pool.abandon(&self.job);
         }
         false
+    }
+
+    /// Cancels the task if it waits.
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        if let Cancel::Cancelled(ended) = self.job.cancel()
+            && ended.listened
+            && let Some(task) = self.job.listenable()
+        {
+            completer::deliver_at_once(py, task)?;
+        }
+        Ok(())
     }
 
     /// Ends the task with a result.
@@ -342,10 +363,7 @@ impl Errand {
     }
 
     /// The context variables that go along: the names that lead to each, and its value.
-    fn variables<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Vec<(Vec<(String, String)>, Bound<'py, PyAny>)>> {
+    fn variables<'py>(&self, py: Python<'py>) -> PyResult<Vec<capture::Valued<'py>>> {
         let carried = self.context.as_ref();
         carried.map_or_else(|| Ok(Vec::new()), |carried| capture::values(py, carried))
     }

@@ -55,6 +55,7 @@ impl PoolCore {
     /// calls go that no interpreter can run.
     #[new]
     #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None, fallback=None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments, for Python")]
     fn new(
         max_workers: usize,
         thread_name_prefix: String,
@@ -217,7 +218,9 @@ impl PoolCore {
             task
         };
         let fallback = self.fallback(terms);
-        let prepared = fallback.map(|kind| errand::plan(function, kind)).transpose();
+        let prepared = fallback
+            .map(|kind| errand::plan(function, kind))
+            .transpose();
         let prepared = prepared.and_then(|plan| {
             let context = self.capture(py, context)?;
             if plan.as_ref().is_some_and(|plan| plan.is_refused()) {

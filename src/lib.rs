@@ -55,7 +55,7 @@ mod _subpool {
     #[pymodule_export]
     use crate::encode::{_native_decode, _native_encode, set_by_value};
     #[pymodule_export]
-    use crate::errand::{Errand, FallbackPlan};
+    use crate::errand::{Errand, FallbackPlan, raise_in_thread};
     #[pymodule_export]
     use crate::executor::{PoolCore, WorkerThread, close_all, forget_after_fork};
     #[pymodule_export]

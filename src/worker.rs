@@ -247,12 +247,15 @@ impl<'i> Session<'i> {
                         call: back,
                     }) => match (self.explain(token, &label(), &stage, raised)?, back) {
                         (Answer::Incompatible { refusal, .. }, Some(back)) => (refusal, *back),
-                        (answer, _) => {
-                            if let (Answer::Incompatible { .. }, Some(plan)) = (&answer, plan) {
+                        (Answer::Incompatible { refusal, begun }, None) => {
+                            if let Some(plan) = plan {
                                 plan.refuse();
                             }
-                            return Err(Short::Answer(answer));
+                            // Without a fallback it makes no difference that it had begun.
+                            let begun = begun && plan.is_some();
+                            return Err(Short::Answer(Answer::Incompatible { refusal, begun }));
                         }
+                        (answer, _) => return Err(Short::Answer(answer)),
                     },
                 },
             };
@@ -365,7 +368,8 @@ impl<'i> Session<'i> {
             Source::Name { module, qualname } => resolve(token, module, qualname),
             Source::Code { payload, .. } => transfer.decode(token, payload.clone()),
         })
-    }}
+    }
+}
 
 /// Why there is no value.
 enum Short<'i> {

@@ -92,6 +92,9 @@ def encode_error(
     label: str, error: BaseException, _value: object, _sink: object
 ) -> tuple[str, bytes, str] | tuple[str, str, str, str]:
     """Encode what a task raised, with its traceback as text."""
+    refused = _refused(error, "begun")
+    if refused is not None:
+        return refused
     text = _format(error)
     try:
         return "raised", _dumps(error), text
@@ -147,6 +150,9 @@ def refuse_call(
     label: str, error: BaseException, what: object, _sink: object
 ) -> tuple[str, str, str, str]:
     """Say that a call's function, arguments or context could not be had in this interpreter."""
+    refused = _refused(error, "before")
+    if refused is not None:
+        return refused
     if what == "function":
         message = f"cannot import {label} in an interpreter"
     elif what != "args":
@@ -155,6 +161,32 @@ def refuse_call(
         message = f"cannot receive the arguments of {label}: they could not be unpickled there"
     message += f": {type(error).__name__}: {text_of(error)}"
     return "untransferable", message, str(what), _format(error)
+
+
+def look_ahead(module: str) -> None:
+    """Import what a function will import when it runs.
+
+    Raises what that raises only if an extension module refuses to load here: all else the function
+    will meet by itself.
+    """
+    try:
+        __import__(module)
+    except Exception as error:  # noqa: BLE001 - a module may raise anything
+        if _refused(error, "before") is not None:
+            raise
+
+
+def _refused(error: BaseException, when: str) -> tuple[str, ...] | None:
+    """Tell which extension module refused to load here, if that is what `error` comes from."""
+    if not isinstance(error, Exception):
+        return None
+    from subpool._incompatible import refusal  # noqa: PLC0415 - only when something failed
+
+    found = refusal(error)
+    if found is None:
+        return None
+    modules = " ".join(found.modules)
+    return "incompatible", when, found.name, found.path or "", found.text, modules, _format(error)
 
 
 def _dumps(value: object) -> bytes:

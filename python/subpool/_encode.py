@@ -85,16 +85,18 @@ def _dump(value: object, sink: Any, name: str, **parts: object) -> None:
     try:
         dump(value, sink)
     except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
-        explained = _explain(name, parts, lambda part: dump(part, sink.rehearsal()), error)
+        explained = explain(name, parts, lambda part: dump(part, sink.rehearsal()), error)
         raise explained from explained.__cause__
 
 
-def _explain(
+def explain(
     name: str,
     parts: dict[str, object],
     dumps: Callable[[object], None],
     error: BaseException,
+    where: str = "an interpreter",
 ) -> NotTransferableError:
+    """Make the error for a call that cannot be pickled, since `dumps` refuses one of its `parts`."""
     for place, part in parts.items():
         try:
             dumps(part)
@@ -108,7 +110,7 @@ def _explain(
     else:
         what = f"the function {name}" if path == "function" else f"{path} of {name}"
     explained = NotTransferableError(
-        f"cannot send {what} to an interpreter: {type(cause).__name__}: {text_of(cause)}"
+        f"cannot send {what} to {where}: {type(cause).__name__}: {text_of(cause)}"
     )
     explained.path = path
     explained.__cause__ = cause

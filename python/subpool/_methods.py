@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from subpool._context import locate
 from subpool._subpool import ExecutorCore, PoolCore
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 # Seconds after an interrupt that a task has not reacted to: until a warning, and until another
 # interpreter takes the place of the task's.
-_WARNING = 1.0
-_GRACE = 5.0
+WARNING = 1.0
+GRACE = 5.0
 
 NO_TERMS = "an initializer's tag has no options: nothing interrupts it, and it goes where tasks go"
 
@@ -90,7 +91,9 @@ class InterpreterMethods(ExecutorCore):
             RuntimeError: The system gave no thread to do it with.
 
         """
-        return self._pool.interrupt_all()
+        elsewhere = _fallback()
+        there = elsewhere.interrupt_pool(self._pool.number) if elsewhere else 0
+        return self._pool.interrupt_all() + there
 
     def terminate_workers(self) -> None:
         """Shut down without waiting: cancel what has not started, interrupt what runs.
@@ -106,6 +109,8 @@ class InterpreterMethods(ExecutorCore):
         """
         self.shutdown(wait=False, cancel_futures=True)
         self._pool.terminate()
+        if elsewhere := _fallback():
+            elsewhere.interrupt_pool(self._pool.number)
 
     def warm_up(self, n: int | None = None) -> None:
         """Start `n` interpreters now (default: all) and wait until they are ready.
@@ -115,6 +120,66 @@ class InterpreterMethods(ExecutorCore):
 
         """
         self._pool.warm_up(n)
+
+    def stats(self) -> PoolStats:
+        """Tell how many calls there were, and where they went.
+
+        Example::
+
+            print(ex.stats().fallback_processes, "calls went to processes")
+
+        """
+        elsewhere = _fallback()
+        counts = elsewhere.counts(self._pool.number) if elsewhere else {"thread": 0, "process": 0}
+        accepted, outstanding = self._pool.accepted, self._pool.outstanding
+        return PoolStats(
+            submitted=accepted,
+            outstanding=outstanding,
+            fallback_threads=counts["thread"],
+            fallback_processes=counts["process"],
+            interpreters=self._pool.width,
+        )
+
+    def _close(self, wait: bool, cancel_futures: bool) -> None:
+        """Shut down what runs in interpreters, and what went elsewhere."""
+        self._pool.close(cancel_futures)
+        if cancel_futures and (elsewhere := _fallback()):
+            elsewhere.cancel_pool(self._pool.number)
+        if wait:
+            self._pool.join()
+            # After the last worker: until then one may send a call there.
+            if elsewhere := _fallback():
+                elsewhere.join(self._pool.number)
+
+
+class PoolStats(NamedTuple):
+    """Counts of a pool, at one moment.
+
+    Attributes:
+        submitted: Calls for interpreters that were accepted, wherever they went.
+        outstanding: Those of them that have not ended.
+        fallback_threads: Calls that went to a thread of the main interpreter instead.
+        fallback_processes: Calls that went to a process instead.
+        interpreters: Interpreters that there are now.
+
+    """
+
+    submitted: int
+    outstanding: int
+    fallback_threads: int
+    fallback_processes: int
+    interpreters: int
+
+
+def _fallback() -> Any:
+    """Give `subpool._fallback`, if any call has needed it."""
+    return sys.modules.get("subpool._fallback")
+
+
+def finish_elsewhere(number: int) -> None:
+    """Wait for what a pool has in threads and processes: before the program ends."""
+    if elsewhere := _fallback():
+        elsewhere.join(number)
 
 
 def make_pool(
@@ -143,7 +208,7 @@ def make_pool(
         prefix,
         call,
         Future,
-        patience=(_WARNING, _GRACE),
+        patience=(WARNING, GRACE),
         context_vars=locate(context_vars),
         idle_timeout=idle_timeout,
         fallback=fallback,

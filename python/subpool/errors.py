@@ -146,6 +146,31 @@ def untransferable(message: str, path: str, traceback: str) -> NotTransferableEr
     return error
 
 
+def incompatible(
+    label: str,
+    extension: str,
+    path: str | None,
+    text: str,
+    modules: list[str],
+    traceback: str,
+    begun: bool,
+) -> IncompatibleModuleError:
+    """Make the error for a call that needs an extension module which refused to load there."""
+    from subpool._incompatible import Refusal, distribution, explain  # noqa: PLC0415 - rare
+
+    message = explain(Refusal(extension, path, text, tuple(modules)), label)
+    if begun:
+        message += (
+            " It has a fallback, but its body had begun when it met this, so it was not run "
+            "again; the next call goes there."
+        )
+    error = IncompatibleModuleError(message, name=extension, path=path)
+    error.distribution, error.version = distribution(extension, path) or (None, None)
+    error.function = label
+    error.__cause__ = remote_traceback(traceback)
+    return error
+
+
 def interrupted(
     label: str, timeout: float | None, traceback: str, stuck: float | None
 ) -> BaseException:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from subpool._methods import NO_TERMS, InterpreterMethods, make_pool
+from subpool._methods import NO_TERMS, InterpreterMethods, finish_elsewhere, make_pool
 from subpool._subpool import WorkerThread, close_all, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
 from subpool.routing import route
@@ -37,7 +37,7 @@ def _give_up() -> NoReturn:
 
 
 # Before Python finalizes: a process that does so with an interpreter alive crashes.
-threading._register_atexit(close_all, _give_up)  # type: ignore[attr-defined]  # noqa: SLF001
+threading._register_atexit(close_all, _give_up, finish_elsewhere)  # type: ignore[attr-defined]  # noqa: SLF001
 if hasattr(os, "register_at_fork"):
     # A pool without interpreters survives a fork; one with interpreters does not yet, because
     # CPython does not (docs/limits.md).
@@ -131,9 +131,7 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             cancel_futures: Cancel what has not started.
 
         """
-        self._pool.close(cancel_futures)
-        if wait:
-            self._pool.join()
+        self._close(wait, cancel_futures)
 
     # What the standard class keeps in attributes, and programs read there. Its constructor sets
     # them; the pool knows better.
@@ -280,7 +278,7 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             cancel_futures: Cancel what has not started.
 
         """
-        self._pool.close(cancel_futures)
+        self._close(wait=False, cancel_futures=cancel_futures)
         super().shutdown(wait, cancel_futures=cancel_futures)
         if wait:
-            self._pool.join()
+            self._close(wait=True, cancel_futures=False)

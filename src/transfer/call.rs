@@ -58,10 +58,7 @@ impl Call {
     /// What stands for a call that travels nowhere: its function's name.
     #[must_use]
     pub fn without_content(label: Arc<str>) -> Self {
-        Self::new(
-            Form::Whole(label),
-            Payload::pickled(Vec::new(), Vec::new()),
-        )
+        Self::new(Form::Whole(label), Payload::pickled(Vec::new(), Vec::new()))
     }
 
     /// The same call, to run in a context of its own.
@@ -109,7 +106,10 @@ pub enum Answer {
         begun: bool,
     },
     /// It ran in main, or in a process: an object of main, to return or to raise.
-    Here { object: Kept, raised: bool },
+    Here {
+        object: Kept,
+        raised: bool,
+    },
     /// The pool broke before or while the call ran.
     Broken(Arc<Broken>),
 }

@@ -101,7 +101,8 @@ impl<'i> Pickle<'i> {
             }
         };
         if pickled.len() < COPY_BELOW {
-            let loaded = Object::bytes(token, &pickled).and_then(|bytes| self.load(&bytes, buffers));
+            let loaded =
+                Object::bytes(token, &pickled).and_then(|bytes| self.load(&bytes, buffers));
             return loaded.map_err(|raised| (raised, Some(pickled)));
         }
         let view = match borrowed_view(token, &pickled) {

@@ -1,0 +1,204 @@
+"""Calls in processes, for what no interpreter can load: main's side and the child's.
+
+Each lane (`_fallback.Lanes`) has a process of its own, started with the first call and never by
+fork, and talks to it through a socket pair. The child is a Python that knows the caller's
+``sys.path`` and ``sys.argv``; the program's script is not run again there: its functions and
+classes go by value.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from subpool import _by_value
+from subpool._encode import explain, rebuild_exception
+from subpool._errand import Run, variables_of
+from subpool.errors import PoolError, interrupted, untransferable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from subpool._subpool import Errand
+
+_CHILD = os.path.join(os.path.dirname(__file__), "_child.py")  # noqa: PTH118, PTH120
+# What runs before anything else there; `_child.py` is read, not imported, since it comes before
+# the package.
+_PROGRAM = """\
+import sys; sys.path[:] = {path!r}; sys.argv[:] = {argv!r}
+exec(compile(open({child!r}).read(), {child!r}, "exec"), {{"FD": {fd}, "NUMBER": {number}}})
+"""
+# Seconds that an idle process has to end by itself.
+_PATIENCE = 1.0
+
+
+class ProcessRun(Run):
+    """A call in a process."""
+
+    kind = "process"
+
+    def __init__(
+        self,
+        errand: Errand,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        super().__init__(errand)
+        # Now, as for an interpreter: what the caller changes later is not sent.
+        initializer = errand.initializer()
+        self._message = pickle.dumps(
+            (
+                errand.label,
+                sys.path,
+                errand.pool,
+                None if initializer is None else _pack(errand.label, *initializer),
+                _pack(errand.label, fn, args, kwargs, variables_of(errand)),
+            )
+        )
+        self._child: _Child | None = None
+        self._killed = False
+
+    def _perform(self, place: dict[str, Any]) -> None:
+        child = place.get("child")
+        if child is None or not child.is_alive:
+            place["child"] = child = _Child()
+        with self._lock:
+            self._child = child
+            child.connection.send_bytes(self._message)
+        self._message = b""
+        try:
+            reply = child.connection.recv_bytes()
+        except (EOFError, OSError):
+            reply = None
+        finally:
+            with self._lock:
+                self._child = None
+        if reply is not None:
+            self._read(pickle.loads(reply))
+            return
+        del place["child"]
+        status = child.close()
+        if not self._killed:  # if so, the call's end was told before
+            raise PoolError(
+                f"the process in which {self.errand.label} ran has ended: {_told(status)}. The "
+                f"call was not run again; the next one gets a new process"
+            )
+
+    def _read(self, reply: tuple[Any, ...]) -> None:
+        kind, *rest = reply
+        if kind == "value":
+            self.errand.succeed(pickle.loads(rest[0]))
+        elif kind == "raised":
+            self.errand.fail(rebuild_exception(self.errand.label, *rest))
+        elif kind == "interrupted" and self._asked is not None:
+            self._end_interrupted(rest[0])
+        else:
+            self.errand.fail(untransferable(*rest))
+
+    def _reach(self) -> None:
+        if self._child is not None:
+            self._child.process.send_signal(signal.SIGINT)
+
+    def _give_up(self) -> None:
+        with self._lock:
+            if self._over or self._child is None:
+                return
+            self._killed = True
+            self._end_killed()
+            self._child.process.kill()
+
+    def _end_killed(self) -> None:
+        timeout = None if self._asked is None else self._asked[1]
+        error = interrupted(self.errand.label, timeout, "", None)
+        error.args = (f"{error}; it did not react, so its process was ended",)
+        self.errand.fail(error)
+
+
+def _pack(
+    label: str,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    variables: object = (),
+) -> bytes:
+    try:
+        return _dumps((fn, args, kwargs, variables))
+    except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
+        parts = {"function": fn, "args": args, "kwargs": kwargs, "context variables": variables}
+        explained = explain(label, parts, _dumps, error, "a process")
+        raise explained from explained.__cause__
+
+
+class _Pickler(_by_value._Pickler):  # noqa: SLF001 - ours
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is memoryview:  # no memory is shared with a process
+            return _view, (obj.tobytes(), obj.format, obj.shape, obj.readonly)
+        return super().reducer_override(obj)
+
+
+def _view(content: bytes, layout: str, shape: tuple[int, ...], readonly: bool) -> memoryview:
+    """Make a view like the caller's, of memory that is this process's own."""
+    view = memoryview(content if readonly else bytearray(content))
+    return view.cast(layout, shape) if (layout, len(shape)) != ("B", 1) else view  # type: ignore[call-overload, no-any-return]
+
+
+def _dumps(value: object) -> bytes:
+    with io.BytesIO() as file:
+        _Pickler(file).dump(value)
+        return file.getvalue()
+
+
+def _told(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    with suppress(ValueError):
+        return f"killed by {signal.Signals(-status).name}"
+    return f"killed by signal {-status}"
+
+
+class _Child:
+    """A process that runs calls, one after the other."""
+
+    _number = 0
+
+    def __init__(self) -> None:
+        if not sys.executable:
+            raise PoolError("there is no sys.executable to start a process with")
+        own, other = socket.socketpair()
+        with own, other:
+            fd = other.fileno()
+            number, _Child._number = _Child._number, _Child._number + 1
+            program = _PROGRAM.format(
+                path=sys.path, argv=sys.argv, child=_CHILD, fd=fd, number=number
+            )
+            flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+            self.process = subprocess.Popen(
+                [sys.executable, *flags, "-c", program],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[fd],
+                # Ctrl-C is main's: it decides what becomes of the calls.
+                process_group=0,
+            )
+            self.connection = Connection(own.detach())
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def close(self) -> int:
+        """Have it end, and give its exit status."""
+        self.connection.close()
+        try:
+            return self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()

@@ -1,0 +1,98 @@
+"""The life of a process of ours: it runs one call after the other, until main has no more."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import sys
+from contextvars import Context
+from io import BytesIO
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from subpool._bootstrap import TaskInterrupted, encode_error, encode_result
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+# Pools whose initializer has run here.
+_initialized: set[int] = set()
+
+
+class _Window:
+    """Whether a call runs that may be interrupted, and whether it was."""
+
+    is_open = False
+    sent = False
+
+
+def _interrupted(_signal: int, _frame: FrameType | None) -> None:
+    if _Window.is_open:
+        _Window.sent = True
+        raise TaskInterrupted
+
+
+def serve(fd: int) -> None:
+    signal.signal(signal.SIGINT, _interrupted)
+    with Connection(fd) as connection:
+        while True:
+            try:
+                message = connection.recv_bytes()
+            except EOFError:
+                return
+            reply = pickle.dumps(_answer(*pickle.loads(message)))
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None and not stream.closed:
+                    stream.flush()
+            connection.send_bytes(reply)
+
+
+def _answer(
+    label: str, path: list[str], pool: int, initializer: bytes | None, call: bytes
+) -> tuple[Any, ...]:
+    sys.path[:] = path + [entry for entry in sys.path if entry not in path]
+    try:
+        if pool not in _initialized and initializer is not None:
+            fn, args, kwargs, _ = pickle.loads(initializer)
+            fn(*args, **kwargs)
+        _initialized.add(pool)
+        fn, args, kwargs, variables = pickle.loads(call)
+    except BaseException as error:  # noqa: BLE001 - a user's code may raise anything
+        return encode_error(label, error, None, None)
+    context = Context()
+    for variable, value in variables:
+        context.run(variable.set, value)
+    _Window.sent = False
+    try:
+        try:
+            _Window.is_open = True
+            value = context.run(fn, *args, **kwargs)
+        finally:
+            _Window.is_open = False
+    except TaskInterrupted as error:
+        _Window.is_open = False
+        reply = encode_error(label, error, None, None)
+        return ("interrupted", reply[-1]) if _Window.sent else reply
+    except BaseException as error:  # noqa: BLE001 - it is the task's
+        return encode_error(label, error, None, None)
+    try:
+        return "value", pickle.dumps(value, 5)
+    except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
+        sink = _Sink()
+        reply = encode_result(label, error, value, sink)
+        return ("value", sink.getvalue()) if reply == ("value",) else reply
+
+
+class _Sink(BytesIO):
+    """What `encode_result` writes to: here nothing travels beside the pickle."""
+
+    buffer = None
+
+    @staticmethod
+    def reduce(_value: object) -> Any:
+        return NotImplemented
+
+    def rehearsal(self) -> _Sink:
+        return _Sink()
+
+
