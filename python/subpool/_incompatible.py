@@ -94,6 +94,11 @@ def refusal(error: BaseException) -> Refusal | None:
     return None
 
 
+def is_refusal(error: ImportError) -> bool:
+    """Tell whether the error itself is a refusal, by its words."""
+    return _refuses(_text(error))
+
+
 def _refuses(text: str) -> bool:
     return _NAMED in text or any(words in text for words in _NAMELESS)
 
@@ -299,13 +304,19 @@ def _has_global_none(frame: FrameType) -> bool:
 
 
 def _top_package(name: object) -> str | None:
-    """Give the package at the top of a module's name, unless it is the standard library's."""
-    if type(name) is not str:
+    """Give the package at the top of a module's name, if it is an installed one.
+
+    A mistake in the user's own code is more likely than a part that is missing there.
+    """
+    if type(name) is not str or name.startswith("subpool."):
         return None
     top = name.partition(".")[0]
-    if top in sys.stdlib_module_names or not hasattr(sys.modules.get(top), "__path__"):
-        return None
-    return top
+    folders = getattr(sys.modules.get(top), "__path__", ())
+    return top if any(_is_installed(str(folder)) for folder in folders) else None
+
+
+def _is_installed(path: str) -> bool:
+    return "/site-packages/" in path or "/dist-packages/" in path
 
 
 def _refused_in(package: str) -> tuple[str, str, str] | None:
@@ -461,6 +472,5 @@ def _is_users(module: str) -> bool:
     """Tell whether a module is the user's own, as far as its file tells."""
     if module == "__main__" or module.partition(".")[0] in sys.stdlib_module_names:
         return False
-    found = sys.modules.get(module)
-    file = getattr(found, "__file__", None)
-    return type(file) is str and not {"site-packages", "dist-packages"} & set(file.split("/"))
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return type(file) is str and not _is_installed(file)
