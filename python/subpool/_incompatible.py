@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import sys
 
+from subpool._bootstrap import text_of
+
 TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
     from typing import Any, Self
-
-ModuleType = type(sys)
 
 # CPython's words (Python/import.c): the module is named, sometimes without its package.
 _NAMED = " does not support loading in subinterpreters"
@@ -30,9 +30,10 @@ _NAMELESS = (
     "may only be initialized once per interpreter process",  # PyO3, abi3 before 3.9
 )
 
+# What else a library raises may have any reason; these say that something is not there.
+_NOT_THERE = (NameError, AttributeError, TypeError, ImportError)
+
 _MOST_NODES = 100
-_MOST_FOLDERS = 2000
-_MOST_TRIES = 20
 
 
 # No `NamedTuple`, as in _bootstrap.py.
@@ -82,27 +83,33 @@ def refusal(error: BaseException) -> Refusal | None:
         chains = list(_chains(error))
         # The root causes come first.
         for chain in chains:
-            text = _text(chain[-1])
-            if isinstance(chain[-1], ImportError) and _refuses(text):
-                return _describe(text, _frames(chain))
+            if is_refusal(chain[-1]):
+                return _describe(text_of(chain[-1]), _frames(chain))
         for chain in chains:
-            found = _broken_inside(chain[-1], _frames(chain))
-            if found is not None:
-                return found
+            if isinstance(chain[-1], _NOT_THERE):
+                frames = _frames(chain)
+                from subpool._swallowed import broken_inside  # noqa: PLC0415 - rarely needed
+
+                found = broken_inside(chain[-1], frames)
+                if found is not None:
+                    package, name, path, text = found
+                    return Refusal(name, path, text, _led_there(package, frames))
     except Exception:  # noqa: BLE001 - a user's exception may do anything; it is then told as it is
         return None
     return None
 
 
-def _refuses(text: str) -> bool:
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether the error itself is a refusal."""
+    if not isinstance(error, ImportError):
+        return False
+    text = text_of(error)
     return _NAMED in text or any(words in text for words in _NAMELESS)
 
 
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
-        return ""
+def is_installed(path: str) -> bool:
+    """Tell whether a file is an installed library's, not the user's own."""
+    return "/site-packages/" in path or "/dist-packages/" in path
 
 
 def _chains(error: BaseException) -> Iterator[tuple[BaseException, ...]]:
@@ -159,7 +166,7 @@ def _describe(text: str, frames: list[tuple[FrameType, int]]) -> Refusal:
     if named:
         name, path = _locate(head.rpartition("module ")[2], frames)
     else:
-        name, path = _imported_by(*frames[-1]) if frames else ("", None)
+        name, path = _imported(frames)
     return Refusal(name, path, text, _led_there(name, frames))
 
 
@@ -192,22 +199,21 @@ def _locate(name: str, frames: list[tuple[FrameType, int]]) -> tuple[str, str | 
     return name, _extension_file(name)
 
 
-def _imported_by(frame: FrameType, line: int) -> tuple[str, str | None]:
-    """Find the extension module that the code was importing, if the error does not name it."""
+def _imported(frames: list[tuple[FrameType, int]]) -> tuple[str, str | None]:
+    """Find the extension module that was being imported, if the error does not name it."""
     from linecache import getline  # noqa: PLC0415 - only in this case
 
-    source = getline(frame.f_code.co_filename, line, frame.f_globals)
-    package = frame.f_globals.get("__package__") or ""
-    found = []
-    for name in frame.f_code.co_names:
-        for full in (f"{package}.{name}" if package else name, name):
-            path = _extension_file(full) if name and full not in sys.modules else None
-            if path:
-                found.append((name.rpartition(".")[2] not in source, full, path))
-                break
-    if not found:
-        return package, None
-    return min(found, key=lambda entry: entry[0])[1:]
+    for frame, line in reversed(frames):
+        source = getline(frame.f_code.co_filename, line, frame.f_globals)
+        package = frame.f_globals.get("__package__") or ""
+        for name in frame.f_code.co_names:
+            if not name or (source and name.rpartition(".")[2] not in source):
+                continue
+            for full in (f"{package}.{name}" if package else name, name):
+                path = None if full in sys.modules else _extension_file(full)
+                if path:
+                    return full, path
+    return "", None
 
 
 def _extension_file(name: str) -> str | None:
@@ -228,10 +234,10 @@ def _extension_file(name: str) -> str | None:
         if folders is None and full != name:
             return None
     origin = spec.origin
-    return origin if type(origin) is str and _stem(origin) else None
+    return origin if type(origin) is str and stem(origin) else None
 
 
-def _stem(file: str) -> str | None:
+def stem(file: str) -> str | None:
     """Give an extension module's file name without its suffix; ``None`` for other files."""
     import _imp  # noqa: PLC0415 - built in
 
@@ -239,163 +245,6 @@ def _stem(file: str) -> str | None:
         if file.endswith(suffix):
             return file[: -len(suffix)].rpartition("/")[2]
     return None
-
-
-# What is not there because an extension module was refused, and the refusal was swallowed.
-
-_scanned: dict[str, tuple[str, str, str] | None] = {}
-
-
-def _broken_inside(error: BaseException, frames: list[tuple[FrameType, int]]) -> Refusal | None:
-    """Tell whether a library fails because it went on without its refused extension module.
-
-    polars does. Its functions then raise `NameError`. What else a library raises may have
-    any reason, so only errors count that say that a name is not there.
-    """
-    if not frames:
-        return None
-    package, wanted = _suspect(error, frames[-1][0])
-    if package is None:
-        return None
-    found = _refused_in(package)
-    if found is None or (wanted is not None and not _mentions(package, wanted)):
-        return None
-    return Refusal(*found, _led_there(package, frames))
-
-
-def _suspect(error: BaseException, frame: FrameType) -> tuple[str | None, str | None]:
-    """Give the package that may lack a part of itself, and the name that is not there.
-
-    The name only where it is the user's code that asks for it.
-    """
-    if isinstance(error, AttributeError):
-        if type(error.obj) is ModuleType:
-            return _top_package(error.obj.__name__), error.name
-        if _is_about_none(error) and _has_global_none(frame):
-            return _package_of(frame), None
-    elif isinstance(error, TypeError):
-        if _is_about_none(error) and _has_global_none(frame):
-            return _package_of(frame), None
-    elif isinstance(error, ImportError):
-        if error.name_from is not None:
-            return _top_package(error.name), error.name_from
-    elif isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
-        return _package_of(frame), None
-    return None, None
-
-
-def _package_of(frame: FrameType) -> str | None:
-    return _top_package(frame.f_globals.get("__name__"))
-
-
-def _is_about_none(error: BaseException) -> bool:
-    return "'NoneType' object" in _text(error)
-
-
-def _has_global_none(frame: FrameType) -> bool:
-    """Tell whether the code uses a global that is ``None``, as those of a failed import are."""
-    names = frame.f_globals
-    return any(names.get(name, names) is None for name in frame.f_code.co_names)
-
-
-def _top_package(name: object) -> str | None:
-    """Give the package at the top of a module's name, unless it is the standard library's."""
-    if type(name) is not str:
-        return None
-    top = name.partition(".")[0]
-    if top in sys.stdlib_module_names or not hasattr(sys.modules.get(top), "__path__"):
-        return None
-    return top
-
-
-def _refused_in(package: str) -> tuple[str, str, str] | None:
-    """Find an extension module of a package that is not loaded, and is refused here."""
-    if package not in _scanned:
-        _scanned[package] = next(_scan(package), None)
-    return _scanned[package]
-
-
-def _scan(package: str) -> Iterator[tuple[str, str, str]]:
-    tried = 0
-    for folder in _folders_of(package):
-        parent, _, name = folder.rpartition("/")
-        for full, path in _extensions_below(parent, name):
-            if full in sys.modules or "test" in full:
-                continue
-            text = _refusal_of(full, path)
-            if text:
-                yield full, path, text
-            tried += 1
-            if tried >= _MOST_TRIES:
-                return
-
-
-def _folders_of(package: str) -> list[str]:
-    """Give a package's folders, and those beside it that bear its name: parts of it, often."""
-    import posix  # noqa: PLC0415 - built in
-
-    own = [str(folder).rstrip("/") for folder in sys.modules[package].__path__]
-    parts: list[str] = []
-    for folder in own:
-        parent = folder.rpartition("/")[0]
-        parts += (
-            f"{parent}/{name}"
-            for name in sorted(posix.listdir(parent))
-            if package in name and name != package and "." not in name and "-" not in name
-        )
-    return own + parts
-
-
-def _extensions_below(root: str, name: str) -> Iterator[tuple[str, str]]:
-    """Give name and file of the extension modules in a package, the outer ones first."""
-    import posix  # noqa: PLC0415 - built in
-
-    folders = [name]
-    for seen, folder in enumerate(folders):
-        if seen > _MOST_FOLDERS:
-            return
-        try:
-            entries = sorted(posix.scandir(f"{root}/{folder}"), key=lambda entry: entry.name)
-        except OSError:
-            continue
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(f"{folder}/{entry.name}")
-                continue
-            stem = _stem(entry.name)
-            if stem:
-                yield f"{folder}/{stem}".replace("/", "."), entry.path
-
-
-def _refusal_of(name: str, path: str) -> str | None:
-    """Try to load an extension module, without its package; give the words of a refusal."""
-    import _frozen_importlib as importlib  # noqa: PLC0415 - built in
-    import _frozen_importlib_external as machinery  # noqa: PLC0415 - built in
-
-    loader = machinery.ExtensionFileLoader(name, path)
-    spec = importlib.ModuleSpec(name, loader, origin=path)
-    try:
-        loader.create_module(spec)
-    except ImportError as error:
-        text = _text(error)
-        return text if _refuses(text) else None
-    except Exception:  # noqa: BLE001 - it fails for a reason of its own
-        return None
-    return None
-
-
-def _mentions(package: str, name: str) -> bool:
-    """Tell whether a package's own sources know a name, so that it is no slip of the user's."""
-    import posix  # noqa: PLC0415 - built in
-
-    word = name.encode()
-    for folder in sys.modules[package].__path__:
-        for entry in posix.scandir(folder):
-            if entry.name.endswith(".py"):
-                with open(entry.path, "rb") as file:  # noqa: PTH123 - pathlib is slow to import
-                    if word in file.read():
-                        return True
-    return False
 
 
 # Main's part: what to say.
@@ -461,6 +310,5 @@ def _is_users(module: str) -> bool:
     """Tell whether a module is the user's own, as far as its file tells."""
     if module == "__main__" or module.partition(".")[0] in sys.stdlib_module_names:
         return False
-    found = sys.modules.get(module)
-    file = getattr(found, "__file__", None)
-    return type(file) is str and not {"site-packages", "dist-packages"} & set(file.split("/"))
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return type(file) is str and not is_installed(file)
