@@ -12,9 +12,9 @@ use crate::completer;
 use crate::core::state::{Cancel, Phase};
 use crate::encode;
 use crate::ffi;
-use crate::pool::{Pool, Question, Reply};
+use crate::pool::{Pool, Question, Reply, SoFar};
 use crate::task::{Fallback, Task};
-use crate::transfer::call::Answer;
+use crate::transfer::call::{Answer, Call};
 use crate::transfer::context::Carried;
 use crate::transfer::fallback::{Kind, Plan};
 use crate::transfer::graveyard::Kept;
@@ -117,7 +117,12 @@ pub fn consult(question: Question) -> Reply {
 
 fn reply(py: Python<'_>, question: Question) -> Reply {
     match by_value(py, &question) {
-        Ok(Some(reply)) => return reply,
+        Ok(Some(call)) => {
+            let SoFar { first, mut tried } = question.so_far;
+            let first = first.or(Some(question.call));
+            tried.extend(question.refusal.modules.first().cloned());
+            return Reply::Again(Box::new(call), SoFar { first, tried });
+        }
         Ok(None) => {}
         // By value is one way of several.
         Err(error) => error.write_unraisable(py, None),
@@ -137,7 +142,7 @@ fn reply(py: Python<'_>, question: Question) -> Reply {
             let parts = unsafe { Bound::from_owned_ptr(py, object.as_ptr()) };
             parts.extract::<encode::Parts<'_>>()
         }
-        None => encode::decode_call(py, question.call),
+        None => encode::decode_call(py, question.so_far.first.unwrap_or(question.call)),
     };
     let kind = fallback.plan.kind;
     match parts {
@@ -151,11 +156,11 @@ fn reply(py: Python<'_>, question: Question) -> Reply {
 
 /// The same call by value, if its function or arguments come from a module whose import leads to
 /// the extension.
-fn by_value(py: Python<'_>, question: &Question) -> PyResult<Option<Reply>> {
+fn by_value(py: Python<'_>, question: &Question) -> PyResult<Option<Call>> {
     let Some(module) = question.refusal.modules.first() else {
         return Ok(None);
     };
-    if question.tried.contains(module) {
+    if question.so_far.tried.contains(module) {
         return Ok(None);
     }
     let sendable = helper(py)?.call_method1(intern!(py, "send_by_value"), (module,))?;
@@ -164,9 +169,7 @@ fn by_value(py: Python<'_>, question: &Question) -> PyResult<Option<Reply>> {
     }
     let context = question.call.context.clone();
     let (function, args, kwargs) = encode::decode_call(py, question.call.clone())?;
-    let call = encode::call(&function, &args, Some(&kwargs))?.within(context);
-    let tried = question.tried.iter().chain([module]).cloned().collect();
-    Ok(Some(Reply::Again(call, tried)))
+    encode::call(&function, &args, Some(&kwargs)).map(|call| Some(call.within(context)))
 }
 
 /// Queues a call where no interpreter is needed; its task has not started.

@@ -51,13 +51,21 @@ pub struct Question {
     pub job: Option<Drained>,
     pub call: Call,
     pub refusal: Arc<Refusal>,
-    /// Modules that were sent by value for this call already, without success.
+    pub so_far: SoFar,
+}
+
+/// What main has tried for a call.
+#[derive(Default)]
+pub struct SoFar {
+    /// The call as it was submitted, if it has become another.
+    pub first: Option<Call>,
+    /// Modules that were sent by value for it, without success.
     pub tried: Vec<String>,
 }
 
 pub enum Reply {
-    /// Try this call instead; and what was tried now.
-    Again(Call, Vec<String>),
+    /// Try this call instead.
+    Again(Box<Call>, SoFar),
     /// The task is not the worker's any more.
     Elsewhere,
     /// That is its end.

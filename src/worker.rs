@@ -14,7 +14,7 @@ use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
-use crate::pool::{Pool, Question, Reply, Seat};
+use crate::pool::{Pool, Question, Reply, Seat, SoFar};
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
 use crate::transfer::context::{Carried, Entered, Refused, Variables};
@@ -232,11 +232,11 @@ impl<'i> Session<'i> {
         plan: Option<&Plan>,
         label: impl Fn() -> Label,
     ) -> Result<Object<'i>, Short<'i>> {
-        let mut tried = Vec::new();
+        let mut so_far = SoFar::default();
         loop {
             let (refusal, back) = match &self.refused {
                 Some(refusal) => {
-                    tried.clone_from(&refusal.modules);
+                    so_far.tried.clone_from(&refusal.modules);
                     (Arc::clone(refusal), call)
                 }
                 None => match self.perform(token, call, plan) {
@@ -264,10 +264,10 @@ impl<'i> Session<'i> {
                 job: self.desk.shared().job(),
                 call: back,
                 refusal: Arc::clone(&refusal),
-                tried: std::mem::take(&mut tried),
+                so_far: std::mem::take(&mut so_far),
             };
             match token.detached(|| pool.consult(question)) {
-                Reply::Again(again, seen) => (call, tried) = (again, seen),
+                Reply::Again(again, seen) => (call, so_far) = (*again, seen),
                 Reply::Elsewhere => return Err(Short::Elsewhere),
                 Reply::End => {
                     let begun = false;

@@ -90,7 +90,7 @@ def worker() -> WorkerInfo | None:
 
 def encode_error(
     label: str, error: BaseException, _value: object, _sink: object
-) -> tuple[str, bytes, str] | tuple[str, str, str, str]:
+) -> tuple[str | bytes, ...]:
     """Encode what a task raised, with its traceback as text."""
     refused = _refused(error, "begun")
     if refused is not None:
@@ -111,9 +111,7 @@ def encode_error(
         )
 
 
-def encode_result(
-    label: str, error: BaseException, value: object, sink: Any
-) -> tuple[str] | tuple[str, str, str, str]:
+def encode_result(label: str, error: BaseException, value: object, sink: Any) -> tuple[str, ...]:
     """Encode a result that plain pickle refused with `error`, into `sink`."""
     if "cloudpickle" in sys.modules:  # then the task itself came by value
         from subpool._by_value import dump  # noqa: PLC0415 - imports cloudpickle
@@ -146,9 +144,7 @@ def encode_result(
     )
 
 
-def refuse_call(
-    label: str, error: BaseException, what: object, _sink: object
-) -> tuple[str, str, str, str]:
+def refuse_call(label: str, error: BaseException, what: object, _sink: object) -> tuple[str, ...]:
     """Say that a call's function, arguments or context could not be had in this interpreter."""
     refused = _refused(error, "before")
     if refused is not None:
@@ -171,7 +167,7 @@ def look_ahead(module: str) -> None:
     """
     try:
         __import__(module)
-    except Exception as error:  # noqa: BLE001 - a module may raise anything
+    except Exception as error:
         if _refused(error, "before") is not None:
             raise
 
@@ -185,6 +181,10 @@ def _refused(error: BaseException, when: str) -> tuple[str, ...] | None:
     found = refusal(error)
     if found is None:
         return None
+    if worker() is not None:
+        from subpool._blocked import block  # noqa: PLC0415 - as above
+
+        block(found)
     modules = " ".join(found.modules)
     return "incompatible", when, found.name, found.path or "", found.text, modules, _format(error)
 

@@ -6,8 +6,9 @@ is called in a task runs inline, and what comes by value is treated as in a work
 
 import sys
 
-FD: int
-NUMBER: int
+# Put there by who reads this: the socket's descriptor, and the number of the process.
+FD: int = globals()["FD"]
+NUMBER: int = globals()["NUMBER"]
 
 
 class TaskInterrupted(BaseException):

@@ -92,11 +92,11 @@ def _dump(value: object, sink: Any, name: str, **parts: object) -> None:
 def explain(
     name: str,
     parts: dict[str, object],
-    dumps: Callable[[object], None],
+    dumps: Callable[[object], object],
     error: BaseException,
     where: str = "an interpreter",
 ) -> NotTransferableError:
-    """Make the error for a call that cannot be pickled, since `dumps` refuses one of its `parts`."""
+    """Make the error for a call that cannot be pickled: `dumps` refuses one of its `parts`."""
     for place, part in parts.items():
         try:
             dumps(part)

@@ -1,5 +1,7 @@
 """One call on a thread of the main interpreter: how it runs, is interrupted, and ends."""
 
+# ruff: noqa: SLF001 - `_methods` keeps the times that interrupts are given
+
 from __future__ import annotations
 
 import heapq
@@ -10,8 +12,8 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from subpool import _methods
 from subpool._bootstrap import TaskInterrupted
-from subpool._methods import GRACE, WARNING
 from subpool._subpool import raise_in_thread
 from subpool.errors import interrupted, warn_of_slow_interrupt
 
@@ -71,8 +73,8 @@ class Run:
             if self._asked is None:
                 now = time.monotonic()
                 self._asked = now, timeout
-                CLOCK.call_at(now + WARNING, self._warn)
-                CLOCK.call_at(now + GRACE, self._give_up)
+                CLOCK.call_at(now + _methods._WARNING, self._warn)
+                CLOCK.call_at(now + _methods._GRACE, self._give_up)
             if self.has_begun:
                 self._reach()
             return True
@@ -85,7 +87,7 @@ class Run:
             if self._over or not self.has_begun or self._asked is None:
                 return
             waited = time.monotonic() - self._asked[0]
-        warn_of_slow_interrupt(self.errand.label, waited, max(0.0, GRACE - waited))
+        warn_of_slow_interrupt(self.errand.label, waited, max(0.0, _methods._GRACE - waited))
 
     def _give_up(self) -> None:
         from subpool._fallback import give_up  # noqa: PLC0415 - it imports this module
@@ -94,7 +96,7 @@ class Run:
             if self._over or not self.has_begun:
                 return
             self._over = True
-            self._end_interrupted("", GRACE)
+            self._end_interrupted("", _methods._GRACE)
         give_up(self)
 
     def _end_interrupted(self, traceback: str, stuck: float | None = None) -> None:

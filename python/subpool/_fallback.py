@@ -58,7 +58,7 @@ def _innermost(fn: Any) -> Any:
         elif hasattr(fn, "__code__") or isinstance(fn, type):
             return fn
         else:
-            call = getattr(type(fn), "__call__", None)
+            call = vars(type(fn)).get("__call__")
             return call if hasattr(call, "__code__") else fn
 
 
@@ -67,7 +67,8 @@ def _imports_of(function: Any) -> Iterator[str]:
 
     Helpers are the functions of the same module that it names.
     """
-    functions, seen = [function], set()
+    functions: list[Any] = [function]
+    seen: set[CodeType] = set()
     while functions and len(seen) < _MOST_FUNCTIONS:
         function = functions.pop()
         function = getattr(function, "__wrapped__", function)
@@ -139,9 +140,7 @@ class Lanes:
             if self._idle >= len(self._waiting) or len(self._threads) >= self._most:
                 self._changed.notify()
                 return
-            thread = threading.Thread(
-                target=self._work, name=f"subpool-{self.kind}", daemon=True
-            )
+            thread = threading.Thread(target=self._work, name=f"subpool-{self.kind}", daemon=True)
             self._threads.add(thread)
         try:
             thread.start()

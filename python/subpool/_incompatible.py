@@ -83,6 +83,10 @@ def refusal(error: BaseException) -> Refusal | None:
         chains = list(_chains(error))
         # The root causes come first.
         for chain in chains:
+            known = getattr(chain[-1], "subpool_refusal", None)  # _blocked.py
+            if isinstance(known, Refusal):
+                led = _led_there(known.name, _frames(chain))
+                return Refusal(known.name, known.path, known.text, led)
             if is_refusal(chain[-1]):
                 return _describe(text_of(chain[-1]), _frames(chain))
         for chain in chains:

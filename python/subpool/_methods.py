@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 # Seconds after an interrupt that a task has not reacted to: until a warning, and until another
 # interpreter takes the place of the task's.
-WARNING = 1.0
-GRACE = 5.0
+_WARNING = 1.0
+_GRACE = 5.0
 
-NO_TERMS = "an initializer's tag has no options: nothing interrupts it, and it goes where tasks go"
+NO_TERMS = (
+    "an initializer has no timeout and no fallback: nothing interrupts it, and tasks go elsewhere"
+)
 
 
 class InterpreterMethods(ExecutorCore):
@@ -208,7 +210,7 @@ def make_pool(
         prefix,
         call,
         Future,
-        patience=(WARNING, GRACE),
+        patience=(_WARNING, _GRACE),
         context_vars=locate(context_vars),
         idle_timeout=idle_timeout,
         fallback=fallback,

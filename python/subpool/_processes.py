@@ -8,6 +8,7 @@ classes go by value.
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import pickle
@@ -17,11 +18,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from operator import attrgetter
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from subpool import _by_value
+from subpool import _by_value, _registry
 from subpool._encode import explain, rebuild_exception
 from subpool._errand import Run, variables_of
+from subpool._registry import MAIN, SPAWNED_MAIN
 from subpool.errors import PoolError, interrupted, untransferable
 
 if TYPE_CHECKING:
@@ -138,22 +142,55 @@ def _pack(
         raise explained from explained.__cause__
 
 
-class _Pickler(_by_value._Pickler):  # noqa: SLF001 - ours
+class _ByName(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is memoryview:  # no memory is shared with a process
-            return _view, (obj.tobytes(), obj.format, obj.shape, obj.readonly)
-        return super().reducer_override(obj)
+        return _reduce(obj)
+
+
+class _ByValue(_by_value._Pickler):  # noqa: SLF001 - ours
+    def reducer_override(self, obj: Any) -> Any:
+        reduced = _reduce(obj)
+        return super().reducer_override(obj) if reduced is NotImplemented else reduced
+
+
+def _reduce(obj: Any) -> Any:
+    if type(obj) is memoryview:  # no memory is shared with a process
+        return _view, (obj.tobytes(), obj.format, obj.shape, obj.readonly)
+    if type(obj) is FunctionType and _registry.is_automatic(obj.__module__):
+        # It came back from its way to an interpreter, which cannot import its module.
+        with suppress(AttributeError, KeyError):
+            found = by_name(obj.__module__, obj.__qualname__)
+            if getattr(found, "__code__", None) == obj.__code__:
+                return by_name, (obj.__module__, obj.__qualname__)
+    return NotImplemented
+
+
+def by_name(module: str, qualname: str) -> Any:
+    """Give what a module, which is imported if need be, has by that name."""
+    __import__(module)
+    return attrgetter(qualname)(sys.modules[module])
 
 
 def _view(content: bytes, layout: str, shape: tuple[int, ...], readonly: bool) -> memoryview:
     """Make a view like the caller's, of memory that is this process's own."""
     view = memoryview(content if readonly else bytearray(content))
-    return view.cast(layout, shape) if (layout, len(shape)) != ("B", 1) else view  # type: ignore[call-overload, no-any-return]
+    return view.cast(layout, shape) if (layout, len(shape)) != ("B", 1) else view  # type: ignore[call-overload]
 
 
 def _dumps(value: object) -> bytes:
+    """Pickle by name what a process can import, which is more than an interpreter can."""
     with io.BytesIO() as file:
-        _Pickler(file).dump(value)
+        try:
+            _ByName(file, 5).dump(value)
+        except Exception:  # noqa: BLE001 - by value is the other way, and tells what is wrong
+            pickled = None
+        else:
+            pickled = file.getvalue()
+    wanted = (MAIN, SPAWNED_MAIN, *_registry.asked_for())
+    if pickled is not None and not any(name.encode() in pickled for name in wanted):
+        return pickled
+    with io.BytesIO() as file:
+        _ByValue(file).dump(value)
         return file.getvalue()
 
 
@@ -163,6 +200,10 @@ def _told(status: int) -> str:
     with suppress(ValueError):
         return f"killed by {signal.Signals(-status).name}"
     return f"killed by signal {-status}"
+
+
+# Those that live, for the program's end.
+_children: set[_Child] = set()
 
 
 class _Child:
@@ -181,7 +222,7 @@ class _Child:
                 path=sys.path, argv=sys.argv, child=_CHILD, fd=fd, number=number
             )
             flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603 - this very Python
                 [sys.executable, *flags, "-c", program],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[fd],
@@ -189,6 +230,7 @@ class _Child:
                 process_group=0,
             )
             self.connection = Connection(own.detach())
+        _children.add(self)
 
     @property
     def is_alive(self) -> bool:
@@ -196,9 +238,24 @@ class _Child:
 
     def close(self) -> int:
         """Have it end, and give its exit status."""
+        _children.discard(self)
         self.connection.close()
         try:
             return self.process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+def _close_all() -> None:
+    """End the processes that wait for calls. At the program's end no others are left."""
+    for child in list(_children):
+        child.connection.close()
+    for child in list(_children):
+        child.close()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    # A child of a fork has no share in its parent's processes.
+    os.register_at_fork(after_in_child=_children.clear)

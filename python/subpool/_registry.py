@@ -130,6 +130,16 @@ def names() -> list[str]:
     return [*spawned, *_registered]
 
 
+def asked_for() -> list[str]:
+    """Give those of them that the user has registered."""
+    return [name for name, by_user in _registered.items() if by_user]
+
+
+def is_automatic(module: str) -> bool:
+    """Whether this very module goes by value because interpreters cannot import it."""
+    return _registered.get(module) is False
+
+
 def _tell() -> None:
     from subpool._subpool import set_by_value  # noqa: PLC0415 - a worker cannot import it
 

@@ -79,8 +79,8 @@ def _answer(
         return "value", pickle.dumps(value, 5)
     except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
         sink = _Sink()
-        reply = encode_result(label, error, value, sink)
-        return ("value", sink.getvalue()) if reply == ("value",) else reply
+        told = encode_result(label, error, value, sink)
+        return ("value", sink.getvalue()) if told == ("value",) else told
 
 
 class _Sink(BytesIO):
@@ -94,5 +94,3 @@ class _Sink(BytesIO):
 
     def rehearsal(self) -> _Sink:
         return _Sink()
-
-

@@ -146,7 +146,7 @@ def untransferable(message: str, path: str, traceback: str) -> NotTransferableEr
     return error
 
 
-def incompatible(
+def incompatible(  # noqa: PLR0917 - called by the extension module
     label: str,
     extension: str,
     path: str | None,

@@ -185,9 +185,7 @@ def interpreter(
 
 FALLBACKS = (None, "thread", "process")
 
-type Call = tuple[
-    Callable[..., Any], tuple[Any, ...], dict[str, Any], float | None, str | None
-]
+type Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], float | None, str | None]
 
 
 def route(

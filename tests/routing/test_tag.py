@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 import tasks
-from subpool import PoolError, configure, interpreter
+from subpool import InterpreterPoolExecutor, PoolError, configure, interpreter
 from subpool.routing import Tagged
 
 MAIN = tasks.interpreter_id()
@@ -94,12 +94,20 @@ def test_what_is_not_callable_is_refused(what):
             interpreter(what)
 
 
-def test_an_option_that_is_not_there_yet_says_so():
-    """An option silently ignored is a task that never falls back."""
-    with pytest.raises(NotImplementedError, match="fallback"):
-        interpreter(fallback="process")
-    with pytest.raises(NotImplementedError, match="fallback"):
-        interpreter(tasks.add, timeout=5.0, fallback="process")
+@pytest.mark.parametrize("fallback", ["processes", "", 0, ["thread"]])
+def test_a_fallback_that_there_is_not(fallback):
+    """A misspelled fallback was found out by the first task that needed it."""
+    with pytest.raises(ValueError, match="None, 'thread' or 'process', not"):
+        interpreter(tasks.add, fallback=fallback)
+    with pytest.raises(ValueError, match="None, 'thread' or 'process', not"):
+        InterpreterPoolExecutor(fallback=fallback)
+
+
+def test_a_tag_of_a_tag_keeps_what_it_does_not_change():
+    """A time limit on a function with a fallback took the fallback away."""
+    tagged = interpreter(interpreter(tasks.add, fallback="thread"), timeout=3)
+    assert repr(tagged) == f"interpreter({tasks.add!r}, timeout=3.0, fallback='thread')"
+    assert pickle.loads(pickle.dumps(tagged))._subpool_terms == (3.0, "thread")
 
 
 def test_the_decorator_with_empty_parentheses():
