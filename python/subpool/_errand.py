@@ -247,7 +247,12 @@ class _Clock:
                     self._changed.wait(left)
                     continue
                 what = heapq.heappop(self._due)[2]
-            what()
+            try:
+                what()
+            except Exception as error:  # noqa: BLE001 - a warning that is an error; others are due
+                own = threading.current_thread()
+                told = type(error), error, error.__traceback__, own
+                threading.excepthook(threading.ExceptHookArgs(told))
 
 
 CLOCK = _Clock()

@@ -17,12 +17,13 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from contextvars import ContextVar
 from multiprocessing.connection import Connection
 from operator import attrgetter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from subpool import _by_value, _registry
+from subpool import _by_value, _context, _registry
 from subpool._encode import explain, rebuild_exception
 from subpool._errand import Run, variables_of
 from subpool._registry import MAIN, SPAWNED_MAIN
@@ -156,6 +157,10 @@ class _ByValue(_by_value._Pickler):  # noqa: SLF001 - ours
 def _reduce(obj: Any) -> Any:
     if type(obj) is memoryview:  # no memory is shared with a process
         return _view, (obj.tobytes(), obj.format, obj.shape, obj.readonly)
+    if type(obj) is ContextVar:
+        names = _context.names_of(obj)
+        if names and names[0][0] != MAIN:
+            return _context.import_variable, (names,)
     if type(obj) is FunctionType and _registry.is_automatic(obj.__module__):
         # It came back from its way to an interpreter, which cannot import its module.
         with suppress(AttributeError, KeyError):
