@@ -137,10 +137,25 @@ def encode_result(
     path, cause = find_culprit("result", value, rehearse, error)
     return (
         "untransferable",
-        f"cannot send back {path} of {label}: {type(cause).__name__}: {text_of(cause)}",
+        f"cannot send back {path} of {label}: {type(cause).__name__}: {text_of(cause)}"
+        + _way_out(value),
         path,
         _format(cause),
     )
+
+
+def _way_out(value: Any) -> str:
+    """Say what to do about a function whose call has only prepared its work."""
+    kind = type(value).__name__
+    if kind == "coroutine":
+        value.close()  # or Python says that it was never awaited
+        return (
+            ". An async function needs an event loop around it: submit a function that says "
+            "asyncio.run(...)"
+        )
+    if kind in ("generator", "async_generator"):
+        return ". Submit a function that runs it to its end, and gives a list of what it yields"
+    return ""
 
 
 def refuse_call(

@@ -1,12 +1,12 @@
 """By value: what pickle cannot name travels as code, with cloudpickle.
 
-How it becomes functions and classes again is told in `_namespaces.py`. What differs from
+How it becomes functions and modules again is told in `_namespaces.py`; classes are told of in
+`_classes.py`, and what pickle knows by name alone in `_named.py`. What differs from
 cloudpickle's own way:
 
 - functions of a by-value module share its globals, here and in the worker;
 - closures that share a variable share it there, too;
-- annotations travel as text unless they are builtins: they may name what a worker cannot import,
-  or what is there for type checkers only, and next to no task reads them;
+- annotations travel as text unless they are builtins (`_annotations.py`);
 - of a by-value module that a function uses, only those attributes go along that its code names.
 """
 
@@ -16,22 +16,20 @@ import io
 import sys
 from contextvars import ContextVar
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 from cloudpickle import cloudpickle as _internals
 
 from subpool import _annotations, _context
+from subpool._classes import reduce_class
+from subpool._named import REDUCERS
 from subpool._namespaces import (
     fill_cell,
     home_of,
     home_of_module,
     make_cell,
-    make_class,
     make_function,
-    own,
-    received,
-    set_class_state,
     set_function_state,
     set_module_state,
 )
@@ -91,17 +89,12 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return super().reducer_override(obj)
 
     def _reduce_class(self, cls: type) -> Any:
-        if covers(cls.__module__):
-            reduced = _internals._dynamic_class_reduce(cls)  # noqa: SLF001 - no public name
-        else:
+        if not covers(cls.__module__):
             reduced = super().reducer_override(cls)
-        by_value = _internals._class_setstate  # noqa: SLF001 - as above
-        if type(reduced) is not tuple or reduced[-1] is not by_value:
-            return reduced
-        if cls not in received:
-            own.add(cls)
-        make, made_of, *state, _setter = reduced
-        return make_class, (made_of[-2], make, made_of), *state, set_class_state
+            by_value = _internals._class_setstate  # noqa: SLF001 - no public name
+            if type(reduced) is not tuple or reduced[-1] is not by_value:
+                return reduced
+        return reduce_class(cls)
 
     def _function_reduce(self, func: FunctionType) -> Any:
         if covers(func.__module__):
@@ -128,7 +121,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             "__doc__": func.__doc__,
             "__defaults__": func.__defaults__,
             "__kwdefaults__": func.__kwdefaults__,
-            "__annotations__": _annotations.portable(func),
+            "__annotations__": _annotations.of_function(func),
         }
         state = (
             home,
@@ -177,11 +170,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _reduce_variable(self, variable: ContextVar[Any]) -> Any:
         return _context.reduce(variable) or NotImplemented
 
-    def _reduce_type_variable(self, variable: TypeVar) -> Any:
-        if not covers(variable.__module__):
-            return NotImplemented
-        decomposed = _internals._decompose_typevar(variable)  # noqa: SLF001 - as above
-        return _internals._make_typevar, decomposed  # noqa: SLF001 - as above
+
+def _without_pickler(reduce: Callable[[Any], Any]) -> Callable[[_Pickler, Any], Any]:
+    return lambda _pickler, obj: reduce(obj)
 
 
 _SPECIAL: dict[type, Callable[[_Pickler, Any], Any]] = {
@@ -191,7 +182,7 @@ _SPECIAL: dict[type, Callable[[_Pickler, Any], Any]] = {
     ContextVar: _Pickler._reduce_variable,  # noqa: SLF001
     FunctionType: _Pickler._function_reduce,  # noqa: SLF001
     ModuleType: _Pickler._reduce_module,  # noqa: SLF001
-    TypeVar: _Pickler._reduce_type_variable,  # noqa: SLF001
+    **{kind: _without_pickler(reduce) for kind, reduce in REDUCERS.items()},
 }
 
 

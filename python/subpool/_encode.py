@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from subpool._bootstrap import text_of
 from subpool._paths import find_culprit
 from subpool._registry import covers
-from subpool._registry import names as by_value_modules
 from subpool.errors import NotTransferableError, remote_traceback
 from subpool.routing import Tagged
 
