@@ -20,6 +20,8 @@ _LATE = sys.version_info >= (3, 14)
 
 def of_function(func: FunctionType) -> dict[str, Any]:
     """Give a function's: builtins as they are, and everything else as text."""
+    if _LATE and func.__annotate__ is None and not func.__annotations__:
+        return {}
     return {name: _plain(value) for name, value in _computed(func).items()}
 
 
@@ -71,16 +73,16 @@ def _is_portable(value: Any) -> bool:
     if value is None or type(value) in (str, int, bool, bytes) or value in (..., Any):
         return True
     if isinstance(value, type) and not hasattr(value, "__origin__"):
-        classes: list[type] = [*value.__mro__, *type(value).__mro__]
+        metaclass: type = type(value)
+        classes = [*value.__mro__, *metaclass.__mro__]
         return all(covers(cls.__module__) or _is_standard(cls.__module__) for cls in classes)
     if isinstance(value, (list, tuple)):
-        return all(map(_is_portable, value))
+        return all(_is_portable(item) for item in value)
     if not _is_standard(type(value).__module__):
         return False
     origin = getattr(value, "__origin__", None)
-    return (origin is None or _is_portable(origin)) and all(
-        map(_is_portable, getattr(value, "__args__", ()))
-    )
+    arguments: tuple[Any, ...] = getattr(value, "__args__", ())
+    return all(_is_portable(part) for part in (origin, *arguments))
 
 
 def _is_standard(module: str) -> bool:

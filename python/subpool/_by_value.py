@@ -13,6 +13,7 @@ cloudpickle's own way:
 from __future__ import annotations
 
 import io
+import marshal
 import sys
 from contextvars import ContextVar
 from types import CellType, CodeType, FunctionType, ModuleType
@@ -22,8 +23,8 @@ import cloudpickle
 from cloudpickle import cloudpickle as _internals
 
 from subpool import _annotations, _context
-from subpool._classes import reduce_class
-from subpool._named import REDUCERS
+from subpool._classes import make_class, reduce_class, set_class_state
+from subpool._named import REDUCERS, make_cached, set_attributes
 from subpool._namespaces import (
     fill_cell,
     home_of,
@@ -79,6 +80,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if self.reduce is not None and (lifted := self.reduce(obj)) is not NotImplemented:
             return lifted
         kind = type(obj)
+        if kind is FunctionType and obj in _OURS:
+            return NotImplemented
         if issubclass(kind, type):
             return self._reduce_class(obj)
         special = _SPECIAL.get(kind)
@@ -106,7 +109,6 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         code, base, *_ = self._function_getnewargs(func)
         closure = func.__closure__
         cells = [self._cell(cell) for cell in closure] if closure else []
-        names = _names_in(code)
         sent = {
             name: func.__globals__[name]
             for name in _internals._extract_code_globals(code)  # noqa: SLF001 - as above
@@ -114,6 +116,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         }
         contents = [(cell, cell.cell.cell_contents) for cell in cells if _is_set(cell.cell)]
         used = [*sent.values(), *(value for _, value in contents)]
+        modules = [value for value in used if isinstance(value, ModuleType)]
+        submodules: list[object] = []
+        if modules:
+            names = _names_in(code)
+            submodules = [self._part(module, names) for module in _submodules(modules, names)]
+            sent = {name: self._part(value, names) for name, value in sent.items()}
+            contents = [(cell, self._part(value, names)) for cell, value in contents]
         slots = {
             "__name__": func.__name__,
             "__qualname__": func.__qualname__,
@@ -123,14 +132,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             "__kwdefaults__": func.__kwdefaults__,
             "__annotations__": _annotations.of_function(func),
         }
-        state = (
-            home,
-            func.__dict__.copy(),
-            slots,
-            {name: self._part(value, names) for name, value in sent.items()},
-            [self._part(module, names) for module in _submodules(used, names)],
-            [(cell, self._part(value, names)) for cell, value in contents],
-        )
+        state = (home, func.__dict__.copy(), slots, sent, submodules, contents)
         made_of = (code, home, base, tuple(cells) if closure else None)
         return make_function, made_of, state, None, None, set_function_state
 
@@ -175,15 +177,47 @@ def _without_pickler(reduce: Callable[[Any], Any]) -> Callable[[_Pickler, Any], 
     return lambda _pickler, obj: reduce(obj)
 
 
+def _reduce_code(code: CodeType) -> tuple[Any, ...]:
+    """Tell how to pickle code: at once, since main and workers run the same Python.
+
+    In version 2 of the format equal code gives equal bytes, which tells what has changed.
+    """
+    try:
+        return marshal.loads, (marshal.dumps(code, 2),)
+    except ValueError:  # a constant that is newer than the format, or none
+        reduced: tuple[Any, ...] = _internals._code_reduce(code)  # noqa: SLF001 - as above
+        return reduced
+
+
 _SPECIAL: dict[type, Callable[[_Pickler, Any], Any]] = {
     _Cell: _Pickler._reduce_stand_in,  # noqa: SLF001 - this file's own
     _Part: _Pickler._reduce_part,  # noqa: SLF001
     CellType: _Pickler._reduce_cell,  # noqa: SLF001
+    CodeType: lambda _pickler, code: _reduce_code(code),
     ContextVar: _Pickler._reduce_variable,  # noqa: SLF001
     FunctionType: _Pickler._function_reduce,  # noqa: SLF001
     ModuleType: _Pickler._reduce_module,  # noqa: SLF001
     **{kind: _without_pickler(reduce) for kind, reduce in REDUCERS.items()},
 }
+
+
+# What a pickle of this kind names: found at once.
+_OURS = frozenset(
+    {
+        fill_cell,
+        make_cached,
+        make_cell,
+        make_class,
+        make_function,
+        module_of,
+        set_attributes,
+        set_class_state,
+        set_function_state,
+        set_module_state,
+        _internals._make_skeleton_class,  # noqa: SLF001 - as above
+        _internals._make_skeleton_enum,  # noqa: SLF001 - as above
+    }
+)
 
 
 def dump(value: object, sink: Any) -> None:
@@ -227,16 +261,12 @@ def _names_in(code: CodeType) -> frozenset[str]:
     return frozenset(names)
 
 
-def _submodules(used: Iterable[object], names: frozenset[str]) -> list[ModuleType]:
+def _submodules(used: Iterable[ModuleType], names: frozenset[str]) -> list[ModuleType]:
     """Find the modules that the code reaches as attributes of their packages, which imports them.
 
     A function that says ``concurrent.futures.wait`` has a global ``concurrent`` alone.
     """
-    packages = tuple(
-        f"{value.__name__}."
-        for value in used
-        if isinstance(value, ModuleType) and hasattr(value, "__path__")
-    )
+    packages = tuple(f"{value.__name__}." for value in used if hasattr(value, "__path__"))
     if not packages:
         return []
     found = []

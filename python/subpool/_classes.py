@@ -124,9 +124,21 @@ def set_class_state(cls: type, state: tuple[dict[str, Any], Any, dict[str, Any]]
     if cls in _own:
         return
     attributes, slots, members = state
-    if cls not in _received:
+    last = _received.get(cls)
+    if last is None:
         may_return(cls)
-    news = changed(attributes, _received.setdefault(cls, {}))
+        last = _received[cls] = {}
+    else:
+        attributes = {k: v for k, v in attributes.items() if not (k in last and _stays(k, v))}
+    news = changed(attributes, last)
     for name, value in members.items():
         cls[name].__dict__.update(value)  # type: ignore[index]
     _internals._class_setstate(cls, (news, slots))  # noqa: SLF001 - no public name
+
+
+def _stays(name: str, value: object) -> bool:
+    """Whether it belongs to the making of a class: fields, slots, documentation and so on."""
+    return name.startswith("__") and name.endswith("__") and not isinstance(value, _METHODS)
+
+
+_METHODS = (types.FunctionType, classmethod, staticmethod, property)
