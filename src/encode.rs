@@ -160,6 +160,11 @@ pub fn call_of(known: &Arc<Definition>, args: &Bound<'_, PyTuple>) -> PyResult<C
     Ok(Call::new(Form::Positional(Arc::clone(known)), payload))
 }
 
+/// Whether what belongs to the module of this name goes by value.
+pub fn goes_by_value(py: Python<'_>, module: &str) -> PyResult<bool> {
+    Ok(main_side(py)?.by_value_modules.borrow().has(module))
+}
+
 /// A context variable's value, or a variable itself; `name` is for the error.
 pub fn variable(name: impl FnOnce() -> String, value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let py = value.py();
