@@ -72,10 +72,11 @@ def _plain(value: object) -> object:
 def _is_portable(value: Any) -> bool:
     if value is None or type(value) in (str, int, bool, bytes) or value in (..., Any):
         return True
-    if isinstance(value, type) and not hasattr(value, "__origin__"):
+    if isinstance(value, type):
         metaclass: type = type(value)
         classes = [*value.__mro__, *metaclass.__mro__]
-        return all(covers(cls.__module__) or _is_standard(cls.__module__) for cls in classes)
+        modules = [getattr(cls, "__module__", None) for cls in classes]
+        return all(covers(module) or _is_standard(module) for module in modules)
     if isinstance(value, (list, tuple)):
         return all(_is_portable(item) for item in value)
     if not _is_standard(type(value).__module__):
@@ -85,8 +86,8 @@ def _is_portable(value: Any) -> bool:
     return all(_is_portable(part) for part in (origin, *arguments))
 
 
-def _is_standard(module: str) -> bool:
-    return module.partition(".")[0] in sys.stdlib_module_names
+def _is_standard(module: object) -> bool:
+    return type(module) is str and module.partition(".")[0] in sys.stdlib_module_names
 
 
 def _text(value: Any) -> str:

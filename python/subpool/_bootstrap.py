@@ -13,8 +13,6 @@ TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
     from typing import Any, Self
 
-_PROTOCOL = 5
-
 # Put there by the native loop (src/worker_api.rs) before this module is imported.
 _native: Any = sys.modules.get("_subpool_worker")
 
@@ -173,10 +171,10 @@ def refuse_call(
 
 
 def _dumps(value: object) -> bytes:
-    import _pickle  # noqa: PLC0415 - the native loop has imported it
+    from subpool import _pickler  # noqa: PLC0415 - the native loop has imported it
 
     try:
-        return _pickle.dumps(value, _PROTOCOL)
+        return _pickler.dumps(value)
     except Exception:
         if "cloudpickle" in sys.modules:
             return _by_value(value)

@@ -92,7 +92,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return super().reducer_override(obj)
 
     def _reduce_class(self, cls: type) -> Any:
-        if not covers(cls.__module__):
+        # A class that C code has made may have none.
+        if not covers(getattr(cls, "__module__", None)):
             reduced = super().reducer_override(cls)
             by_value = _internals._class_setstate  # noqa: SLF001 - no public name
             if type(reduced) is not tuple or reduced[-1] is not by_value:

@@ -12,8 +12,10 @@ With cloudpickle's help, and with these differences:
 
 from __future__ import annotations
 
+import copyreg
 import types
 from enum import Enum
+from enum import member as as_member
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -38,13 +40,14 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
     """Tell how to pickle a class by value."""
     if cls not in _received:
         _own.add(cls)
-    # cloudpickle has no public names for these.
-    make, made_of, (attributes, slots), *_ = _internals._dynamic_class_reduce(cls)  # noqa: SLF001
-    members = {}
     if issubclass(cls, Enum):
-        members = {member.name: _attributes_of(member) for member in cls}
-    elif "__slots__" in cls.__dict__ and NamedTuple not in _internals._get_bases(cls):  # noqa: SLF001
-        made_of[3]["__slots__"] = cls.__slots__  # type: ignore[attr-defined]
+        return _reduce_enum(cls)
+    # cloudpickle has no public names for these.
+    made_of = _internals._class_getnewargs(cls)  # noqa: SLF001
+    metaclass, name, bases, namespace, known_as, *_ = made_of
+    if "__slots__" in cls.__dict__ and NamedTuple not in bases:
+        namespace["__slots__"] = cls.__slots__  # type: ignore[attr-defined]
+    attributes, slots = _internals._class_getstate(cls)  # noqa: SLF001
     attributes = {
         name: value
         for name, value in attributes.items()
@@ -53,26 +56,98 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
     attributes.pop("__annotations_cache__", None)
     if annotations := _annotations.of_class(cls):
         attributes["__annotations__"] = annotations
-    state = attributes, slots, members
-    return make_class, (made_of[-2], make, made_of), state, None, None, set_class_state
+    made_of = known_as, metaclass, name, bases, namespace
+    return make_class, made_of, (attributes, slots, {}), None, None, set_class_state
+
+
+def _reduce_enum(cls: type[Enum]) -> tuple[Any, ...]:
+    known_as = _internals._get_or_create_tracker_id(cls)  # noqa: SLF001 - no public name
+    attributes, slots = _internals._enum_getstate(cls)  # noqa: SLF001 - as above
+    for name in cls.__members__:
+        attributes.pop(name, None)  # an alias
+    attributes.pop("__annotations_cache__", None)
+    # With a `__new__` of its own, a member's value need not be what made it.
+    new = getattr(cls, "_new_member_", None)
+    data = cls._member_type_  # type: ignore[attr-defined]
+    members = {
+        name: (_data_of(member, data), member.value) for name, member in cls.__members__.items()
+    }
+    is_plain = not isinstance(new, types.FunctionType) or new.__module__ == "enum"
+    made_of = (
+        known_as,
+        (type(cls), cls.__bases__),
+        (cls.__name__, cls.__qualname__, cls.__module__),
+        {name: value for name, (_, value) in members.items()} if is_plain else members,
+        None if is_plain else data,
+    )
+    state = attributes, slots, {member.name: _attributes_of(member) for member in cls}
+    return make_enum, made_of, state, None, None, set_class_state
+
+
+def _data_of(member: Any, kind: Any) -> tuple[Any, ...]:
+    """Give what makes the member as a str, an int or whatever else its enum's members are."""
+    if kind is object:
+        return ()
+    made_by, arguments, *_ = kind.__reduce_ex__(member, 2)
+    is_new: bool = made_by is copyreg.__newobj__  # type: ignore[attr-defined]
+    return tuple(arguments[1:] if is_new else arguments)
 
 
 def _attributes_of(member: Enum) -> dict[str, Any]:
     return {name: value for name, value in member.__dict__.items() if name not in _OF_A_MEMBER}
 
 
-def make_class(known_as: str, make: Callable[..., type], made_of: tuple[Any, ...]) -> type:
+def make_class(
+    known_as: str, metaclass: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]
+) -> type:
     """Make a class that `set_class_state` completes, or give the one that came before."""
     known: type | None = _internals._DYNAMIC_CLASS_TRACKER_BY_ID.get(known_as)  # noqa: SLF001
     if known is not None:
         return known
-    if make is _internals._make_skeleton_class:  # noqa: SLF001 - as above
-        metaclass, name, bases, namespace, *_ = made_of
-        made = _made_quietly(metaclass, name, bases, namespace)
-        if made is not None:
-            found: type = _internals._lookup_class_or_track(known_as, made)  # noqa: SLF001
-            return found
-    return make(*made_of)
+    made = _made_quietly(metaclass, name, bases, namespace)
+    if made is None:
+        made = types.new_class(
+            name, bases, {"metaclass": metaclass}, lambda ns: ns.update(namespace)
+        )
+    found: type = _internals._lookup_class_or_track(known_as, made)  # noqa: SLF001 - as above
+    return found
+
+
+def make_enum(
+    known_as: str,
+    parents: tuple[Any, tuple[type, ...]],
+    names: tuple[str, str, str],
+    members: dict[str, Any],
+    data: type | None,
+) -> type:
+    """Make an enum with its members, but for their attributes, or give the one that came before."""
+    known: type | None = _internals._DYNAMIC_CLASS_TRACKER_BY_ID.get(known_as)  # noqa: SLF001
+    if known is not None:
+        return known
+    metaclass, bases = parents
+    name, qualname, module = names
+    namespace = metaclass.__prepare__(name, bases)
+    # What the real ones did with the members comes with them.
+    namespace["__init__"] = lambda *_: None
+    if data is not None:
+        namespace["__new__"] = _new_member(data)
+    for member_name, value in members.items():
+        namespace[member_name] = as_member(value)
+    made = metaclass.__new__(metaclass, name, bases, namespace)
+    del made.__init__
+    made.__module__ = module
+    made.__qualname__ = qualname
+    found: type = _internals._lookup_class_or_track(known_as, made)  # noqa: SLF001 - as above
+    return found
+
+
+def _new_member(data: type) -> Callable[..., Any]:
+    def __new__(cls: type, arguments: tuple[Any, ...], value: object) -> Any:  # noqa: N807
+        made: Any = object.__new__(cls) if data is object else data.__new__(cls, *arguments)
+        made._value_ = value
+        return made
+
+    return __new__
 
 
 class _Quiet:

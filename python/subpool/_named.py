@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import typing
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 CachedFunction = type(functools.cache(len))
 
-# Caches of functions that a worker keeps from call to call.
+# Caches of functions and the like, which a worker keeps from call to call.
 _MOST_KEPT = 64
 _kept: dict[str, Any] = {}
 
@@ -39,10 +40,25 @@ def make_cached(known_as: str, function: FunctionType, parameters: dict[str, Any
 
     A worker keeps it, with what it remembers, as long as main sends the same one.
     """
+    return _counterpart(known_as, lambda: functools.lru_cache(**parameters)(function))
+
+
+def reduce_thread_local(local: threading.local) -> tuple[Any, ...]:
+    """Tell how to pickle one: as nothing that any other thread has set in it."""
+    known_as = _internals._get_or_create_tracker_id(local)  # noqa: SLF001 - as above
+    return make_thread_local, (known_as,)
+
+
+def make_thread_local(known_as: str) -> threading.local:
+    """Make one for this interpreter, which a worker keeps, or give the one that was made."""
+    made: threading.local = _counterpart(known_as, threading.local)
+    return made
+
+
+def _counterpart(known_as: str, make: Callable[[], Any]) -> Any:
     known = _internals._DYNAMIC_CLASS_TRACKER_BY_ID.get(known_as)  # noqa: SLF001 - as above
     if known is None:
-        made = functools.lru_cache(**parameters)(function)
-        known = _internals._lookup_class_or_track(known_as, made)  # noqa: SLF001 - as above
+        known = _internals._lookup_class_or_track(known_as, make())  # noqa: SLF001 - as above
     if worker() is not None:
         _kept.pop(known_as, None)
         _kept[known_as] = known
@@ -112,6 +128,7 @@ def make_partial_method(func: Any, args: tuple[Any, ...], keywords: dict[str, An
 
 
 REDUCERS: dict[type, Callable[[Any], Any]] = {
+    threading.local: reduce_thread_local,
     CachedFunction: reduce_cached,
     functools.partialmethod: reduce_partial_method,
     typing.NewType: reduce_typing_name,

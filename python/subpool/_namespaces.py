@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from contextvars import ContextVar
 from hashlib import blake2b
+from threading import local
 from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ def make_function(
         if home != MAIN:
             for name, value in base.items():
                 namespace.setdefault(name, value)
+        elif base.get("__package__") and worker() is not None:
+            namespace["__package__"] = base["__package__"]  # `python -m`: for relative imports
     else:
         namespace = base
     namespace.setdefault("__builtins__", __builtins__)
@@ -101,9 +104,11 @@ def may_return(obj: type | FunctionType) -> None:
 
 def _leads_nowhere(obj: object) -> bool:
     """Whether pickle would, in vain, import a module for its name."""
-    if not isinstance(obj, (type, FunctionType)) or obj.__module__ in sys.modules:
+    if not isinstance(obj, (type, FunctionType)):
         return False
-    module = obj.__module__
+    module = getattr(obj, "__module__", None)
+    if type(module) is not str or module in sys.modules:
+        return False
     return private_module(module) is not None or module == SPAWNED_MAIN
 
 
@@ -133,7 +138,7 @@ def changed(sent: dict[str, Any], last: dict[str, object]) -> dict[str, Any]:
 # Compared as what they are, not by content: new ones in each shipment.
 _AS_OBJECTS = (
     FunctionType, type, ModuleType, classmethod, staticmethod, property, ContextVar,
-    CachedFunction,
+    CachedFunction, local,
 )  # fmt: skip
 
 
