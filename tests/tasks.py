@@ -497,3 +497,18 @@ def functions_called(qualname):
     gc.collect()
     found = (item for item in gc.get_objects() if type(item) is type(nothing))
     return sum(item.__qualname__ == qualname for item in found)
+
+
+def wrapped_without_a_name(fn):
+    def wrapper(self, *args):
+        return "wrapped", fn(self, *args)
+
+    return wrapper
+
+
+class Renamed:
+    """An object whose method is called otherwise than its function."""
+
+    @wrapped_without_a_name
+    def method(self, value):
+        return value

@@ -45,6 +45,7 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
     # cloudpickle has no public names for these.
     made_of = _internals._class_getnewargs(cls)  # noqa: SLF001
     metaclass, name, bases, namespace, known_as, *_ = made_of
+    namespace["__qualname__"] = cls.__qualname__
     if "__slots__" in cls.__dict__ and NamedTuple not in bases:
         namespace["__slots__"] = cls.__slots__  # type: ignore[attr-defined]
     attributes, slots = _internals._class_getstate(cls)  # noqa: SLF001
