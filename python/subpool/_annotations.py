@@ -7,12 +7,12 @@ that a worker cannot import, while next to no task reads them.
 from __future__ import annotations
 
 import sys
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from subpool._registry import covers
 
 if TYPE_CHECKING:
-    from types import FunctionType
     from typing import TypeAliasType
 
 _LATE = sys.version_info >= (3, 14)
@@ -35,6 +35,12 @@ def of_class(cls: type) -> dict[str, Any]:
 def portable(value: Any) -> Any:
     """Give an annotation as it is, if no import of others' code is needed for it, else as text."""
     return value if _is_portable(value) else _text(value)
+
+
+def portable_default(value: object) -> Any:
+    """Give a default that is not used, if no import of others' code is needed for it, else text."""
+    owner = value if isinstance(value, (type, FunctionType)) else type(value)
+    return value if _is_at_hand(owner) else _text(value)
 
 
 def value_of(alias: TypeAliasType) -> Any:
@@ -75,8 +81,7 @@ def _is_portable(value: Any) -> bool:
     if isinstance(value, type):
         metaclass: type = type(value)
         classes = [*value.__mro__, *metaclass.__mro__]
-        modules = [getattr(cls, "__module__", None) for cls in classes]
-        return all(covers(module) or _is_standard(module) for module in modules)
+        return all(map(_is_at_hand, classes))
     if isinstance(value, (list, tuple)):
         return all(_is_portable(item) for item in value)
     if not _is_standard(type(value).__module__):
@@ -84,6 +89,11 @@ def _is_portable(value: Any) -> bool:
     origin = getattr(value, "__origin__", None)
     arguments: tuple[Any, ...] = getattr(value, "__args__", ())
     return all(_is_portable(part) for part in (origin, *arguments))
+
+
+def _is_at_hand(owner: type | FunctionType) -> bool:
+    module = getattr(owner, "__module__", None)
+    return covers(module) or _is_standard(module)
 
 
 def _is_standard(module: object) -> bool:

@@ -6,7 +6,8 @@ cloudpickle's own way:
 
 - functions of a by-value module share its globals, here and in the worker;
 - closures that share a variable share it there, too;
-- annotations travel as text unless they are builtins (`_annotations.py`);
+- annotations travel as text unless they are builtins, and so do defaults that the call has no
+  use for and that would need an import (`_annotations.py`);
 - of a by-value module that a function uses, only those attributes go along that its code names.
 """
 
@@ -38,7 +39,9 @@ from subpool._registry import covers, module_of
 from subpool.routing import Tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
+
+    type Call = tuple[object, int, Container[str]]
 
 _PROTOCOL = 5
 
@@ -70,6 +73,8 @@ class _Cell:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     # A sink's, which lifts out what need not be in the pickle.
     reduce: Callable[[object], Any] | None = None
+    # The function that is called, how many positional arguments it gets, and which keywords.
+    call: Call | None = None
 
     def __init__(self, file: Any, **options: Any) -> None:
         super().__init__(file, protocol=_PROTOCOL, **options)
@@ -129,13 +134,34 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             "__qualname__": func.__qualname__,
             "__module__": func.__module__,
             "__doc__": func.__doc__,
-            "__defaults__": func.__defaults__,
-            "__kwdefaults__": func.__kwdefaults__,
+            **self._defaults(func),
             "__annotations__": _annotations.of_function(func),
         }
         state = (home, func.__dict__.copy(), slots, sent, submodules, contents)
         made_of = (code, home, base, tuple(cells) if closure else None)
         return make_function, made_of, state, None, None, set_function_state
+
+    def _defaults(self, func: FunctionType) -> dict[str, Any]:
+        positional, keyword = func.__defaults__, func.__kwdefaults__
+        if self.call is not None and self.call[0] is func:
+            # FastAPI's `Depends()` and the like: the call has values for them.
+            _, count, given = self.call
+            code = func.__code__
+            if positional:
+                names = code.co_varnames[: code.co_argcount]
+                first = len(names) - len(positional)
+                positional = tuple(
+                    _annotations.portable_default(value)
+                    if first + index < count or names[first + index] in given
+                    else value
+                    for index, value in enumerate(positional)
+                )
+            if keyword:
+                keyword = {
+                    name: _annotations.portable_default(value) if name in given else value
+                    for name, value in keyword.items()
+                }
+        return {"__defaults__": positional, "__kwdefaults__": keyword}
 
     def _cell(self, cell: CellType) -> _Cell:
         return self._cells.setdefault(id(cell), _Cell(cell))
@@ -221,10 +247,14 @@ _OURS = frozenset(
 )
 
 
-def dump(value: object, sink: Any) -> None:
-    """Pickle `value` into a native sink, by value where it has no importable name."""
+def dump(value: object, sink: Any, call: Call | None = None) -> None:
+    """Pickle `value` into a native sink, by value where it has no importable name.
+
+    Of the function of `call` go only those defaults along, as what they are, that it will need.
+    """
     pickler = _Pickler(sink, buffer_callback=sink.buffer)
     pickler.reduce = sink.reduce
+    pickler.call = call
     pickler.dump(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import typing
 from typing import TYPE_CHECKING, Any
@@ -27,12 +28,19 @@ _kept: dict[str, Any] = {}
 
 def reduce_cached(cached: Any) -> Any:
     """Tell how to pickle what `functools.lru_cache` has made: without what it remembers."""
-    if not (covers(cached.__module__) or "<locals>" in cached.__qualname__):
+    if not covers(cached.__module__) and _is_found_by_name(cached):
         return NotImplemented
     known_as = _internals._get_or_create_tracker_id(cached)  # noqa: SLF001 - no public name
     attributes = {k: v for k, v in cached.__dict__.items() if k != "cache_parameters"}
     made_of = (known_as, cached.__wrapped__, cached.cache_parameters())
     return make_cached, made_of, attributes, None, None, set_attributes
+
+
+def _is_found_by_name(obj: Any) -> bool:
+    found: Any = sys.modules.get(obj.__module__)
+    for name in obj.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is obj
 
 
 def make_cached(known_as: str, function: FunctionType, parameters: dict[str, Any]) -> Any:

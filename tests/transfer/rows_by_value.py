@@ -149,6 +149,24 @@ def annotations_that_name_nothing(run):
     assert run(annotated, 1) == 3
 
 
+class Foreign:
+    """An instance of a library's class, to look at."""
+
+
+Foreign.__module__ = "a_library_that_no_worker_has"
+
+
+def defaults(x, y=Foreign(), *, z=Foreign()):  # noqa: B008 - as FastAPI's endpoints have them
+    return x + y + z
+
+
+@row
+def defaults_that_the_call_does_not_use(run):
+    """`Depends()` of a FastAPI endpoint brought fastapi to a worker, which cannot import it."""
+    assert run(defaults, 1, 2, z=3) == 6
+    assert run(defaults, x=1, y=2, z=4) == 7
+
+
 @contextlib.contextmanager
 def managed():
     yield FACTOR
@@ -515,7 +533,7 @@ def main():
     with subpool.InterpreterPoolExecutor(1) as ex:
         for name, check in ROWS.items():
             try:
-                check(lambda fn, *args: ex.submit(fn, *args).result(20))
+                check(lambda fn, *args, **kwargs: ex.submit(fn, *args, **kwargs).result(20))
             except BaseException:
                 failed[name] = traceback.format_exc()
     print(json.dumps(failed))
