@@ -512,3 +512,19 @@ class Renamed:
     @wrapped_without_a_name
     def method(self, value):
         return value
+
+
+class Registering:
+    """A library's class that knows of its subclasses."""
+
+    known = []
+
+    def __init_subclass__(cls):
+        cls.known.append(cls.__name__)
+
+
+class Demanding:
+    """A library's class whose subclasses say something."""
+
+    def __init_subclass__(cls, *, need):
+        cls.need = need

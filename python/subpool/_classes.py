@@ -105,11 +105,24 @@ def make_class(
     known: type | None = _internals._DYNAMIC_CLASS_TRACKER_BY_ID.get(known_as)  # noqa: SLF001
     if known is not None:
         return known
-    made = _made_quietly(metaclass, name, bases, namespace)
+    definers = [
+        base
+        for parent in types.resolve_bases(bases)
+        for base in parent.__mro__
+        if "__init_subclass__" in base.__dict__ and base is not object
+    ]
+    made: type | None = None
+    if not (_is_by_value(metaclass) or any(map(_is_by_value, definers))):
+        # Their libraries' own: they may have to know of their subclasses here, too.
+        try:
+            made = types.new_class(
+                name, bases, {"metaclass": metaclass}, lambda ns: ns.update(namespace)
+            )
+        except Exception:
+            if not definers:
+                raise
     if made is None:
-        made = types.new_class(
-            name, bases, {"metaclass": metaclass}, lambda ns: ns.update(namespace)
-        )
+        made = _made_quietly(metaclass, name, bases, namespace)
     found: type = _internals._lookup_class_or_track(known_as, made)  # noqa: SLF001 - as above
     return found
 
@@ -167,32 +180,24 @@ class _QuietSlots:
 
 def _made_quietly(
     metaclass: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]
-) -> type | None:
-    """Make a class without the code of its bases and metaclass. ``None``: it has to run."""
-    maker = next(base for base in metaclass.__mro__ if base not in _received)
+) -> type:
+    """Make a class without the code of its bases, and of a metaclass that travels itself."""
+    maker = next(base for base in metaclass.__mro__ if not _is_by_value(base))
     resolved = types.resolve_bases(bases)
     if resolved is not bases:
         namespace = {**namespace, "__orig_bases__": bases}
-
-    def make(*quiet: type) -> type:
-        made: type = maker.__new__(metaclass, name, (*quiet, *resolved), namespace)
-        return made
-
-    is_loud = any(
-        "__init_subclass__" in base.__dict__ and base.__module__ not in {"builtins", "typing"}
-        for parent in resolved
-        for base in parent.__mro__
-    )
-    if not is_loud:
-        return None if maker is metaclass else make()
     for quiet in (_Quiet, _QuietSlots):
+        made: type = maker.__new__(metaclass, name, (quiet, *resolved), namespace)
         try:
-            made = make(quiet)
             made.__bases__ = resolved
         except TypeError:  # another layout
             continue
         return made
-    return None
+    return maker.__new__(metaclass, name, resolved, namespace)
+
+
+def _is_by_value(cls: type) -> bool:
+    return cls in _received or cls in _own
 
 
 def set_class_state(cls: type, state: tuple[dict[str, Any], Any, dict[str, Any]]) -> None:

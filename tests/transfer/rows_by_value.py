@@ -21,6 +21,7 @@ import typing
 from typing import TYPE_CHECKING, Generic, NamedTuple, NewType, Protocol, TypedDict, TypeVar
 
 import subpool
+import tasks
 
 if TYPE_CHECKING:
     from nowhere import Nothing
@@ -354,6 +355,21 @@ class Csv(Plugin, name="csv"):
 def a_base_with_init_subclass(run):
     """It was run a second time there, and without its arguments."""
     assert run(Csv().describe) == ("csv", ["csv"])
+
+
+class Known(tasks.Registering):
+    pass
+
+
+class Needs(tasks.Demanding, need=3):
+    pass
+
+
+@row
+def a_base_of_a_library(run):
+    """The library's copy in the worker has to know of the class, too, if that can be."""
+    assert run(lambda: (Known.__name__, tasks.Registering.known)) == ("Known", ["Known"])
+    assert run(lambda: Needs().need) == 3
 
 
 class Counting(abc.ABCMeta):
