@@ -101,15 +101,17 @@ impl Entry {
 
     /// What workers are told of the variable: the same as long as it is the same one.
     fn sent(&self, variable: &Bound<'_, PyAny>) -> PyResult<Arc<Variable>> {
+        let by_value = encode::goes_by_value(variable.py(), &self.names[0].0)?;
         if let Some((last, sent)) = &*self.last.lock()
             && last.is(variable)
+            && sent.by_value() == by_value
         {
             return Ok(Arc::clone(sent));
         }
         // Not under the lock: pickling a default runs the user's code.
-        let code = match self.names[0].0.as_str() {
-            "__main__" => Some(encode::variable(|| label(&self.names), variable)?),
-            _ => None,
+        let code = match by_value {
+            true => Some(encode::variable(|| label(&self.names), variable)?),
+            false => None,
         };
         let sent = Arc::new(Variable::new(self.names.clone(), code));
         let made = (variable.clone().unbind(), Arc::clone(&sent));

@@ -6,6 +6,7 @@
 use crate::completer;
 use crate::core::names::Names;
 use crate::error::Error;
+use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
 use crate::transfer::buffer::Side;
@@ -14,6 +15,7 @@ use crate::transfer::codec::Nothing;
 use crate::transfer::function::{Definition, Known, Source, resolve};
 use crate::transfer::value::{Encoding, Payload, Transfer};
 use pyo3::exceptions::PyException;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -64,7 +66,7 @@ fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
     MAIN.get_or_try_init(py, || {
         let helpers = py.import("subpool._encode")?;
         let helper = |name| PyResult::Ok(helpers.getattr(name)?.unbind());
-        let by_value_modules = helpers.getattr("by_value_modules")?.call0()?;
+        let by_value_modules = py.import("subpool._registry")?.getattr("names")?.call0()?;
         Ok(Main {
             transfer: Transfer::start(token(py), Side::Main).map_err(|_| PyErr::fetch(py))?,
             known: Known::new(),
@@ -110,7 +112,11 @@ pub fn call<'py>(
     }
     let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
     let whole = PyTuple::new(py, [function, args.as_any(), kwargs.as_any()])?;
-    let payload = match plain(main, &whole)? {
+    let by_name = match is_method_without_name(function)? {
+        true => None,
+        false => plain(main, &whole)?,
+    };
+    let payload = match by_name {
         Some(payload) => payload,
         None => by_value(py, main, |sink| {
             main.by_value.bind(py).call1((function, args, kwargs, sink))
@@ -152,6 +158,11 @@ pub fn call_of(known: &Arc<Definition>, args: &Bound<'_, PyTuple>) -> PyResult<C
         })?,
     };
     Ok(Call::new(Form::Positional(Arc::clone(known)), payload))
+}
+
+/// Whether what belongs to the module of this name goes by value.
+pub fn goes_by_value(py: Python<'_>, module: &str) -> PyResult<bool> {
+    Ok(main_side(py)?.by_value_modules.borrow().has(module))
 }
 
 /// A context variable's value, or a variable itself; `name` is for the error.
@@ -222,6 +233,30 @@ fn plain(main: &Main, value: &Bound<'_, PyAny>) -> PyResult<Option<Payload>> {
         Ok(payload) if main.goes_by_value(&payload) => Ok(None),
         Ok(payload) => watched(payload).map(Some),
         Err(_) => unless_fatal(value.py()).map(|()| None),
+    }
+}
+
+/// Whether it is a bound method that its object does not have by the function's name, as happens
+/// with methods that a decorator has replaced: pickle takes it, and fails where it is loaded.
+fn is_method_without_name(function: &Bound<'_, PyAny>) -> PyResult<bool> {
+    // SAFETY: attached (`py` of `function`); the type lives as long as the interpreter.
+    let is_method = unsafe {
+        let method = &raw mut ffi::PyMethod_Type;
+        ffi::Py_TYPE(function.as_ptr()) == method
+    };
+    if !is_method {
+        return Ok(false);
+    }
+    let py = function.py();
+    let found = function.getattr(intern!(py, "__name__"));
+    let found = found.and_then(|name| {
+        let name = name.cast_into::<PyString>()?;
+        function.getattr(intern!(py, "__self__"))?.getattr(name)
+    });
+    match found.and_then(|found| found.eq(function)) {
+        Ok(same) => Ok(!same),
+        Err(error) if error.is_instance_of::<PyException>(py) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

@@ -13,8 +13,6 @@ TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
     from typing import Any, Self
 
-_PROTOCOL = 5
-
 # Put there by the native loop (src/worker_api.rs) before this module is imported.
 _native: Any = sys.modules.get("_subpool_worker")
 
@@ -138,13 +136,30 @@ def encode_result(label: str, error: BaseException, value: object, sink: Any) ->
     path, cause = find_culprit("result", value, rehearse, error)
     return (
         "untransferable",
-        f"cannot send back {path} of {label}: {type(cause).__name__}: {text_of(cause)}",
+        f"cannot send back {path} of {label}: {type(cause).__name__}: {text_of(cause)}"
+        + _way_out(value),
         path,
         _format(cause),
     )
 
 
-def refuse_call(label: str, error: BaseException, what: object, _sink: object) -> tuple[str, ...]:
+def _way_out(value: Any) -> str:
+    """Say what to do about a function whose call has only prepared its work."""
+    kind = type(value).__name__
+    if kind == "coroutine":
+        value.close()  # or Python says that it was never awaited
+        return (
+            ". An async function needs an event loop around it: submit a function that says "
+            "asyncio.run(...)"
+        )
+    if kind in ("generator", "async_generator"):
+        return ". Submit a function that runs it to its end, and gives a list of what it yields"
+    return ""
+
+
+def refuse_call(
+    label: str, error: BaseException, what: object, _sink: object
+) -> tuple[str, ...]:
     """Say that a call's function, arguments or context could not be had in this interpreter."""
     refused = _refused(error, "before")
     if refused is not None:
@@ -190,10 +205,10 @@ def _refused(error: BaseException, when: str) -> tuple[str, ...] | None:
 
 
 def _dumps(value: object) -> bytes:
-    import _pickle  # noqa: PLC0415 - the native loop has imported it
+    from subpool import _pickler  # noqa: PLC0415 - the native loop has imported it
 
     try:
-        return _pickle.dumps(value, _PROTOCOL)
+        return _pickler.dumps(value)
     except Exception:
         if "cloudpickle" in sys.modules:
             return _by_value(value)

@@ -1,37 +1,37 @@
 """By value: what pickle cannot name travels as code, with cloudpickle.
 
-How it becomes functions and classes again is told in `_namespaces.py`. What differs from
+How it becomes functions and modules again is told in `_namespaces.py`; classes are told of in
+`_classes.py`, and what pickle knows by name alone in `_named.py`. What differs from
 cloudpickle's own way:
 
 - functions of a by-value module share its globals, here and in the worker;
 - closures that share a variable share it there, too;
-- annotations travel as text unless they are builtins: they may name what a worker cannot import,
-  or what is there for type checkers only, and next to no task reads them;
+- annotations travel as text unless they are builtins, and so do defaults that the call has no
+  use for and that would need an import (`_annotations.py`);
 - of a by-value module that a function uses, only those attributes go along that its code names.
 """
 
 from __future__ import annotations
 
 import io
+import marshal
 import sys
 from contextvars import ContextVar
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 from cloudpickle import cloudpickle as _internals
 
 from subpool import _annotations, _context
+from subpool._classes import make_class, reduce_class, set_class_state
+from subpool._named import REDUCERS, make_cached, set_attributes
 from subpool._namespaces import (
     fill_cell,
     home_of,
     home_of_module,
     make_cell,
-    make_class,
     make_function,
-    own,
-    received,
-    set_class_state,
     set_function_state,
     set_module_state,
 )
@@ -39,7 +39,9 @@ from subpool._registry import covers, module_of
 from subpool.routing import Tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
+
+    type Call = tuple[object, int, Container[str]]
 
 _PROTOCOL = 5
 
@@ -71,6 +73,8 @@ class _Cell:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     # A sink's, which lifts out what need not be in the pickle.
     reduce: Callable[[object], Any] | None = None
+    # The function that is called, how many positional arguments it gets, and which keywords.
+    call: Call | None = None
 
     def __init__(self, file: Any, **options: Any) -> None:
         super().__init__(file, protocol=_PROTOCOL, **options)
@@ -81,6 +85,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if self.reduce is not None and (lifted := self.reduce(obj)) is not NotImplemented:
             return lifted
         kind = type(obj)
+        if kind is FunctionType and obj in _OURS:
+            return NotImplemented
         if issubclass(kind, type):
             return self._reduce_class(obj)
         special = _SPECIAL.get(kind)
@@ -91,17 +97,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return super().reducer_override(obj)
 
     def _reduce_class(self, cls: type) -> Any:
-        if covers(cls.__module__):
-            reduced = _internals._dynamic_class_reduce(cls)  # noqa: SLF001 - no public name
-        else:
+        # A class that C code has made may have none.
+        if not covers(getattr(cls, "__module__", None)):
             reduced = super().reducer_override(cls)
-        by_value = _internals._class_setstate  # noqa: SLF001 - as above
-        if type(reduced) is not tuple or reduced[-1] is not by_value:
-            return reduced
-        if cls not in received:
-            own.add(cls)
-        make, made_of, *state, _setter = reduced
-        return make_class, (made_of[-2], make, made_of), *state, set_class_state
+            by_value = _internals._class_setstate  # noqa: SLF001 - no public name
+            if type(reduced) is not tuple or reduced[-1] is not by_value:
+                return reduced
+        return reduce_class(cls)
 
     def _function_reduce(self, func: FunctionType) -> Any:
         if covers(func.__module__):
@@ -113,7 +115,6 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         code, base, *_ = self._function_getnewargs(func)
         closure = func.__closure__
         cells = [self._cell(cell) for cell in closure] if closure else []
-        names = _names_in(code)
         sent = {
             name: func.__globals__[name]
             for name in _internals._extract_code_globals(code)  # noqa: SLF001 - as above
@@ -121,25 +122,46 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         }
         contents = [(cell, cell.cell.cell_contents) for cell in cells if _is_set(cell.cell)]
         used = [*sent.values(), *(value for _, value in contents)]
+        modules = [value for value in used if isinstance(value, ModuleType)]
+        submodules: list[object] = []
+        if modules:
+            names = _names_in(code)
+            submodules = [self._part(module, names) for module in _submodules(modules, names)]
+            sent = {name: self._part(value, names) for name, value in sent.items()}
+            contents = [(cell, self._part(value, names)) for cell, value in contents]
         slots = {
             "__name__": func.__name__,
             "__qualname__": func.__qualname__,
             "__module__": func.__module__,
             "__doc__": func.__doc__,
-            "__defaults__": func.__defaults__,
-            "__kwdefaults__": func.__kwdefaults__,
-            "__annotations__": _annotations.portable(func),
+            **self._defaults(func),
+            "__annotations__": _annotations.of_function(func),
         }
-        state = (
-            home,
-            func.__dict__.copy(),
-            slots,
-            {name: self._part(value, names) for name, value in sent.items()},
-            [self._part(module, names) for module in _submodules(used, names)],
-            [(cell, self._part(value, names)) for cell, value in contents],
-        )
+        state = (home, func.__dict__.copy(), slots, sent, submodules, contents)
         made_of = (code, home, base, tuple(cells) if closure else None)
         return make_function, made_of, state, None, None, set_function_state
+
+    def _defaults(self, func: FunctionType) -> dict[str, Any]:
+        positional, keyword = func.__defaults__, func.__kwdefaults__
+        if self.call is not None and self.call[0] is func:
+            # FastAPI's `Depends()` and the like: the call has values for them.
+            _, count, given = self.call
+            code = func.__code__
+            if positional:
+                names = code.co_varnames[: code.co_argcount]
+                first = len(names) - len(positional)
+                positional = tuple(
+                    _annotations.portable_default(value)
+                    if first + index < count or names[first + index] in given
+                    else value
+                    for index, value in enumerate(positional)
+                )
+            if keyword:
+                keyword = {
+                    name: _annotations.portable_default(value) if name in given else value
+                    for name, value in keyword.items()
+                }
+        return {"__defaults__": positional, "__kwdefaults__": keyword}
 
     def _cell(self, cell: CellType) -> _Cell:
         return self._cells.setdefault(id(cell), _Cell(cell))
@@ -177,28 +199,62 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _reduce_variable(self, variable: ContextVar[Any]) -> Any:
         return _context.reduce(variable) or NotImplemented
 
-    def _reduce_type_variable(self, variable: TypeVar) -> Any:
-        if not covers(variable.__module__):
-            return NotImplemented
-        decomposed = _internals._decompose_typevar(variable)  # noqa: SLF001 - as above
-        return _internals._make_typevar, decomposed  # noqa: SLF001 - as above
+
+def _without_pickler(reduce: Callable[[Any], Any]) -> Callable[[_Pickler, Any], Any]:
+    return lambda _pickler, obj: reduce(obj)
+
+
+def _reduce_code(code: CodeType) -> tuple[Any, ...]:
+    """Tell how to pickle code: at once, since main and workers run the same Python.
+
+    In version 2 of the format equal code gives equal bytes, which tells what has changed.
+    """
+    try:
+        return marshal.loads, (marshal.dumps(code, 2),)
+    except ValueError:  # a constant that is newer than the format, or none
+        reduced: tuple[Any, ...] = _internals._code_reduce(code)  # noqa: SLF001 - as above
+        return reduced
 
 
 _SPECIAL: dict[type, Callable[[_Pickler, Any], Any]] = {
     _Cell: _Pickler._reduce_stand_in,  # noqa: SLF001 - this file's own
     _Part: _Pickler._reduce_part,  # noqa: SLF001
     CellType: _Pickler._reduce_cell,  # noqa: SLF001
+    CodeType: lambda _pickler, code: _reduce_code(code),
     ContextVar: _Pickler._reduce_variable,  # noqa: SLF001
     FunctionType: _Pickler._function_reduce,  # noqa: SLF001
     ModuleType: _Pickler._reduce_module,  # noqa: SLF001
-    TypeVar: _Pickler._reduce_type_variable,  # noqa: SLF001
+    **{kind: _without_pickler(reduce) for kind, reduce in REDUCERS.items()},
 }
 
 
-def dump(value: object, sink: Any) -> None:
-    """Pickle `value` into a native sink, by value where it has no importable name."""
+# What a pickle of this kind names: found at once.
+_OURS = frozenset(
+    {
+        fill_cell,
+        make_cached,
+        make_cell,
+        make_class,
+        make_function,
+        module_of,
+        set_attributes,
+        set_class_state,
+        set_function_state,
+        set_module_state,
+        _internals._make_skeleton_class,  # noqa: SLF001 - as above
+        _internals._make_skeleton_enum,  # noqa: SLF001 - as above
+    }
+)
+
+
+def dump(value: object, sink: Any, call: Call | None = None) -> None:
+    """Pickle `value` into a native sink, by value where it has no importable name.
+
+    Of the function of `call` go only those defaults along, as what they are, that it will need.
+    """
     pickler = _Pickler(sink, buffer_callback=sink.buffer)
     pickler.reduce = sink.reduce
+    pickler.call = call
     pickler.dump(value)
 
 
@@ -236,16 +292,12 @@ def _names_in(code: CodeType) -> frozenset[str]:
     return frozenset(names)
 
 
-def _submodules(used: Iterable[object], names: frozenset[str]) -> list[ModuleType]:
+def _submodules(used: Iterable[ModuleType], names: frozenset[str]) -> list[ModuleType]:
     """Find the modules that the code reaches as attributes of their packages, which imports them.
 
     A function that says ``concurrent.futures.wait`` has a global ``concurrent`` alone.
     """
-    packages = tuple(
-        f"{value.__name__}."
-        for value in used
-        if isinstance(value, ModuleType) and hasattr(value, "__path__")
-    )
+    packages = tuple(f"{value.__name__}." for value in used if hasattr(value, "__path__"))
     if not packages:
         return []
     found = []

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from subpool._bootstrap import text_of
 from subpool._paths import find_culprit
 from subpool._registry import covers
-from subpool._registry import names as by_value_modules
 from subpool.errors import NotTransferableError, remote_traceback
 from subpool.routing import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from subpool._by_value import Call
 
 _set_cause = vars(BaseException)["__cause__"].__set__
 
@@ -60,32 +61,33 @@ def by_value(
         NotTransferableError: Something in it cannot be pickled this way either.
 
     """
-    _dump((fn, args, kwargs), sink, label(fn), function=fn, args=args, kwargs=kwargs)
+    call = fn, len(args), kwargs
+    _dump((fn, args, kwargs), sink, label(fn), call, function=fn, args=args, kwargs=kwargs)
 
 
 def function_by_value(fn: Callable[..., Any], sink: Any) -> None:
     """Pickle a function on its own, for many calls. Raises like `by_value`."""
-    _dump(fn, sink, label(fn), function=fn)
+    _dump(fn, sink, label(fn), None, function=fn)
 
 
 def arguments_by_value(name: str, args: tuple[Any, ...], sink: Any) -> None:
     """Pickle the arguments of a call of `name`. Raises like `by_value`."""
-    _dump(args, sink, name, args=args)
+    _dump(args, sink, name, None, args=args)
 
 
 def variable_by_value(name: str, value: object, sink: Any) -> None:
     """Pickle a context variable's value, or a variable. Raises like `by_value`."""
-    _dump(value, sink, "", **{name: value})
+    _dump(value, sink, "", None, **{name: value})
 
 
-def _dump(value: object, sink: Any, name: str, **parts: object) -> None:
+def _dump(value: object, sink: Any, name: str, call: Call | None, **parts: object) -> None:
     # Imported late: cloudpickle costs every program, and only some need it.
     from subpool._by_value import dump  # noqa: PLC0415
 
     try:
-        dump(value, sink)
+        dump(value, sink, call)
     except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
-        explained = explain(name, parts, lambda part: dump(part, sink.rehearsal()), error)
+        explained = explain(name, parts, lambda part: dump(part, sink.rehearsal(), call), error)
         raise explained from explained.__cause__
 
 

@@ -1,12 +1,11 @@
-"""What came by value becomes functions and classes again, each where it belongs.
+"""What came by value becomes functions and modules again, each where it belongs.
 
 Functions of one by-value module share one namespace in each worker: those of ``__main__`` the
 worker's own ``__main__``, those of another a module object that only they see; whoever imports
 that module by its name gets the real one. An initializer that sets a global sets it for the
 tasks, as it does in a process pool. Each shipment brings the globals its function uses; one that
-main has not changed since the last shipment is left as the worker's own code has made it. The
-same holds for a class and its attributes. What comes back never changes a module or a class of
-the interpreter that made it.
+main has not changed since the last shipment is left as the worker's own code has made it. What
+comes back never changes a module of main. Classes have a file of their own (`_classes.py`).
 """
 
 from __future__ import annotations
@@ -14,27 +13,20 @@ from __future__ import annotations
 import sys
 from contextvars import ContextVar
 from hashlib import blake2b
+from threading import local
 from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
-
-from cloudpickle import cloudpickle as _internals
 
 from subpool import _pickler
 from subpool._bootstrap import worker
-from subpool._registry import MAIN, covers, module_of, private_module
+from subpool._named import CachedFunction
+from subpool._registry import MAIN, SPAWNED_MAIN, covers, module_of, private_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import CodeType
 
 # What main sent last for each global of a module, as a token that compares.
 _last_sent: dict[str, dict[str, object]] = {}
-
-# Classes that were made here and sent from here.
-own: WeakSet[type] = WeakSet()
-# Classes that came from elsewhere, and what was sent last for each attribute.
-received: WeakKeyDictionary[type, dict[str, object]] = WeakKeyDictionary()
 
 
 def home_of(namespace: dict[str, Any]) -> str | None:
@@ -65,6 +57,8 @@ def make_function(
         if home != MAIN:
             for name, value in base.items():
                 namespace.setdefault(name, value)
+        elif base.get("__package__") and worker() is not None:
+            namespace["__package__"] = base["__package__"]  # `python -m`: for relative imports
     else:
         namespace = base
     namespace.setdefault("__builtins__", __builtins__)
@@ -83,7 +77,7 @@ def set_function_state(function: FunctionType, state: tuple[Any, ...]) -> None:
     for name, value in slots.items():
         setattr(function, name, value)
     function.__dict__.update(attributes)
-    _may_return(function)
+    may_return(function)
 
 
 def make_cell() -> CellType:
@@ -101,24 +95,8 @@ def set_module_state(module: ModuleType, sent: dict[str, Any]) -> None:
     _merge(module.__name__, module.__dict__, sent)
 
 
-def make_class(known_as: str, make: Callable[..., type], made_of: tuple[Any, ...]) -> type:
-    """Make a class that `set_class_state` completes, or give the one that came before."""
-    known: type | None = _internals._DYNAMIC_CLASS_TRACKER_BY_ID.get(known_as)  # noqa: SLF001 - no public name
-    return make(*made_of) if known is None else known
-
-
-def set_class_state(cls: type, state: tuple[dict[str, Any], Any]) -> None:
-    """Set a class's attributes by our rule, not by cloudpickle's."""
-    if cls in own:
-        return
-    attributes, slots = state
-    if cls not in received:
-        _may_return(cls)
-    changed = _changed(attributes, received.setdefault(cls, {}))
-    _internals._class_setstate(cls, (changed, slots))  # noqa: SLF001 - as above
-
-
-def _may_return(obj: type | FunctionType) -> None:
+def may_return(obj: type | FunctionType) -> None:
+    """See to it that plain pickling leaves this, and its like, to us at once."""
     # Only now: it makes each pickle a little slower.
     if worker() is not None and _leads_nowhere(obj):
         _pickler.leave_to_by_value(_leads_nowhere)
@@ -126,9 +104,12 @@ def _may_return(obj: type | FunctionType) -> None:
 
 def _leads_nowhere(obj: object) -> bool:
     """Whether pickle would, in vain, import a module for its name."""
-    if not isinstance(obj, (type, FunctionType)) or obj.__module__ in sys.modules:
+    if not isinstance(obj, (type, FunctionType)):
         return False
-    return (isinstance(obj, type) and obj in received) or private_module(obj.__module__) is not None
+    module = getattr(obj, "__module__", None)
+    if type(module) is not str or module in sys.modules:
+        return False
+    return private_module(module) is not None or module == SPAWNED_MAIN
 
 
 def _merge(home: str, namespace: dict[str, Any], sent: dict[str, Any]) -> None:
@@ -140,10 +121,10 @@ def _merge(home: str, namespace: dict[str, Any], sent: dict[str, Any]) -> None:
     last = _last_sent.setdefault(home, {})
     for name in [name for name in last if name not in namespace]:
         del last[name]  # the worker's own code deleted it
-    namespace.update(_changed(sent, last))
+    namespace.update(changed(sent, last))
 
 
-def _changed(sent: dict[str, Any], last: dict[str, object]) -> dict[str, Any]:
+def changed(sent: dict[str, Any], last: dict[str, object]) -> dict[str, Any]:
     """Pick what was not sent like this before, and remember it."""
     changed = {}
     for name, value in sent.items():
@@ -157,6 +138,7 @@ def _changed(sent: dict[str, Any], last: dict[str, object]) -> dict[str, Any]:
 # Compared as what they are, not by content: new ones in each shipment.
 _AS_OBJECTS = (
     FunctionType, type, ModuleType, classmethod, staticmethod, property, ContextVar,
+    CachedFunction, local,
 )  # fmt: skip
 
 

@@ -30,6 +30,16 @@ impl Names {
         }
     }
 
+    /// Whether the module of this name is among them.
+    #[must_use]
+    pub fn has(&self, module: &str) -> bool {
+        module == "__main__"
+            || self.others.iter().any(|name| {
+                let below = module.as_bytes().strip_prefix(name.needle());
+                below.is_some_and(|below| below.is_empty() || below.starts_with(b"."))
+            })
+    }
+
     #[must_use]
     pub fn any_in(&self, pickled: &[u8]) -> bool {
         self.main.find(pickled).is_some() || self.others.iter().any(|name| names(name, pickled))
@@ -67,10 +77,10 @@ mod tests {
         assert!(!names.any_in(&pickled("app.tasks")));
         let names = Names::new(["app.tasks", "other"]);
         for name in ["app.tasks", "app.tasks.deep.er", "other", "__main__"] {
-            assert!(names.any_in(&pickled(name)), "{name}");
+            assert!(names.has(name) && names.any_in(&pickled(name)), "{name}");
         }
         for name in ["app", "app.tasks2", "my.app.tasks", "an other", "others"] {
-            assert!(!names.any_in(&pickled(name)), "{name}");
+            assert!(!names.has(name) && !names.any_in(&pickled(name)), "{name}");
         }
     }
 

@@ -23,11 +23,17 @@ pub struct Variable {
     number: u64,
     /// Modules and attributes that lead to it, the best first; never empty.
     names: Vec<(String, String)>,
-    /// For one of `__main__`, which a worker cannot import: what makes it there.
+    /// For one of a by-value module, which a worker cannot import: what makes it there.
     code: Option<Payload>,
 }
 
 impl Variable {
+    /// Whether it goes by value.
+    #[must_use]
+    pub const fn by_value(&self) -> bool {
+        self.code.is_some()
+    }
+
     #[must_use]
     pub fn new(names: Vec<(String, String)>, code: Option<Payload>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -77,7 +83,7 @@ pub struct Variables<'i> {
 struct Place<'i> {
     /// The name that led to it last comes first.
     names: Vec<(Object<'i>, Object<'i>)>,
-    /// One of `__main__`, once it was made.
+    /// One of a by-value module, once it was made.
     made: Option<Object<'i>>,
 }
 
