@@ -213,8 +213,14 @@ def _run(target: Target, timeout: float, *, main: bool, interpreter: bool = True
         report.seek(0)
         lines = report.read().splitlines()
         words.seek(0)
-        said = words.read().decode(errors="replace")[-_MOST_WORDS:]
+        said = _end_of(words.read().decode(errors="replace"))
     return _Run({entry["at"]: entry for entry in map(json.loads, lines)}, code, said)
+
+
+def _end_of(words: str) -> str:
+    """Give what matters of a process's last words: faulthandler's report, if there is one."""
+    _, fatal, report = words.rpartition("Fatal Python error:")
+    return (fatal + report)[:_MOST_WORDS] if fatal else words[-_MOST_WORDS:]
 
 
 def general_advice(verdict: str, name: str) -> str:
