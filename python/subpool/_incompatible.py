@@ -288,19 +288,21 @@ def explain(refusal: Refusal, function: str) -> str:
     name, path, text, modules = refusal.name, refusal.path, refusal.text, refusal.modules
     owner = distribution(name, path)
     label = f" of {owner[0]} {owner[1]}" if owner else ""
+    why = _NAMED if _NAMED in text else f" refuses to load in subinterpreters ({text})"
     message = (
-        f"{function} needs the extension module {name or '(unknown)'}{label}, which refuses to "
-        f"load in an interpreter with its own GIL ({text}). Ways out: run such calls elsewhere, "
-        f'with fallback="process" or fallback="thread" on the tag or the executor'
+        f"{function} needs the extension module {name or '(unknown)'}{label}, which{why}. "
+        f'Ways out: run such calls elsewhere, with fallback="process" or fallback="thread" on the '
+        f"tag or the executor"
     )
     package = owner[0] if owner else name.partition(".")[0]
-    own = [module for module in modules if _is_users(module)]
+    own = ", ".join(module for module in modules if _is_users(module))
     if own:
         message += (
-            f"; if {function} does not use {package} itself, move the import in {own[-1]} into the "
-            f"functions that do, or call subpool.register_by_value({own[-1]})"
+            f"; or, if {function} does not use {package} itself, move the import into the "
+            f"functions that do, or let this code travel by value, with "
+            f"subpool.register_by_value ({own})"
         )
-    else:
+    elif package:
         message += f"; or use {package} outside of the task, and pass it what comes of it"
     advice = advice_for(package)
     return f"{message}. {advice}" if advice else f"{message}."

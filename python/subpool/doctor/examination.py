@@ -225,17 +225,22 @@ def _end_of(words: str) -> str:
 
 def general_advice(verdict: str, name: str) -> str:
     """Say what to do about libraries with a verdict; `name` stands for them in the text."""
-    elsewhere = 'with fallback="process" or fallback="thread" on the tag or the executor'
     texts = {
-        PURE: f"Use {name} as ever. Tasks that need the compiled part can run {elsewhere}.",
-        REFUSES: f"Run tasks that use {name} {elsewhere}.",
+        PURE: (
+            f"Use {name} as ever. Without a compiled part it is slower: where that matters, "
+            f"call {name} outside of interpreters."
+        ),
+        REFUSES: (
+            f'Run tasks that use {name} with fallback="process" or fallback="thread", on the '
+            f"tag or the executor."
+        ),
         FAILS: f"Call {name} outside of tasks, or in functions that are not tagged.",
         ABSENT: f"Install {name} in this environment: {sys.executable} -m pip install ...",
-        UNKNOWN: f"See that {name} can be imported in an ordinary Python process first.",
+        UNKNOWN: f"Repair the import of {name} in an ordinary Python process first.",
     }
     texts[CRASHES] = texts[HANGS] = (
-        f"Keep {name} out of interpreters, where the whole program stops: use threads or a "
-        f"ProcessPoolExecutor, and tell the authors."
+        f"Keep {name} out of interpreters, or the whole program ends or stands still: use "
+        f"threads or a ProcessPoolExecutor, and tell the authors."
     )
     return texts.get(verdict, "")
 
