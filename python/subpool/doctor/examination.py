@@ -164,7 +164,8 @@ def _look_for_parts(finding: Finding, target: Target, runs: list[dict[str, Any]]
     own = {name, *(other for other in target.requires if name in other)}
     for refused in (entry for run in runs for entry in run["refused"]):
         extension = _extension(*refused)
-        if extension in finding.extensions:
+        top = str(extension["name"]).partition(".")[0]
+        if extension in finding.extensions or top in sys.stdlib_module_names:
             continue
         finding.extensions.append(extension)
         owner = extension["distribution"]
