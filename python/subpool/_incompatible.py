@@ -83,7 +83,7 @@ def refusal(error: BaseException) -> Refusal | None:
         chains = list(_chains(error))
         # The root causes come first.
         for chain in chains:
-            if is_refusal(chain[-1]):
+            if is_refusal(chain[-1]) or _quotes(chain[-1]):
                 return _describe(text_of(chain[-1]), _frames(chain))
         for chain in chains:
             if isinstance(chain[-1], _NOT_THERE):
@@ -105,6 +105,19 @@ def is_refusal(error: BaseException) -> bool:
         return False
     text = text_of(error)
     return _NAMED in text or any(words in text for words in _NAMELESS)
+
+
+def _quotes(error: BaseException) -> bool:
+    """Tell whether a library gives the words of a refusal as the reason for its own error.
+
+    SQLAlchemy does, for greenlet. The user's own code may say what it likes.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not is_installed(last.tb_frame.f_code.co_filename):
+        return False
+    return _NAMED in text_of(error)
 
 
 def is_installed(path: str) -> bool:

@@ -21,6 +21,12 @@ def available(source):
     return "yaml" not in source or importlib.util.find_spec("yaml") is not None
 
 
+# What a library says that goes on without, and is then asked for what it lacks.
+QUOTED = """exec(compile(
+    "raise ValueError('it needs x: module _x does not support loading in subinterpreters')",
+    "/lib/site-packages/library.py", "exec"
+))"""
+
 # What runs, the type of what it raises, and the extension module behind it.
 CASES = [
     # The refusal itself, as the error or as its root cause.
@@ -52,6 +58,7 @@ CASES = [
         "orjson.orjson",
     ),
     ("a, b = KeyError(), OSError()\na.__cause__, b.__context__ = b, a\nraise a", "KeyError", None),
+    (QUOTED, "ValueError", "_x"),
     # Swallowed by the library, which then lacks a name.
     ("import polars\npolars.DataFrame({'a': [1]})", "NameError", POLARS),
     ("import polars\npolars.col('a') + 1", "NameError", POLARS),
@@ -101,7 +108,7 @@ def test_what_is_recognised(recognised, source, kind, extension):
     assert name == extension
     assert "does not support loading in subinterpreters" in text
     assert modules[0] == "somebody"
-    if extension == "faulthandler":  # built in, or a file, as Python was built
+    if extension in {"faulthandler", "_x"}:  # built in, or not there at all
         assert path is None or Path(path).is_file()
     else:
         assert Path(path).is_file()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,14 @@ UNKNOWN = "cannot tell"
 GOOD = frozenset({WORKS, PURE})
 
 _MOST_WORDS = 2000
+
+# Of this process, whose main thread may be told to stop; never started again then.
+_children: set[subprocess.Popen[bytes]] = set()
+_stopped = threading.Event()
+
+
+class StoppedError(Exception):
+    """Nobody waits for the finding any more."""
 
 
 @dataclass
@@ -205,17 +214,30 @@ def _run(target: Target, timeout: float, *, main: bool, interpreter: bool = True
             stderr=words,
             pass_fds=[report.fileno()],
         )
+        _children.add(child)
         try:
+            if _stopped.is_set():
+                raise StoppedError
             code = child.wait(timeout)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
             code = None
+        finally:
+            child.kill()  # unless it has ended
+            _children.discard(child)
         report.seek(0)
         lines = report.read().splitlines()
         words.seek(0)
         said = _end_of(words.read().decode(errors="replace"))
     return _Run({entry["at"]: entry for entry in map(json.loads, lines)}, code, said)
+
+
+def stop() -> None:
+    """End all child processes, and start no more: nobody waits for what they find."""
+    _stopped.set()
+    for child in list(_children):
+        child.kill()
 
 
 def _end_of(words: str) -> str:
