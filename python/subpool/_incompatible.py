@@ -87,7 +87,7 @@ def refusal(error: BaseException) -> Refusal | None:
             if isinstance(known, Refusal):
                 led = _led_there(known.name, _frames(chain))
                 return Refusal(known.name, known.path, known.text, led)
-            if is_refusal(chain[-1]):
+            if is_refusal(chain[-1]) or _quotes(chain[-1]):
                 return _describe(text_of(chain[-1]), _frames(chain))
         for chain in chains:
             if isinstance(chain[-1], _NOT_THERE):
@@ -109,6 +109,19 @@ def is_refusal(error: BaseException) -> bool:
         return False
     text = text_of(error)
     return _NAMED in text or any(words in text for words in _NAMELESS)
+
+
+def _quotes(error: BaseException) -> bool:
+    """Tell whether a library gives the words of a refusal as the reason for its own error.
+
+    SQLAlchemy does, for greenlet. The user's own code may say what it likes.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not is_installed(last.tb_frame.f_code.co_filename):
+        return False
+    return _NAMED in text_of(error)
 
 
 def is_installed(path: str) -> bool:
@@ -292,19 +305,21 @@ def explain(refusal: Refusal, function: str) -> str:
     name, path, text, modules = refusal.name, refusal.path, refusal.text, refusal.modules
     owner = distribution(name, path)
     label = f" of {owner[0]} {owner[1]}" if owner else ""
+    why = _NAMED if _NAMED in text else f" refuses to load in subinterpreters ({text})"
     message = (
-        f"{function} needs the extension module {name or '(unknown)'}{label}, which refuses to "
-        f"load in an interpreter with its own GIL ({text}). Ways out: run such calls elsewhere, "
-        f'with fallback="process" or fallback="thread" on the tag or the executor'
+        f"{function} needs the extension module {name or '(unknown)'}{label}, which{why}. "
+        f'Ways out: run such calls elsewhere, with fallback="process" or fallback="thread" on the '
+        f"tag or the executor"
     )
     package = owner[0] if owner else name.partition(".")[0]
-    own = [module for module in modules if _is_users(module)]
+    own = ", ".join(module for module in modules if _is_users(module))
     if own:
         message += (
-            f"; if {function} does not use {package} itself, move the import in {own[-1]} into the "
-            f"functions that do, or call subpool.register_by_value({own[-1]})"
+            f"; or, if {function} does not use {package} itself, move the import into the "
+            f"functions that do, or let this code travel by value, with "
+            f"subpool.register_by_value ({own})"
         )
-    else:
+    elif package:
         message += f"; or use {package} outside of the task, and pass it what comes of it"
     advice = advice_for(package)
     return f"{message}. {advice}" if advice else f"{message}."

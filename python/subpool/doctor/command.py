@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subpool.doctor import report, targets
-from subpool.doctor.examination import GOOD, examine
+from subpool.doctor.examination import GOOD, examine, stop
 
 if TYPE_CHECKING:
     import argparse
@@ -101,5 +101,6 @@ def _examine(wanted: list[Target], timeout: float, jobs: int) -> list[Finding]:
                 report.progress(done, len(futures), future.result().name)
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
+            stop()
             raise
         return [future.result() for future in futures]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,14 @@ UNKNOWN = "cannot tell"
 GOOD = frozenset({WORKS, PURE})
 
 _MOST_WORDS = 2000
+
+# Of this process, whose main thread may be told to stop; never started again then.
+_children: set[subprocess.Popen[bytes]] = set()
+_stopped = threading.Event()
+
+
+class StoppedError(Exception):
+    """Nobody waits for the finding any more."""
 
 
 @dataclass
@@ -164,7 +173,8 @@ def _look_for_parts(finding: Finding, target: Target, runs: list[dict[str, Any]]
     own = {name, *(other for other in target.requires if name in other)}
     for refused in (entry for run in runs for entry in run["refused"]):
         extension = _extension(*refused)
-        if extension in finding.extensions:
+        top = str(extension["name"]).partition(".")[0]
+        if extension in finding.extensions or top in sys.stdlib_module_names:
             continue
         finding.extensions.append(extension)
         owner = extension["distribution"]
@@ -204,32 +214,56 @@ def _run(target: Target, timeout: float, *, main: bool, interpreter: bool = True
             stderr=words,
             pass_fds=[report.fileno()],
         )
+        _children.add(child)
         try:
+            if _stopped.is_set():
+                raise StoppedError
             code = child.wait(timeout)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
             code = None
+        finally:
+            child.kill()  # unless it has ended
+            _children.discard(child)
         report.seek(0)
         lines = report.read().splitlines()
         words.seek(0)
-        said = words.read().decode(errors="replace")[-_MOST_WORDS:]
+        said = _end_of(words.read().decode(errors="replace"))
     return _Run({entry["at"]: entry for entry in map(json.loads, lines)}, code, said)
+
+
+def stop() -> None:
+    """End all child processes, and start no more: nobody waits for what they find."""
+    _stopped.set()
+    for child in list(_children):
+        child.kill()
+
+
+def _end_of(words: str) -> str:
+    """Give what matters of a process's last words: faulthandler's report, if there is one."""
+    _, fatal, report = words.rpartition("Fatal Python error:")
+    return (fatal + report)[:_MOST_WORDS] if fatal else words[-_MOST_WORDS:]
 
 
 def general_advice(verdict: str, name: str) -> str:
     """Say what to do about libraries with a verdict; `name` stands for them in the text."""
-    elsewhere = 'with fallback="process" or fallback="thread" on the tag or the executor'
     texts = {
-        PURE: f"Use {name} as ever. Tasks that need the compiled part can run {elsewhere}.",
-        REFUSES: f"Run tasks that use {name} {elsewhere}.",
+        PURE: (
+            f"Use {name} as ever. Without a compiled part it is slower: where that matters, "
+            f"call {name} outside of interpreters."
+        ),
+        REFUSES: (
+            f'Run tasks that use {name} with fallback="process" or fallback="thread", on the '
+            f"tag or the executor."
+        ),
         FAILS: f"Call {name} outside of tasks, or in functions that are not tagged.",
         ABSENT: f"Install {name} in this environment: {sys.executable} -m pip install ...",
-        UNKNOWN: f"See that {name} can be imported in an ordinary Python process first.",
+        UNKNOWN: f"Repair the import of {name} in an ordinary Python process first.",
     }
     texts[CRASHES] = texts[HANGS] = (
-        f"Keep {name} out of interpreters, where the whole program stops: use threads or a "
-        f"ProcessPoolExecutor, and tell the authors."
+        f"Keep {name} out of interpreters, or the whole program ends or stands still: use "
+        f"threads or a ProcessPoolExecutor, and tell the authors."
     )
     return texts.get(verdict, "")
 

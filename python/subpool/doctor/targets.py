@@ -25,6 +25,7 @@ _DEEPEST = 4
 """Folders to look into for the first package below namespaces such as ``google``."""
 _MOST_EXTENSIONS = 20
 _MOST_SOURCES = 200
+_MOST_USERS = 10
 
 
 class UsageError(Exception):
@@ -162,7 +163,7 @@ def _contents(
         else:
             sources[full] = Path(str(distribution.locate_file(str(file))))
         modules[full] = full.count(".")
-    packages = {name for name in modules if _is_package(name, files)}
+    packages = {".".join(file.parts[:-1]) for file in files if file.name == "__init__.py"}
     outer = [
         name
         for name in modules
@@ -180,16 +181,18 @@ def _contents(
     return public or outer, ordered, sources
 
 
-def _naming(extensions: list[str], sources: dict[str, Path]) -> Iterator[str]:
+def _naming(extensions: list[str], sources: dict[str, Path]) -> list[str]:
     """Give the modules that name an extension module beside them: they know how to do without."""
+    found: dict[str, None] = {}
     for extension in extensions:
         package, _, name = extension.rpartition(".")
-        word = name.encode()
+        word = re.compile(rb"\b%b\b" % re.escape(name.encode()))
         beside = (module for module in sources if module.rpartition(".")[0] == package)
         for module in itertools.islice(beside, _MOST_SOURCES):
             with suppress(OSError):
-                if word in sources[module].read_bytes():
-                    yield module
+                if word.search(sources[module].read_bytes()):
+                    found[module] = None
+    return list(found)[:_MOST_USERS]
 
 
 def _module_of(file: PurePosixPath) -> str | None:
@@ -204,13 +207,9 @@ def _module_of(file: PurePosixPath) -> str | None:
     parts = [*file.parts[:-1], *([] if stem == "__init__" else [stem])]
     if not parts or not all(part.isidentifier() for part in parts) or stem == "__main__":
         return None
-    if _NOT_ITS_OWN.intersection(parts) or any(part.startswith("test_") for part in parts):
+    if not _NOT_ITS_OWN.isdisjoint(parts) or any(part.startswith("test_") for part in parts):
         return None
     return ".".join(parts)
-
-
-def _is_package(name: str, files: list[PurePosixPath]) -> bool:
-    return PurePosixPath(*name.split("."), "__init__.py") in files
 
 
 def _parents(name: str) -> Iterator[str]:

@@ -1,0 +1,3 @@
+"""Loads nowhere."""
+
+raise RuntimeError("broken everywhere")
