@@ -342,7 +342,7 @@ enum Failure {
     Call(Raised),
 }
 
-/// `("value",)` with the pickle in the sink, `("raised", bytes, text)` or `("untransferable",
+/// `("value",)` with the pickle in the sink, `("raised", bytes)` or `("untransferable",
 /// message, path, text)`.
 fn read_reply(
     reply: &Object<'_>,
@@ -354,12 +354,6 @@ fn read_reply(
             .item(index)
             .and_then(|item| item.as_bytes().map(<[u8]>::to_vec))
     };
-    let raised = || {
-        Some(Answer::Raised {
-            pickled: bytes(1)?,
-            traceback: text(2)?,
-        })
-    };
     let untransferable = || {
         Some(Answer::Untransferable {
             message: text(1)?,
@@ -369,7 +363,7 @@ fn read_reply(
     };
     Ok(match text(0).as_deref() {
         Some("value") => Some(Answer::Value(sink()?)),
-        Some("raised") => raised(),
+        Some("raised") => bytes(1).map(Answer::Raised),
         Some("untransferable") => untransferable(),
         _ => None,
     })

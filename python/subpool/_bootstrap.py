@@ -13,8 +13,6 @@ TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
     from typing import Any, Self
 
-_PROTOCOL = 5
-
 # Put there by the native loop (src/worker_api.rs) before this module is imported.
 _native: Any = sys.modules.get("_subpool_worker")
 
@@ -90,21 +88,22 @@ def worker() -> WorkerInfo | None:
 
 def encode_error(
     label: str, error: BaseException, _value: object, _sink: object
-) -> tuple[str, bytes, str] | tuple[str, str, str, str]:
-    """Encode what a task raised, with its traceback as text."""
-    text = _format(error)
+) -> tuple[str, bytes] | tuple[str, str, str, str]:
+    """Encode what a task raised, with its traceback and all that hangs on it."""
+    from subpool._exceptions import encode  # noqa: PLC0415 - only when something failed
+
     try:
-        return "raised", _dumps(error), text
-    except Exception as refusal:  # noqa: BLE001 - a user's __reduce__ may raise anything
+        return "raised", encode(error)
+    except Exception as refusal:  # noqa: BLE001 - no memory, no stack, a hostile metaclass
         what = f"{type(error).__name__}: {text_of(error)}"
         return (
             "untransferable",
             (
                 f"{label} raised an exception that cannot be sent back. It was {what}. "
-                f"Pickling it failed with {type(refusal).__name__}: {text_of(refusal)}"
+                f"Taking it apart failed with {type(refusal).__name__}: {text_of(refusal)}"
             ),
             "exception",
-            text,
+            _format(error),
         )
 
 
@@ -155,23 +154,6 @@ def refuse_call(
         message = f"cannot receive the arguments of {label}: they could not be unpickled there"
     message += f": {type(error).__name__}: {text_of(error)}"
     return "untransferable", message, str(what), _format(error)
-
-
-def _dumps(value: object) -> bytes:
-    import _pickle  # noqa: PLC0415 - the native loop has imported it
-
-    try:
-        return _pickle.dumps(value, _PROTOCOL)
-    except Exception:
-        if "cloudpickle" in sys.modules:
-            return _by_value(value)
-        raise
-
-
-def _by_value(value: object) -> bytes:
-    from subpool._by_value import dumps  # noqa: PLC0415 - imports cloudpickle
-
-    return dumps(value)
 
 
 def _format(error: BaseException) -> str:

@@ -1,0 +1,360 @@
+"""An exception on its way out of a worker: taken apart, so that nothing can get in the way.
+
+Imported in workers when a task has failed, so it imports next to nothing. `_rebuilding` puts the
+parts together in main.
+
+Guarantees: each exception that can be reached from the one that was raised (cause, context, the
+members of a group, what stands in arguments and attributes) travels once, and keeps its place. A
+part that cannot be pickled is replaced by a `LeftBehind`, and takes nothing else with it. The
+user's ``__init__`` is not called again; a ``__reduce__`` of a user's class is.
+"""
+
+from __future__ import annotations
+
+import _pickle
+import builtins
+import sys
+from _io import BytesIO
+from itertools import islice
+
+from subpool._bootstrap import TaskInterrupted, text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType, TracebackType
+    from typing import Any
+
+    # File, name, qualified name, its first line; line, last line, columns; module.
+    type Frame = tuple[str, str, str, int, int, int | None, int | None, int | None, str]
+    # Class and bases; pickle, if the class has a way of its own; state; text; a group's message
+    # and members; cause and context; whether the context is suppressed; frames; suggestion.
+    type Node = tuple[
+        tuple[Name, ...], bytes | None, bytes, str | None, tuple[str, tuple[int, ...]] | None,
+        int, int, bool, tuple[Frame, ...], str | None,
+    ]  # fmt: skip
+    # A class: the name of a builtin one, or its full name and a pickle of it.
+    type Name = str | tuple[str, bytes | None]
+
+PROTOCOL = 5
+NONE = -1
+_DEEPEST = 20
+"""Levels of containers to look into for the part that cannot be pickled."""
+_LONGEST = 500
+"""Characters of a repr."""
+_MOST = 100_000
+"""Exceptions: somebody's ``__reduce__`` may make new ones for ever."""
+
+_get = {
+    name: vars(BaseException)[name].__get__
+    for name in ("args", "__dict__", "__cause__", "__context__", "__traceback__")
+}
+_message, _members = (vars(BaseExceptionGroup)[n].__get__ for n in ("message", "exceptions"))
+
+# Their attributes are sent in other ways, or are not the exception's own.
+_COMMON = frozenset({BaseException, Exception, BaseExceptionGroup, ExceptionGroup, object})
+_MEMBER, _GETSET = type(vars(OSError)["errno"]), type(vars(OSError)["characters_written"])
+_NO_ATTRIBUTES = frozenset({"__dict__", "__weakref__"})
+_MODULE, _BUILTIN = type(sys), type(len)
+try:
+    raise LookupError
+except LookupError as _error:
+    _TRACEBACK = type(_error.__traceback__)
+# What `AttributeError.obj` may be and still travel. An instance of a user's class may be anything:
+# half the program's data, a connection.
+_SMALL = frozenset({type(None), bool, int, float, type, _MODULE})
+
+
+class LeftBehind:
+    """Stands where something could not be brought along. Shows itself as that did."""
+
+    def __init__(self, text: str, kind: str, reason: str, known: tuple[str, ...] = ()) -> None:
+        self.text, self.kind, self.reason, self._known = text, kind, reason, known
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._known]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LeftBehind, (self.text, self.kind, self.reason, self._known)
+
+
+def left_behind(value: object, reason: BaseException) -> LeftBehind:
+    """Make the stand-in for a value that cannot be pickled, because of `reason`."""
+    kind = full_name(type(value))
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
+        text = f"<{kind}>"
+    if len(text) > _LONGEST:
+        text = text[: _LONGEST - 3] + "..."
+    return LeftBehind(text, kind, f"{type(reason).__name__}: {text_of(reason)}")
+
+
+def full_name(cls: type) -> str:
+    """Name a class with its module, as a traceback does."""
+    module, name = cls.__module__, cls.__qualname__
+    return name if module == "builtins" else f"{module}.{name}"
+
+
+def native_new(cls: type) -> Any:
+    """Find the ``__new__`` that CPython takes for safe for this class, past those in Python."""
+    base: type | None = cls
+    while base is not None:
+        made = vars(base).get("__new__")
+        if type(made) is _BUILTIN:
+            return made
+        base = base.__base__
+    return BaseException.__new__
+
+
+def encode(error: BaseException) -> bytes:
+    """Take an exception apart, and all that hangs on it."""
+    return _Encoder().encode(error)
+
+
+# Named in pickles; main has functions of its own for them (_rebuilding.py).
+def _node(number: int) -> Any: ...
+def _module(name: str) -> Any: ...
+def _traceback(frames: tuple[Frame, ...]) -> Any: ...
+def _view(data: bytes, form: str, shape: tuple[int, ...]) -> Any: ...
+
+
+class _Sink(BytesIO):
+    """What `_by_value.dump` wants to write to."""
+
+    buffer = None
+    reduce: Any = None
+
+
+class _Pickler(_pickle.Pickler):
+    reducer_override: Any = None
+
+
+class _Encoder:
+    def __init__(self) -> None:
+        self.found: list[BaseException] = []
+        self.numbers: dict[int, int] = {}
+        self.frames: dict[tuple[int, int], Frame] = {}
+        # The exception whose own pickle is being made.
+        self.current: BaseException | None = None
+
+    def encode(self, error: BaseException) -> bytes:
+        self.number(error)
+        # The list grows meanwhile.
+        nodes = tuple([self.node(found) for found in self.found])
+        return _pickle.dumps(nodes, PROTOCOL)
+
+    def number(self, error: BaseException | None) -> int:
+        if error is None:
+            return NONE
+        number = self.numbers.get(id(error))
+        if number is None:
+            if len(self.found) == _MOST:
+                return NONE
+            number = self.numbers[id(error)] = len(self.found)
+            self.found.append(error)
+        return number
+
+    def node(self, error: BaseException) -> Node:
+        cls = type(error)
+        names = tuple(self.names(cls))
+        custom = has_own_pickling(cls)
+        text = None if len(names) == 1 and type(names[0]) is str else text_of(error)
+        group = None
+        if isinstance(error, BaseExceptionGroup):
+            group = _message(error), tuple([self.number(part) for part in _members(error)])
+        traceback = _get["__traceback__"](error)
+        suggestion = _suggestion(error, traceback)
+        return (
+            names,
+            self.pickled(error) if custom else None,
+            self.state(error, suggestion),
+            text,
+            group,
+            self.number(_get["__cause__"](error)),
+            self.number(_get["__context__"](error)),
+            error.__suppress_context__ is True,
+            self.trace(traceback) if traceback is not None else (),
+            suggestion,
+        )
+
+    def names(self, cls: type) -> Iterator[Name]:
+        """Give the class and its bases, up to the first that main has for certain."""
+        for base in cls.__mro__:
+            if _is_builtin(base):
+                yield base.__name__
+                return
+            if issubclass(base, BaseException):
+                try:
+                    pickled = self.pack(base, by_value=base is cls)
+                except Exception:  # noqa: BLE001 - a user's metaclass may raise anything
+                    pickled = None
+                yield full_name(base), pickled
+
+    def pickled(self, error: BaseException) -> bytes | None:
+        self.current = error
+        try:
+            return self.pack(error)
+        except TaskInterrupted:
+            raise
+        except BaseException:  # noqa: BLE001 - a user's __reduce__ may raise anything
+            return None
+        finally:
+            self.current = None
+
+    def state(self, error: BaseException, suggestion: str | None) -> bytes:
+        state = (
+            _get["args"](error),
+            _get["__dict__"](error) or None,
+            dict(_attributes(error, suggestion)) or None,
+        )
+        try:
+            return self.pack(state)
+        except TaskInterrupted:
+            raise
+        except BaseException:  # noqa: BLE001 - a user's __reduce__ may raise anything
+            return self.pack(self.salvage(state, 0))
+
+    def salvage(self, value: Any, depth: int) -> Any:
+        """Give `value`, or a copy of it with stand-ins for what cannot be pickled."""
+        try:
+            self.pack(value)
+        except TaskInterrupted:
+            raise
+        except BaseException as refusal:  # noqa: BLE001 - as above
+            kind = type(value)
+            if depth < _DEEPEST and kind in (tuple, list, set, frozenset):
+                return kind([self.salvage(item, depth + 1) for item in list(value)])
+            if depth < _DEEPEST and kind is dict:
+                return {
+                    self.salvage(key, _DEEPEST): self.salvage(item, depth + 1)
+                    for key, item in list(value.items())
+                }
+            return left_behind(value, refusal)
+        return value
+
+    def pack(self, value: object, *, by_value: bool = True) -> bytes:
+        sink = _Sink()
+        pickler = _Pickler(sink, PROTOCOL)
+        pickler.reducer_override = self.reduce
+        try:
+            pickler.dump(value)
+        except Exception:
+            if not by_value or "cloudpickle" not in sys.modules:
+                raise
+            from subpool._by_value import dump  # noqa: PLC0415 - imports cloudpickle
+
+            sink = _Sink()
+            sink.reduce = self.reduce
+            dump(value, sink)
+        return sink.getvalue()
+
+    def reduce(self, value: Any) -> Any:
+        """Say how to pickle what pickle itself would lose, or not take at all."""
+        kind = type(value)
+        if isinstance(value, BaseException):
+            if value is not self.current and (number := self.number(value)) != NONE:
+                return _node, (number,)
+        elif kind is _MODULE:
+            return _module, (value.__name__,)
+        elif kind is memoryview:
+            data = value.tobytes() if value.readonly else bytearray(value.tobytes())
+            return _view, (data, value.format, value.shape)
+        elif kind is _TRACEBACK:
+            return _traceback, (self.trace(value),)
+        return NotImplemented
+
+    def trace(self, traceback: TracebackType | None) -> tuple[Frame, ...]:
+        """Give the frames of a traceback, without subpool's own."""
+        frames, ours = [], []
+        while traceback is not None:
+            frame = self.frame(traceback)
+            module = frame[-1]
+            (ours if module == "subpool" or module.startswith("subpool.") else frames).append(frame)
+            traceback = traceback.tb_next
+        return tuple(frames or ours)
+
+    def frame(self, traceback: TracebackType) -> Frame:
+        code, place = traceback.tb_frame.f_code, traceback.tb_lasti
+        frame = self.frames.get((id(code), place))
+        if frame is None:
+            module = traceback.tb_frame.f_globals.get("__name__")
+            frame = _frame(code, place, traceback.tb_lineno, module)
+            self.frames[id(code), place] = frame
+        return frame
+
+
+def _frame(code: CodeType, place: int, line: int | None, module: object) -> Frame:
+    positions = next(islice(code.co_positions(), place // 2, None), None) if place >= 0 else None
+    first, *rest = positions or (None, None, None, None)
+    if first is None or first != line:
+        first, rest = line or code.co_firstlineno, [None, None, None]
+    last, begin, end = rest
+    return (
+        code.co_filename, code.co_name, code.co_qualname, code.co_firstlineno,
+        first, last, begin, end,
+        module if type(module) is str else "",
+    )  # fmt: skip
+
+
+def _is_builtin(cls: type) -> bool:
+    return vars(builtins).get(cls.__name__) is cls
+
+
+def has_own_pickling(cls: type) -> bool:
+    """Tell whether somebody has said how to pickle instances of this class."""
+    for base in cls.__mro__:
+        if _is_builtin(base):
+            break
+        if "__reduce__" in vars(base) or "__reduce_ex__" in vars(base):
+            return True
+    copyreg = sys.modules.get("copyreg")
+    return copyreg is not None and cls in copyreg.dispatch_table
+
+
+def _attributes(error: BaseException, suggestion: str | None) -> Iterator[tuple[str, object]]:
+    """Give what an exception holds outside of its ``__dict__``: slots, attributes made in C."""
+    seen = set()
+    for cls in type(error).__mro__:
+        if cls in _COMMON:
+            continue
+        builtin = _is_builtin(cls)
+        for name, descriptor in vars(cls).items():
+            if type(descriptor) not in (_MEMBER, _GETSET) or name in _NO_ATTRIBUTES or name in seen:
+                continue
+            try:
+                value = descriptor.__get__(error)
+            except Exception:  # noqa: BLE001 - it is not set
+                continue
+            if value is None and builtin:
+                continue  # C's way of saying that it is not set
+            if cls is AttributeError and name == "obj" and type(value) not in _SMALL:
+                kind = full_name(type(value))
+                known = () if suggestion is None else (suggestion,)
+                value = LeftBehind(f"<{kind} object left in the worker>", kind, "", known)
+            seen.add(name)
+            yield name, value
+
+
+def _suggestion(error: BaseException, traceback: TracebackType | None) -> str | None:
+    """Give the name that was probably meant: main could not tell without the names here."""
+    if type(error) not in (NameError, UnboundLocalError, AttributeError) or traceback is None:
+        return None
+    try:
+        import _suggestions  # noqa: PLC0415 - rarely needed
+
+        wrong = error.name  # type: ignore[attr-defined]
+        if type(error) is AttributeError:
+            names = [name for name in dir(error.obj) if wrong[:1] == "_" or name[:1] != "_"]
+        else:
+            while traceback.tb_next is not None:
+                traceback = traceback.tb_next
+            frame = traceback.tb_frame
+            names = [*frame.f_locals, *frame.f_globals, *frame.f_builtins]
+        suggestion = _suggestions._generate_suggestions(names, wrong)  # noqa: SLF001
+    except Exception:  # noqa: BLE001 - a user's __dir__ may raise anything, and it is only a hint
+        return None
+    return suggestion if type(suggestion) is str else None
