@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     # File, name, qualified name, its first line; line, last line, columns; module.
     type Frame = tuple[str, str, str, int, int, int | None, int | None, int | None, str]
     # Class and bases; pickle, if the class has a way of its own; state; text; a group's message
-    # and members; cause and context; whether the context is suppressed; frames; suggestion.
+    # and members; cause and context; whether the context is suppressed; frames; names like the one that was
+    # not found.
     type Node = tuple[
         tuple[Name, ...], bytes | None, bytes, str | None, tuple[str, tuple[int, ...]] | None,
-        int, int, bool, tuple[Frame, ...], str | None,
+        int, int, bool, tuple[Frame, ...], tuple[str, ...],
     ]  # fmt: skip
     # A class: the name of a builtin one, or its full name and a pickle of it.
     type Name = str | tuple[str, bytes | None]
@@ -42,6 +43,7 @@ _DEEPEST = 20
 """Levels of containers to look into for the part that cannot be pickled."""
 _LONGEST = 500
 """Characters of a repr."""
+_MOST_NAMES = 20
 _MOST = 100_000
 """Exceptions: somebody's ``__reduce__`` may make new ones for ever."""
 
@@ -167,18 +169,18 @@ class _Encoder:
         if isinstance(error, BaseExceptionGroup):
             group = _message(error), tuple([self.number(part) for part in _members(error)])
         traceback = _get["__traceback__"](error)
-        suggestion = _suggestion(error, traceback)
+        near = _near(error, traceback)
         return (
             names,
             self.pickled(error) if custom else None,
-            self.state(error, suggestion),
+            self.state(error, near),
             text,
             group,
             self.number(_get["__cause__"](error)),
             self.number(_get["__context__"](error)),
             error.__suppress_context__ is True,
             self.trace(traceback) if traceback is not None else (),
-            suggestion,
+            near,
         )
 
     def names(self, cls: type) -> Iterator[Name]:
@@ -205,11 +207,11 @@ class _Encoder:
         finally:
             self.current = None
 
-    def state(self, error: BaseException, suggestion: str | None) -> bytes:
+    def state(self, error: BaseException, near: tuple[str, ...]) -> bytes:
         state = (
             _get["args"](error),
             _get["__dict__"](error) or None,
-            dict(_attributes(error, suggestion)) or None,
+            dict(_attributes(error, near)) or None,
         )
         try:
             return self.pack(state)
@@ -315,7 +317,7 @@ def has_own_pickling(cls: type) -> bool:
     return copyreg is not None and cls in copyreg.dispatch_table
 
 
-def _attributes(error: BaseException, suggestion: str | None) -> Iterator[tuple[str, object]]:
+def _attributes(error: BaseException, near: tuple[str, ...]) -> Iterator[tuple[str, object]]:
     """Give what an exception holds outside of its ``__dict__``: slots, attributes made in C."""
     seen = set()
     for cls in type(error).__mro__:
@@ -333,28 +335,41 @@ def _attributes(error: BaseException, suggestion: str | None) -> Iterator[tuple[
                 continue  # C's way of saying that it is not set
             if cls is AttributeError and name == "obj" and type(value) not in _SMALL:
                 kind = full_name(type(value))
-                known = () if suggestion is None else (suggestion,)
-                value = LeftBehind(f"<{kind} object left in the worker>", kind, "", known)
+                value = LeftBehind(f"<{kind} object left in the worker>", kind, "", near)
             seen.add(name)
             yield name, value
 
 
-def _suggestion(error: BaseException, traceback: TracebackType | None) -> str | None:
-    """Give the name that was probably meant: main could not tell without the names here."""
-    if type(error) not in (NameError, UnboundLocalError, AttributeError) or traceback is None:
-        return None
-    try:
-        import _suggestions  # noqa: PLC0415 - rarely needed
+def _near(error: BaseException, traceback: TracebackType | None) -> tuple[str, ...]:
+    """Give the names that could have been meant: main could not tell without the names here.
 
+    Which of them it is, `traceback` finds out in main; what it needs for that loads only there.
+    """
+    if type(error) not in (NameError, UnboundLocalError, AttributeError) or traceback is None:
+        return ()
+    try:
         wrong = error.name  # type: ignore[attr-defined]
         if type(error) is AttributeError:
-            names = [name for name in dir(error.obj) if wrong[:1] == "_" or name[:1] != "_"]
+            names = dir(error.obj)
         else:
             while traceback.tb_next is not None:
                 traceback = traceback.tb_next
-            frame = traceback.tb_frame
-            names = [*frame.f_locals, *frame.f_globals, *frame.f_builtins]
-        suggestion = _suggestions._generate_suggestions(names, wrong)  # noqa: SLF001
+            names = [*traceback.tb_frame.f_locals, *traceback.tb_frame.f_globals]
+        near = (name for name in names if type(name) is str and _is_like(name, wrong))
+        return tuple(islice(near, _MOST_NAMES))
     except Exception:  # noqa: BLE001 - a user's __dir__ may raise anything, and it is only a hint
-        return None
-    return suggestion if type(suggestion) is str else None
+        return ()
+
+
+def _is_like(name: str, wrong: str) -> bool:
+    """Tell whether at most every third letter or so differs, in whatever order they come."""
+    limit = (len(name) + len(wrong) + 3) // 6
+    if abs(len(name) - len(wrong)) > limit:
+        return False
+    rest, missing = list(wrong.lower()), 0
+    for letter in name.lower():
+        if letter in rest:
+            rest.remove(letter)
+        else:
+            missing += 1
+    return max(missing, len(rest)) <= limit

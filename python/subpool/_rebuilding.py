@@ -60,7 +60,9 @@ class _Builder:
         }
 
     def build(self) -> BaseException:
-        for number in range(len(self.nodes)):
+        # The last one first: a group's members, which it is made of, have later numbers mostly, and
+        # nesting without end must not be recursion without end.
+        for number in reversed(range(len(self.nodes))):
             self.fill(number)
         for number in range(len(self.nodes)):
             self.link(number)
@@ -137,10 +139,8 @@ class _Builder:
             remote_traceback=f"Traceback (most recent call last):\n{lines}{name}: {text}\n",
         )
         notes = attributes.get("__notes__")
-        note = (
-            f"(a stand-in: {name} cannot be had in the main interpreter: "
-            f"{type(why).__name__}: {text_of(why)})"
-        )
+        reason = text_of(why) if type(why) is _Nameless else f"{type(why).__name__}: {text_of(why)}"
+        note = f"(a stand-in: {name} cannot be had in the main interpreter: {reason})"
         attributes["__notes__"] = [*notes, note] if type(notes) is list else [note]
         if group is not None and not isinstance(error, BaseExceptionGroup):
             attributes["exceptions"] = tuple([self.shell(member) for member in group[1]])
@@ -150,7 +150,7 @@ class _Builder:
             return vars(builtins)[name]  # type: ignore[no-any-return]
         _, pickled = name
         if pickled is None:
-            raise LookupError("it has no name that could be imported")
+            raise _Nameless("it has no name that could be imported")
         cls = self.load(pickled, _known)
         if not isinstance(cls, type) or not issubclass(cls, BaseException):
             raise TypeError(f"its name stands for {cls!r} here")
@@ -188,7 +188,7 @@ class _Builder:
         return (), None, None
 
     def link(self, number: int) -> None:
-        _, _, _, _, _, cause, context, suppressed, frames, suggestion = self.nodes[number]
+        _, _, _, _, _, cause, context, suppressed, frames, near = self.nodes[number]
         error = self.shell(number)
         if cause != NONE:
             _set["__cause__"](error, self.shell(cause))
@@ -197,11 +197,15 @@ class _Builder:
         # Last: to set a cause sets it, too.
         _set["__suppress_context__"](error, suppressed)
         if type(error) is AttributeError:
-            suggestion = None  # its `obj` has it
-        _set["__traceback__"](error, traceback(frames, suggestion))
+            near = ()  # its `obj` has them
+        _set["__traceback__"](error, traceback(frames, near))
 
     def load(self, pickled: bytes, find: Callable[[Any, str, str], object]) -> Any:
         return _Unpickler(pickled, self.named, find).load()
+
+
+class _Nameless(LookupError):
+    """A class that the worker cannot name."""
 
 
 class _Unpickler(_pickle.Unpickler):

@@ -29,15 +29,17 @@ def _template() -> Iterator[None]:
 _CODE = _template.__code__
 _UNITS = len(_CODE.co_code) // 2
 
+_LEFT = LeftBehind("<left in the worker>", "object", "")
+
 # Kinds of entries in a code object's table of positions (CPython: InternalDocs/code_objects.md).
 _NO_COLUMNS, _LONG = 13, 14
 _MOST_UNITS = 8
 
 
-def traceback(frames: tuple[Frame, ...], suggestion: str | None = None) -> TracebackType | None:
+def traceback(frames: tuple[Frame, ...], names: tuple[str, ...] = ()) -> TracebackType | None:
     """Build the traceback that shows these frames, the outermost first.
 
-    A `suggestion` becomes a name that the innermost frame knows.
+    The innermost frame knows the `names`, for `traceback` to choose from if one was misspelled.
     """
     built: TracebackType | None = None
     made: dict[Frame, FrameType] = {}
@@ -45,11 +47,9 @@ def traceback(frames: tuple[Frame, ...], suggestion: str | None = None) -> Trace
         # A frame that comes again, as in a recursion without end, is the same one.
         if (here := made.get(frame)) is None:
             here = made[frame] = _frame(frame)
-            if suggestion is not None:
-                here.f_globals[suggestion] = LeftBehind(
-                    "<left in the worker>", "object", "a value of the worker's"
-                )
-                suggestion = None
+            if built is None:
+                for name in names:
+                    here.f_globals.setdefault(name, _LEFT)
         built = TracebackType(built, here, 0, frame[4])
     return built
 
