@@ -133,10 +133,13 @@ def encode_result(
 
             dump(part, sink.rehearsal())
 
-    path, cause = find_culprit("result", value, rehearse, error)
+    path, kind, cause = find_culprit("result", value, rehearse, error)
     return (
         "untransferable",
-        f"cannot send back {path} of {label}: {type(cause).__name__}: {text_of(cause)}",
+        (
+            f"cannot send back the result of {label}, because of {path}: {kind} "
+            f"({type(cause).__name__}: {text_of(cause)})"
+        ),
         path,
         _format(cause),
     )

@@ -94,17 +94,20 @@ def _explain(
         try:
             dumps(part)
         except Exception as refusal:  # noqa: BLE001 - this is what is being looked for
-            path, cause = find_culprit(place, part, dumps, refusal)
+            path, kind, cause = find_culprit(place, part, dumps, refusal)
             break
     else:
-        path, cause = ", ".join(parts), error
+        path, kind, cause = ", ".join(parts), "", error
     if not name:
         what = path  # a context variable: it belongs to no function
+    elif path.startswith("function"):
+        what = f"the function {name}{path.removeprefix('function')}"
     else:
-        what = f"the function {name}" if path == "function" else f"{path} of {name}"
-    explained = NotTransferableError(
-        f"cannot send {what} to an interpreter: {type(cause).__name__}: {text_of(cause)}"
-    )
+        what = f"{path} of {name}"
+    why = f"{type(cause).__name__}: {text_of(cause)}"
+    if kind not in why:
+        why += f" (it is a value of type {kind})"
+    explained = NotTransferableError(f"cannot send {what} to an interpreter: {why}")
     explained.path = path
     explained.__cause__ = cause
     return explained

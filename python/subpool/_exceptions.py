@@ -21,7 +21,7 @@ from subpool._bootstrap import TaskInterrupted, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import CodeType, TracebackType
     from typing import Any
 
@@ -44,13 +44,15 @@ _DEEPEST = 20
 _LONGEST = 500
 """Characters of a repr."""
 _MOST_NAMES = 20
-_MOST = 100_000
-"""Exceptions: somebody's ``__reduce__`` may make new ones for ever."""
+_MOST, _INMOST = 10_000, 50
+"""Exceptions, and how deep in each other's arguments: a ``__reduce__`` may make new ones for ever."""
 
 _get = {
     name: vars(BaseException)[name].__get__
-    for name in ("args", "__dict__", "__cause__", "__context__", "__traceback__")
-}
+    for name in (
+        "args", "__dict__", "__cause__", "__context__", "__suppress_context__", "__traceback__",
+    )
+}  # fmt: skip
 _message, _members = (vars(BaseExceptionGroup)[n].__get__ for n in ("message", "exceptions"))
 
 # Their attributes are sent in other ways, or are not the exception's own.
@@ -86,13 +88,20 @@ class LeftBehind:
 def left_behind(value: object, reason: BaseException) -> LeftBehind:
     """Make the stand-in for a value that cannot be pickled, because of `reason`."""
     kind = full_name(type(value))
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
-        text = f"<{kind}>"
+    text = _shown(repr, value)
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 3] + "..."
     return LeftBehind(text, kind, f"{type(reason).__name__}: {text_of(reason)}")
+
+
+def _shown(how: Callable[[Any], str], value: object) -> str:
+    """Give what ``str`` or ``repr`` gives, whatever the class does."""
+    try:
+        return how(value)
+    except TaskInterrupted:
+        raise
+    except BaseException as failed:  # noqa: BLE001 - a user's method may raise anything
+        return f"<its {how.__name__}() failed with {type(failed).__name__}>"
 
 
 def full_name(cls: type) -> str:
@@ -139,6 +148,9 @@ class _Encoder:
     def __init__(self) -> None:
         self.found: list[BaseException] = []
         self.numbers: dict[int, int] = {}
+        # How deep each is in others' arguments and attributes.
+        self.levels: list[int] = []
+        self.level = 0
         self.frames: dict[tuple[int, int], Frame] = {}
         # The exception whose own pickle is being made.
         self.current: BaseException | None = None
@@ -146,27 +158,29 @@ class _Encoder:
     def encode(self, error: BaseException) -> bytes:
         self.number(error)
         # The list grows meanwhile.
-        nodes = tuple([self.node(found) for found in self.found])
+        nodes = tuple([self.node(*found) for found in zip(self.found, self.levels, strict=True)])
         return _pickle.dumps(nodes, PROTOCOL)
 
-    def number(self, error: BaseException | None) -> int:
+    def number(self, error: BaseException | None, deeper: int = 0) -> int:
         if error is None:
             return NONE
         number = self.numbers.get(id(error))
         if number is None:
-            if len(self.found) == _MOST:
+            level = self.level + deeper
+            if len(self.found) == _MOST or level > _INMOST:
                 return NONE
             number = self.numbers[id(error)] = len(self.found)
+            self.levels.append(level)
             self.found.append(error)
         return number
 
-    def node(self, error: BaseException) -> Node:
-        cls = type(error)
+    def node(self, error: BaseException, level: int) -> Node:
+        cls, self.level = type(error), level
         names = tuple(self.names(cls))
         custom = has_own_pickling(cls)
-        text = None if len(names) == 1 and type(names[0]) is str else text_of(error)
+        text = None if len(names) == 1 and type(names[0]) is str else _shown(str, error)
         group = None
-        if isinstance(error, BaseExceptionGroup):
+        if issubclass(cls, BaseExceptionGroup):
             group = _message(error), tuple([self.number(part) for part in _members(error)])
         traceback = _get["__traceback__"](error)
         near = _near(error, traceback)
@@ -178,7 +192,7 @@ class _Encoder:
             group,
             self.number(_get["__cause__"](error)),
             self.number(_get["__context__"](error)),
-            error.__suppress_context__ is True,
+            _get["__suppress_context__"](error),
             self.trace(traceback) if traceback is not None else (),
             near,
         )
@@ -257,8 +271,10 @@ class _Encoder:
     def reduce(self, value: Any) -> Any:
         """Say how to pickle what pickle itself would lose, or not take at all."""
         kind = type(value)
-        if isinstance(value, BaseException):
-            if value is not self.current and (number := self.number(value)) != NONE:
+        if issubclass(kind, BaseException):  # a user's `__class__` may lie
+            if value is not self.current:
+                if (number := self.number(value, 1)) == NONE:
+                    raise RecursionError("too many exceptions inside one another")
                 return _node, (number,)
         elif kind is _MODULE:
             return _module, (value.__name__,)

@@ -99,7 +99,7 @@ class _Builder:
             made = self.load(pickled, _known)
         except BaseException:  # noqa: BLE001 - a user's __init__ may raise anything
             return None
-        return made if isinstance(made, BaseException) else None
+        return made if issubclass(type(made), BaseException) else None
 
     def new(self, number: int) -> BaseException:
         """Make an instance of the class, or of the nearest to it, without calling ``__init__``."""
