@@ -17,35 +17,45 @@ import sys
 from _io import BytesIO
 from itertools import islice
 
+# Loaded already: `_pickle` has need of `functools`, and that of `types`.
+from types import (
+    BuiltinFunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    ModuleType,
+    TracebackType,
+)
+
 from subpool._bootstrap import TaskInterrupted, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import CodeType, TracebackType
+    from types import CodeType
     from typing import Any
 
     # File, name, qualified name, its first line; line, last line, columns; module.
     type Frame = tuple[str, str, str, int, int, int | None, int | None, int | None, str]
     # Class and bases; pickle, if the class has a way of its own; state; text; a group's message
-    # and members; cause and context; whether the context is suppressed; frames; names like the one that was
-    # not found.
+    # and members; cause and context; whether the context is suppressed; frames; names like the
+    # one that was not found.
     type Node = tuple[
         tuple[Name, ...], bytes | None, bytes, str | None, tuple[str, tuple[int, ...]] | None,
         int, int, bool, tuple[Frame, ...], tuple[str, ...],
     ]  # fmt: skip
-    # A class: the name of a builtin one, or its full name and a pickle of it.
-    type Name = str | tuple[str, bytes | None]
+    # A class: its full name and a pickle of it, which is empty for a builtin one.
+    type Name = tuple[str, bytes | None]
 
 PROTOCOL = 5
 NONE = -1
+BUILTIN = b""
 _DEEPEST = 20
 """Levels of containers to look into for the part that cannot be pickled."""
 _LONGEST = 500
 """Characters of a repr."""
 _MOST_NAMES = 20
 _MOST, _INMOST = 10_000, 50
-"""Exceptions, and how deep in each other's arguments: a ``__reduce__`` may make new ones for ever."""
+"""Exceptions, and how deep in each other's arguments: ``__reduce__`` may make new ones for ever."""
 
 _get = {
     name: vars(BaseException)[name].__get__
@@ -57,16 +67,13 @@ _message, _members = (vars(BaseExceptionGroup)[n].__get__ for n in ("message", "
 
 # Their attributes are sent in other ways, or are not the exception's own.
 _COMMON = frozenset({BaseException, Exception, BaseExceptionGroup, ExceptionGroup, object})
-_MEMBER, _GETSET = type(vars(OSError)["errno"]), type(vars(OSError)["characters_written"])
 _NO_ATTRIBUTES = frozenset({"__dict__", "__weakref__"})
-_MODULE, _BUILTIN = type(sys), type(len)
-try:
-    raise LookupError
-except LookupError as _error:
-    _TRACEBACK = type(_error.__traceback__)
 # What `AttributeError.obj` may be and still travel. An instance of a user's class may be anything:
 # half the program's data, a connection.
-_SMALL = frozenset({type(None), bool, int, float, type, _MODULE})
+_SMALL = frozenset({type(None), bool, int, float, type, ModuleType})
+
+
+_UNSET = object()
 
 
 class LeftBehind:
@@ -115,7 +122,7 @@ def native_new(cls: type) -> Any:
     base: type | None = cls
     while base is not None:
         made = vars(base).get("__new__")
-        if type(made) is _BUILTIN:
+        if type(made) is BuiltinFunctionType:
             return made
         base = base.__base__
     return BaseException.__new__
@@ -178,7 +185,7 @@ class _Encoder:
         cls, self.level = type(error), level
         names = tuple(self.names(cls))
         custom = has_own_pickling(cls)
-        text = None if len(names) == 1 and type(names[0]) is str else _shown(str, error)
+        text = None if len(names) == 1 else _shown(str, error)
         group = None
         if issubclass(cls, BaseExceptionGroup):
             group = _message(error), tuple([self.number(part) for part in _members(error)])
@@ -201,7 +208,7 @@ class _Encoder:
         """Give the class and its bases, up to the first that main has for certain."""
         for base in cls.__mro__:
             if _is_builtin(base):
-                yield base.__name__
+                yield base.__name__, BUILTIN
                 return
             if issubclass(base, BaseException):
                 try:
@@ -276,18 +283,19 @@ class _Encoder:
                 if (number := self.number(value, 1)) == NONE:
                     raise RecursionError("too many exceptions inside one another")
                 return _node, (number,)
-        elif kind is _MODULE:
+        elif kind is ModuleType:
             return _module, (value.__name__,)
         elif kind is memoryview:
             data = value.tobytes() if value.readonly else bytearray(value.tobytes())
             return _view, (data, value.format, value.shape)
-        elif kind is _TRACEBACK:
+        elif kind is TracebackType:
             return _traceback, (self.trace(value),)
         return NotImplemented
 
     def trace(self, traceback: TracebackType | None) -> tuple[Frame, ...]:
         """Give the frames of a traceback, without subpool's own."""
-        frames, ours = [], []
+        frames: list[Frame] = []
+        ours: list[Frame] = []
         while traceback is not None:
             frame = self.frame(traceback)
             module = frame[-1]
@@ -339,21 +347,29 @@ def _attributes(error: BaseException, near: tuple[str, ...]) -> Iterator[tuple[s
     for cls in type(error).__mro__:
         if cls in _COMMON:
             continue
-        builtin = _is_builtin(cls)
         for name, descriptor in vars(cls).items():
-            if type(descriptor) not in (_MEMBER, _GETSET) or name in _NO_ATTRIBUTES or name in seen:
+            kind = type(descriptor)
+            if kind is not MemberDescriptorType and kind is not GetSetDescriptorType:
                 continue
-            try:
-                value = descriptor.__get__(error)
-            except Exception:  # noqa: BLE001 - it is not set
+            if name in _NO_ATTRIBUTES or name in seen:
                 continue
-            if value is None and builtin:
-                continue  # C's way of saying that it is not set
+            value = _value(descriptor, error, cls)
+            if value is _UNSET:
+                continue
             if cls is AttributeError and name == "obj" and type(value) not in _SMALL:
-                kind = full_name(type(value))
-                value = LeftBehind(f"<{kind} object left in the worker>", kind, "", near)
+                what = full_name(type(value))
+                value = LeftBehind(f"<{what} object left in the worker>", what, "", near)
             seen.add(name)
             yield name, value
+
+
+def _value(descriptor: Any, error: BaseException, cls: type) -> object:
+    try:
+        value = descriptor.__get__(error)
+    except Exception:  # noqa: BLE001 - an attribute made in C may raise anything
+        return _UNSET
+    # `None` is C's way of saying that it is not set.
+    return _UNSET if value is None and _is_builtin(cls) else value
 
 
 def _near(error: BaseException, traceback: TracebackType | None) -> tuple[str, ...]:

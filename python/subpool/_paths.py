@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
+from functools import partial
 from types import FunctionType, MemberDescriptorType, ModuleType
 
 TYPE_CHECKING = False
@@ -53,36 +55,38 @@ def _refusal(part: object, dumps: Callable[[object], object]) -> BaseException |
     return None
 
 
-def _parts(value: Any) -> Iterator[tuple[str, object]]:
-    """Give the parts of containers and plain objects, with how one would write them."""
-    collections, functools = sys.modules.get("collections"), sys.modules.get("functools")
+def _items(value: Any) -> Iterator[tuple[str, object]]:
+    """Give what is in a container, with how one would write it."""
     if isinstance(value, dict):
         for key, item in list(value.items()):
             yield f"[{_short(key)}]", item
         for key in list(value):
             yield f".keys(), key {_short(key)}", key
-        if collections is not None and isinstance(value, collections.defaultdict):
+        if hasattr(value, "default_factory"):
             yield ".default_factory", value.default_factory
-    elif isinstance(value, list | tuple) or (
-        collections is not None and isinstance(value, collections.deque)
-    ):
-        for index, item in enumerate(list(value)):
-            yield f"[{index}]", item
     elif isinstance(value, set | frozenset):
         for item in list(value):
             yield f", element {_short(item)}", item
-    elif functools is not None and isinstance(value, functools.partial):
+    else:
+        for index, item in enumerate(list(value)):
+            yield f"[{index}]", item
+
+
+def _parts(value: Any) -> Iterator[tuple[str, object]]:
+    """Give the parts of containers and plain objects, with how one would write them."""
+    if isinstance(value, dict | list | tuple | deque | set | frozenset):
+        yield from _items(value)
+    elif isinstance(value, partial):
         yield ".func", value.func
-        yield from ((f".args{suffix}", item) for suffix, item in _parts(value.args))
-        yield from ((f".keywords{suffix}", item) for suffix, item in _parts(value.keywords))
+        yield from ((f".args{suffix}", item) for suffix, item in _items(value.args))
+        yield from ((f".keywords{suffix}", item) for suffix, item in _items(value.keywords))
     elif isinstance(value, FunctionType):
         if "cloudpickle" in sys.modules:  # then its code travels, with what it needs
             yield from _captured(value)
-        return
     elif callable(value) and hasattr(value, "__self__"):
         yield ".__self__", value.__self__
     # What an instance of the user's classes holds besides, subclasses of containers included.
-    if not isinstance(value, type | ModuleType):
+    if not isinstance(value, type | ModuleType | FunctionType):
         yield from _attributes(value)
 
 

@@ -13,10 +13,10 @@ import sys
 from contextlib import suppress
 from io import BytesIO
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from subpool._bootstrap import text_of
-from subpool._exceptions import NONE, LeftBehind, native_new
+from subpool._exceptions import BUILTIN, NONE, LeftBehind, full_name, native_new
 from subpool._tracebacks import traceback
 from subpool.errors import RemoteError, remote_class
 
@@ -82,7 +82,7 @@ class _Builder:
         pickled = self.nodes[number][1]
         if pickled is not None and number not in self.begun:
             self.begun.add(number)
-            made = self.by_itself(pickled)
+            made = self.by_itself(number, pickled)
             # It may hold itself, and was needed before it was there.
             if (needed := self.made[number]) is not None:
                 return needed
@@ -93,13 +93,16 @@ class _Builder:
         self.made[number] = made
         return made
 
-    def by_itself(self, pickled: bytes) -> BaseException | None:
+    def by_itself(self, number: int, pickled: bytes) -> BaseException | None:
         """Unpickle an exception whose class has a way of its own."""
         try:
             made = self.load(pickled, _known)
         except BaseException:  # noqa: BLE001 - a user's __init__ may raise anything
             return None
-        return made if issubclass(type(made), BaseException) else None
+        cls, (own, *bases) = type(made), [name for name, _ in self.nodes[number][0]]
+        # A base class makes what it is itself, and would drop what the class adds.
+        inherited = full_name(cls) in bases and full_name(cls) != own
+        return made if issubclass(cls, BaseException) and not inherited else None
 
     def new(self, number: int) -> BaseException:
         """Make an instance of the class, or of the nearest to it, without calling ``__init__``."""
@@ -129,7 +132,7 @@ class _Builder:
         from traceback import format_tb  # noqa: PLC0415 - rarely needed
 
         names, _, _, text, group, _, _, _, frames, _ = self.nodes[number]
-        name = names[0] if type(names[0]) is str else names[0][0]
+        name = names[0][0]
         error = self.shell(number)
         attributes = _dict_of(error)
         lines = "".join(format_tb(traceback(frames)))
@@ -139,18 +142,20 @@ class _Builder:
             remote_traceback=f"Traceback (most recent call last):\n{lines}{name}: {text}\n",
         )
         notes = attributes.get("__notes__")
-        reason = text_of(why) if type(why) is _Nameless else f"{type(why).__name__}: {text_of(why)}"
+        reason = (
+            text_of(why) if type(why) is _NamelessError else f"{type(why).__name__}: {text_of(why)}"
+        )
         note = f"(a stand-in: {name} cannot be had in the main interpreter: {reason})"
         attributes["__notes__"] = [*notes, note] if type(notes) is list else [note]
         if group is not None and not isinstance(error, BaseExceptionGroup):
             attributes["exceptions"] = tuple([self.shell(member) for member in group[1]])
 
     def find(self, name: Name) -> type[BaseException]:
-        if type(name) is str:
-            return vars(builtins)[name]  # type: ignore[no-any-return]
-        _, pickled = name
+        full, pickled = name
+        if pickled == BUILTIN:
+            return vars(builtins)[full]  # type: ignore[no-any-return]
         if pickled is None:
-            raise _Nameless("it has no name that could be imported")
+            raise _NamelessError("it has no name that could be imported")
         cls = self.load(pickled, _known)
         if not isinstance(cls, type) or not issubclass(cls, BaseException):
             raise TypeError(f"its name stands for {cls!r} here")
@@ -204,7 +209,7 @@ class _Builder:
         return _Unpickler(pickled, self.named, find).load()
 
 
-class _Nameless(LookupError):
+class _NamelessError(LookupError):
     """A class that the worker cannot name."""
 
 
@@ -249,7 +254,7 @@ def _left(module: str, name: str, missing: BaseException | None) -> type[LeftBeh
         why = f"{type(missing).__name__}: {text_of(missing)}"
 
     class Left(LeftBehind):
-        def __new__(cls, *_args: object, **_kwargs: object) -> LeftBehind:
+        def __new__(cls, *_args: object, **_kwargs: object) -> Self:
             self = super().__new__(cls)
             LeftBehind.__init__(self, f"<{kind} object left in the worker: {why}>", kind, why)
             return self

@@ -126,7 +126,9 @@ def remote_class(base: type[BaseException]) -> type[BaseException]:
     """Make the class of stand-ins that are also instances of `base`."""
     if issubclass(RemoteError, base):
         return RemoteError
-    return type(RemoteError)("RemoteError", (RemoteError, base), {"__module__": __name__})
+    # The more derived metaclass of the two is found by `type` itself.
+    cls: type[BaseException] = type("RemoteError", (RemoteError, base), {"__module__": __name__})
+    return cls
 
 
 def _remote_error(
