@@ -101,6 +101,17 @@ def with_lock():
     raise error
 
 
+def raise_lock():
+    raise WantsTwo(LOCK, LOCK)
+
+
+def made_here():
+    module = types.ModuleType("made_in_a_worker")
+    exec("class Point: pass", module.__dict__)  # noqa: S102
+    sys.modules["made_in_a_worker"] = module
+    return module.Point()
+
+
 def with_view():
     error = ValueError("holds memory")
     error.view = memoryview(bytearray(b"12345678")).cast("i")
@@ -119,10 +130,7 @@ def with_traceback():
 
 
 def with_what_main_lacks():
-    module = types.ModuleType("made_in_a_worker")
-    exec("class Point: pass", module.__dict__)  # noqa: S102
-    sys.modules["made_in_a_worker"] = module
-    error = ValueError(module.Point(), "beside")
+    error = ValueError(made_here(), "beside")
     error.fine = {1: 2}
     raise error
 

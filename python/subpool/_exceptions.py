@@ -20,6 +20,7 @@ from itertools import islice
 # Loaded already: `_pickle` has need of `functools`, and that of `types`.
 from types import (
     BuiltinFunctionType,
+    FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
     ModuleType,
@@ -54,7 +55,7 @@ _DEEPEST = 20
 _LONGEST = 500
 """Characters of a repr."""
 _MOST_NAMES = 20
-_MOST, _INMOST = 10_000, 50
+_MOST, _INMOST = 20_000, 50
 """Exceptions, and how deep in each other's arguments: ``__reduce__`` may make new ones for ever."""
 
 _get = {
@@ -188,7 +189,8 @@ class _Encoder:
         text = None if len(names) == 1 else _shown(str, error)
         group = None
         if issubclass(cls, BaseExceptionGroup):
-            group = _message(error), tuple([self.number(part) for part in _members(error)])
+            members = [self.number(part) for part in _members(error)]
+            group = _message(error), tuple([member for member in members if member != NONE])
         traceback = _get["__traceback__"](error)
         near = _near(error, traceback)
         return (
@@ -262,7 +264,7 @@ class _Encoder:
     def pack(self, value: object, *, by_value: bool = True) -> bytes:
         sink = _Sink()
         pickler = _Pickler(sink, PROTOCOL)
-        pickler.reducer_override = self.reduce
+        pickler.reducer_override = self.reduce_plain
         try:
             pickler.dump(value)
         except Exception:
@@ -283,14 +285,21 @@ class _Encoder:
                 if (number := self.number(value, 1)) == NONE:
                     raise RecursionError("too many exceptions inside one another")
                 return _node, (number,)
-        elif kind is ModuleType:
-            return _module, (value.__name__,)
         elif kind is memoryview:
             data = value.tobytes() if value.readonly else bytearray(value.tobytes())
             return _view, (data, value.format, value.shape)
         elif kind is TracebackType:
             return _traceback, (self.trace(value),)
         return NotImplemented
+
+    def reduce_plain(self, value: Any) -> Any:
+        """Do the same where cloudpickle does not say what becomes of modules, and of their own."""
+        kind = type(value)
+        if kind is ModuleType:
+            return _module, (value.__name__,)
+        if (issubclass(kind, type) or kind is FunctionType) and _is_private(value):
+            raise TypeError("it travels as code")
+        return self.reduce(value)
 
     def trace(self, traceback: TracebackType | None) -> tuple[Frame, ...]:
         """Give the frames of a traceback, without subpool's own."""
@@ -324,6 +333,12 @@ def _frame(code: CodeType, place: int, line: int | None, module: object) -> Fram
         first, last, begin, end,
         module if type(module) is str else "",
     )  # fmt: skip
+
+
+def _is_private(value: Any) -> bool:
+    """Tell whether it came by value, of a module that must not be imported here: it cannot be."""
+    private = getattr(sys.modules.get("subpool._registry"), "private_module", None)
+    return private is not None and private(value.__module__) is not None
 
 
 def _is_builtin(cls: type) -> bool:
@@ -389,7 +404,9 @@ def _near(error: BaseException, traceback: TracebackType | None) -> tuple[str, .
             names = [*traceback.tb_frame.f_locals, *traceback.tb_frame.f_globals]
         near = (name for name in names if type(name) is str and _is_like(name, wrong))
         return tuple(islice(near, _MOST_NAMES))
-    except Exception:  # noqa: BLE001 - a user's __dir__ may raise anything, and it is only a hint
+    except TaskInterrupted:
+        raise
+    except BaseException:  # noqa: BLE001 - a user's __dir__ may raise anything; it is only a hint
         return ()
 
 

@@ -38,7 +38,12 @@ _dict_of = vars(BaseException)["__dict__"].__get__
 
 def rebuild(encoded: bytes) -> BaseException:
     """Put together what `_exceptions.encode` took apart."""
-    return _Builder(_pickle.loads(encoded)).build()
+    builder = _Builder(_pickle.loads(encoded))
+    try:
+        return builder.build()
+    finally:
+        # It holds its own methods: a cycle, which would keep the exception alive with it.
+        builder.named.clear()
 
 
 class _Builder:
@@ -118,7 +123,9 @@ class _Builder:
                     cls = remote_class(cls)
                 made: BaseException = native_new(cls)(cls, *arguments)
             except BaseException as refused:  # noqa: BLE001 - a user's metaclass may raise anything
-                why = why or refused
+                # Without its traceback, whose frames hold all of this.
+                _set["__traceback__"](refused, None)
+                why = refused if why is None else why
             else:
                 break
         else:

@@ -1,6 +1,8 @@
 """Exceptions that pickle would lose, change or refuse arrive as what they were."""
 
+import gc
 import pickle
+import weakref
 
 import pytest
 
@@ -233,3 +235,20 @@ def test_exceptions_do_not_meddle_with_each_other(shared):
     """The parts of many that fail at once, in one worker."""
     futures = [shared.submit(made.raise_it, made.WantsTwo, n, [n]) for n in range(50)]
     assert [f.exception().first for f in futures] == list(range(50))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [(made.raise_it, made.WantsTwo, 1, 2), (made.group,), (made.with_notes,), (made.raise_lock,)],
+    ids=lambda call: call[0].__name__,
+)
+def test_it_is_gone_with_its_last_reference(raised, call):
+    """What rebuilt it held itself in a cycle, and the exception with it."""
+    gc.disable()
+    try:
+        error = raised(*call)
+        seen = weakref.ref(error)
+        del error
+        assert seen() is None
+    finally:
+        gc.enable()
