@@ -15,7 +15,6 @@ import _pickle
 import builtins
 import sys
 from _io import BytesIO
-from itertools import islice
 
 # Loaded already: `_pickle` has need of `functools`, and that of `types`.
 from types import (
@@ -28,15 +27,15 @@ from types import (
 )
 
 from subpool._bootstrap import TaskInterrupted, text_of
+from subpool._frames import Frames, names_near
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import CodeType
     from typing import Any
 
-    # File, name, qualified name, its first line; line, last line, columns; module.
-    type Frame = tuple[str, str, str, int, int, int | None, int | None, int | None, str]
+    from subpool._frames import Frame
+
     # Class and bases; pickle, if the class has a way of its own; state; text; a group's message
     # and members; cause and context; whether the context is suppressed; frames; names like the
     # one that was not found.
@@ -54,7 +53,6 @@ _DEEPEST = 20
 """Levels of containers to look into for the part that cannot be pickled."""
 _LONGEST = 500
 """Characters of a repr."""
-_MOST_NAMES = 20
 _MOST, _INMOST = 20_000, 50
 """Exceptions, and how deep in each other's arguments: ``__reduce__`` may make new ones for ever."""
 
@@ -159,7 +157,7 @@ class _Encoder:
         # How deep each is in others' arguments and attributes.
         self.levels: list[int] = []
         self.level = 0
-        self.frames: dict[tuple[int, int], Frame] = {}
+        self.frames = Frames()
         # The exception whose own pickle is being made.
         self.current: BaseException | None = None
 
@@ -192,7 +190,7 @@ class _Encoder:
             members = [self.number(part) for part in _members(error)]
             group = _message(error), tuple([member for member in members if member != NONE])
         traceback = _get["__traceback__"](error)
-        near = _near(error, traceback)
+        near = names_near(error, traceback)
         return (
             names,
             self.pickled(error) if custom else None,
@@ -202,7 +200,7 @@ class _Encoder:
             self.number(_get["__cause__"](error)),
             self.number(_get["__context__"](error)),
             _get["__suppress_context__"](error),
-            self.trace(traceback) if traceback is not None else (),
+            self.frames.of(traceback),
             near,
         )
 
@@ -289,7 +287,7 @@ class _Encoder:
             data = value.tobytes() if value.readonly else bytearray(value.tobytes())
             return _view, (data, value.format, value.shape)
         elif kind is TracebackType:
-            return _traceback, (self.trace(value),)
+            return _traceback, (self.frames.of(value),)
         return NotImplemented
 
     def reduce_plain(self, value: Any) -> Any:
@@ -300,39 +298,6 @@ class _Encoder:
         if (issubclass(kind, type) or kind is FunctionType) and _is_private(value):
             raise TypeError("it travels as code")
         return self.reduce(value)
-
-    def trace(self, traceback: TracebackType | None) -> tuple[Frame, ...]:
-        """Give the frames of a traceback, without subpool's own."""
-        frames: list[Frame] = []
-        ours: list[Frame] = []
-        while traceback is not None:
-            frame = self.frame(traceback)
-            module = frame[-1]
-            (ours if module == "subpool" or module.startswith("subpool.") else frames).append(frame)
-            traceback = traceback.tb_next
-        return tuple(frames or ours)
-
-    def frame(self, traceback: TracebackType) -> Frame:
-        code, place = traceback.tb_frame.f_code, traceback.tb_lasti
-        frame = self.frames.get((id(code), place))
-        if frame is None:
-            module = traceback.tb_frame.f_globals.get("__name__")
-            frame = _frame(code, place, traceback.tb_lineno, module)
-            self.frames[id(code), place] = frame
-        return frame
-
-
-def _frame(code: CodeType, place: int, line: int | None, module: object) -> Frame:
-    positions = next(islice(code.co_positions(), place // 2, None), None) if place >= 0 else None
-    first, *rest = positions or (None, None, None, None)
-    if first is None or first != line:
-        first, rest = line or code.co_firstlineno, [None, None, None]
-    last, begin, end = rest
-    return (
-        code.co_filename, code.co_name, code.co_qualname, code.co_firstlineno,
-        first, last, begin, end,
-        module if type(module) is str else "",
-    )  # fmt: skip
 
 
 def _is_private(value: Any) -> bool:
@@ -385,40 +350,3 @@ def _value(descriptor: Any, error: BaseException, cls: type) -> object:
         return _UNSET
     # `None` is C's way of saying that it is not set.
     return _UNSET if value is None and _is_builtin(cls) else value
-
-
-def _near(error: BaseException, traceback: TracebackType | None) -> tuple[str, ...]:
-    """Give the names that could have been meant: main could not tell without the names here.
-
-    Which of them it is, `traceback` finds out in main; what it needs for that loads only there.
-    """
-    if type(error) not in (NameError, UnboundLocalError, AttributeError) or traceback is None:
-        return ()
-    try:
-        wrong = error.name  # type: ignore[attr-defined]
-        if type(error) is AttributeError:
-            names = dir(error.obj)
-        else:
-            while traceback.tb_next is not None:
-                traceback = traceback.tb_next
-            names = [*traceback.tb_frame.f_locals, *traceback.tb_frame.f_globals]
-        near = (name for name in names if type(name) is str and _is_like(name, wrong))
-        return tuple(islice(near, _MOST_NAMES))
-    except TaskInterrupted:
-        raise
-    except BaseException:  # noqa: BLE001 - a user's __dir__ may raise anything; it is only a hint
-        return ()
-
-
-def _is_like(name: str, wrong: str) -> bool:
-    """Tell whether at most every third letter or so differs, in whatever order they come."""
-    limit = (len(name) + len(wrong) + 3) // 6
-    if abs(len(name) - len(wrong)) > limit:
-        return False
-    rest, missing = list(wrong.lower()), 0
-    for letter in name.lower():
-        if letter in rest:
-            rest.remove(letter)
-        else:
-            missing += 1
-    return max(missing, len(rest)) <= limit

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType, FrameType
 
-    from subpool._exceptions import Frame
+    from subpool._frames import Frame
 
 
 # A generator that has not begun has a frame with nothing in it and nobody above it.
