@@ -292,7 +292,7 @@ fn copy(source: &Bound<'_, FutureCore>, target: &Bound<'_, PyAny>) -> PyResult<(
     }
     match source.get().decode(py, origin) {
         Decoded::Value(value) => target.call_method1(intern!(py, "set_result"), (value,)),
-        Decoded::Error(error) => {
+        Decoded::Error(error, _) => {
             let error = error.into_bound(py);
             let convert = py.import("subpool._loops")?.getattr("converted")?;
             let error = convert.call1((error,))?;

@@ -18,7 +18,7 @@ use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTraceback, PyTuple};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -360,18 +360,35 @@ pub fn _native_decode<'py>(encoded: &Bound<'py, PyBytes>) -> PyResult<Bound<'py,
 /// What an answer is in the main interpreter: a value, or an exception to raise.
 pub enum Decoded {
     Value(Py<PyAny>),
-    Error(Py<PyAny>),
+    Error(Py<PyAny>, Option<Py<PyTraceback>>),
 }
 
 impl Decoded {
     pub fn error(py: Python<'_>, error: PyErr) -> Self {
-        Self::Error(error.into_value(py).into_any())
+        let traceback = error.traceback(py).map(Bound::unbind);
+        Self::Error(error.into_value(py).into_any(), traceback)
     }
 
     pub fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
             Self::Value(value) => Self::Value(value.clone_ref(py)),
-            Self::Error(error) => Self::Error(error.clone_ref(py)),
+            Self::Error(error, traceback) => {
+                let traceback = traceback.as_ref().map(|traceback| traceback.clone_ref(py));
+                Self::Error(error.clone_ref(py), traceback)
+            }
+        }
+    }
+
+    /// The value, or the exception to be raised, as it was before it was raised anywhere: each
+    /// raise puts the frames that it passes before those of the worker.
+    pub fn into_result(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::Value(value) => Ok(value),
+            Self::Error(error, traceback) => {
+                let error = PyErr::from_value(error.into_bound(py));
+                error.set_traceback(py, traceback.map(|traceback| traceback.into_bound(py)));
+                Err(error)
+            }
         }
     }
 }
@@ -380,13 +397,10 @@ impl Decoded {
 pub fn answer(py: Python<'_>, label: &Label, answer: Answer) -> Decoded {
     let decoded = match answer {
         Answer::Value(payload) => value(py, label, payload),
-        Answer::Raised { pickled, traceback } => main_side(py).and_then(|main| {
-            let pickled = PyBytes::new(py, &pickled);
-            let rebuilt = main
-                .rebuild
-                .bind(py)
-                .call1((label.to_string(), pickled, traceback))?;
-            Ok(Decoded::Error(rebuilt.unbind()))
+        Answer::Raised(encoded) => main_side(py).and_then(|main| {
+            let encoded = PyBytes::new(py, &encoded);
+            let rebuilt = main.rebuild.bind(py).call1((label.to_string(), encoded))?;
+            Ok(Decoded::error(py, PyErr::from_value(rebuilt)))
         }),
         Answer::Untransferable {
             message,
@@ -423,7 +437,7 @@ pub fn answer(py: Python<'_>, label: &Label, answer: Answer) -> Decoded {
                 |object| unsafe { Bound::from_owned_ptr(py, object.as_ptr()).unbind() },
             );
             Ok(if raised {
-                Decoded::Error(object)
+                Decoded::error(py, PyErr::from_value(object.into_bound(py)))
             } else {
                 Decoded::Value(object)
             })
@@ -441,7 +455,7 @@ fn value(py: Python<'_>, label: &Label, payload: Payload) -> PyResult<Decoded> {
                 .import("subpool.errors")?
                 .getattr("unreadable_result")?
                 .call1((label.to_string(), cause.into_value(py)))?;
-            Ok(Decoded::Error(error.unbind()))
+            Ok(Decoded::error(py, PyErr::from_value(error)))
         }
     }
 }

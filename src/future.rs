@@ -173,10 +173,8 @@ impl FutureCore {
         let Some(origin) = slf.get().origin.get() else {
             return standard(py)?.call_method1(intern!(py, "result"), (slf, timeout));
         };
-        match Self::settle(slf, origin, timeout)? {
-            Decoded::Value(value) => Ok(value.into_bound(py)),
-            Decoded::Error(error) => Err(PyErr::from_value(error.into_bound(py))),
-        }
+        let decoded = Self::settle(slf, origin, timeout)?;
+        decoded.into_result(py).map(|value| value.into_bound(py))
     }
 
     #[pyo3(signature = (timeout=None))]
@@ -187,7 +185,7 @@ impl FutureCore {
         };
         match Self::settle(slf, origin, timeout)? {
             Decoded::Value(_) => Ok(py.None().into_bound(py)),
-            Decoded::Error(error) => Ok(error.into_bound(py)),
+            Decoded::Error(error, _) => Ok(error.into_bound(py)),
         }
     }
 
@@ -295,7 +293,7 @@ impl FutureCore {
         }
         Some(match slf.get().decode(py, origin) {
             Decoded::Value(value) => (value, py.None()),
-            Decoded::Error(error) => (py.None(), error),
+            Decoded::Error(error, _) => (py.None(), error),
         })
     }
 
@@ -303,7 +301,7 @@ impl FutureCore {
         // Locked means that another thread, without the GIL, could be in here: then the object is
         // in use and no garbage.
         if let Some(decoded) = self.decoded.try_lock()
-            && let Some(Decoded::Value(object) | Decoded::Error(object)) = &*decoded
+            && let Some(Decoded::Value(object) | Decoded::Error(object, _)) = &*decoded
         {
             visit.call(object)?;
         }

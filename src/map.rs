@@ -6,7 +6,7 @@
 //! only from iterators that run no user code and cannot wait.
 
 use crate::batch::Batch;
-use crate::encode::{self, Decoded};
+use crate::encode;
 use crate::executor::PoolCore;
 use crate::future::{cancelled_error, wait};
 use crate::task::Task;
@@ -341,10 +341,7 @@ impl State {
         let Some(answer) = task.take_answer() else {
             return Err(cancelled_error(py));
         };
-        match encode::answer(py, &task.label, answer) {
-            Decoded::Value(value) => Ok(value),
-            Decoded::Error(error) => Err(PyErr::from_value(error.into_bound(py))),
-        }
+        encode::answer(py, &task.label, answer).into_result(py)
     }
 
     /// Cancels what is left, because of `error` or because nobody wants it.

@@ -192,10 +192,12 @@ impl<'i> Session<'i> {
                 }
                 refusal.traceback.clone()
             }
-            Err(Short::Answer(Answer::Raised { traceback, .. })) => traceback,
             Err(Short::Answer(Answer::Untransferable {
                 message, traceback, ..
-            })) => format!("{traceback}\nNotTransferableError: {message}"),
+            })) => match message.as_str() {
+                "" => traceback, // its own exception (`tell_error`)
+                _ => format!("{traceback}\nNotTransferableError: {message}"),
+            },
             Err(Short::Interrupted(error)) => text_of(token, Some(error)),
             // An initializer goes nowhere else, and what is no value has one of these answers.
             Err(_) => String::new(),
@@ -245,7 +247,7 @@ impl<'i> Session<'i> {
                         stage,
                         raised,
                         call: back,
-                    }) => match (self.explain(token, &label(), &stage, raised)?, back) {
+                    }) => match (self.explain(token, &label(), stage, raised)?, back) {
                         (Answer::Incompatible { refusal, .. }, Some(back)) => (refusal, *back),
                         (Answer::Incompatible { refusal, begun }, None) => {
                             if let Some(plan) = plan {

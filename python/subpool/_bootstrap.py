@@ -89,24 +89,30 @@ def worker() -> WorkerInfo | None:
 def encode_error(
     label: str, error: BaseException, _value: object, _sink: object
 ) -> tuple[str | bytes, ...]:
-    """Encode what a task raised, with its traceback as text."""
+    """Encode what a task raised, with its traceback and all that hangs on it."""
     refused = _refused(error, "begun")
     if refused is not None:
         return refused
-    text = _format(error)
+    from subpool._exceptions import encode  # noqa: PLC0415 - only when something failed
+
     try:
-        return "raised", _dumps(error), text
-    except Exception as refusal:  # noqa: BLE001 - a user's __reduce__ may raise anything
+        return "raised", encode(error)
+    except Exception as refusal:  # noqa: BLE001 - no memory, no stack, a hostile metaclass
         what = f"{type(error).__name__}: {text_of(error)}"
         return (
             "untransferable",
             (
                 f"{label} raised an exception that cannot be sent back. It was {what}. "
-                f"Pickling it failed with {type(refusal).__name__}: {text_of(refusal)}"
+                f"Taking it apart failed with {type(refusal).__name__}: {text_of(refusal)}"
             ),
             "exception",
-            text,
+            format_error(error),
         )
+
+
+def tell_error(_label: str, error: BaseException, _value: object, _sink: object) -> tuple[str, ...]:
+    """Tell what an initializer raised, as text."""
+    return _refused(error, "begun") or ("untransferable", "", "", format_error(error))
 
 
 def encode_result(label: str, error: BaseException, value: object, sink: Any) -> tuple[str, ...]:
@@ -133,13 +139,16 @@ def encode_result(label: str, error: BaseException, value: object, sink: Any) ->
 
             dump(part, sink.rehearsal())
 
-    path, cause = find_culprit("result", value, rehearse, error)
+    path, kind, cause = find_culprit("result", value, rehearse, error)
     return (
         "untransferable",
-        f"cannot send back {path} of {label}: {type(cause).__name__}: {text_of(cause)}"
+        (
+            f"cannot send back the result of {label}, because of {path}: {kind} "
+            f"({type(cause).__name__}: {text_of(cause)})"
+        )
         + _way_out(value),
         path,
-        _format(cause),
+        format_error(cause),
     )
 
 
@@ -157,9 +166,7 @@ def _way_out(value: Any) -> str:
     return ""
 
 
-def refuse_call(
-    label: str, error: BaseException, what: object, _sink: object
-) -> tuple[str, ...]:
+def refuse_call(label: str, error: BaseException, what: object, _sink: object) -> tuple[str, ...]:
     """Say that a call's function, arguments or context could not be had in this interpreter."""
     refused = _refused(error, "before")
     if refused is not None:
@@ -171,7 +178,7 @@ def refuse_call(
     else:
         message = f"cannot receive the arguments of {label}: they could not be unpickled there"
     message += f": {type(error).__name__}: {text_of(error)}"
-    return "untransferable", message, str(what), _format(error)
+    return "untransferable", message, str(what), format_error(error)
 
 
 def look_ahead(module: str) -> None:
@@ -189,39 +196,31 @@ def look_ahead(module: str) -> None:
 
 def _refused(error: BaseException, when: str) -> tuple[str, ...] | None:
     """Tell which extension module refused to load here, if that is what `error` comes from."""
-    if not isinstance(error, Exception):
+    # A process of ours (_child.py) is the main interpreter, where nothing is refused.
+    if not isinstance(error, Exception) or _info is None or not _info.interpreter_id:
         return None
     from subpool._incompatible import refusal  # noqa: PLC0415 - only when something failed
 
     found = refusal(error)
     if found is None:
         return None
-    if worker() is not None:
-        from subpool._blocked import block  # noqa: PLC0415 - as above
+    from subpool._blocked import block  # noqa: PLC0415 - as above
 
-        block(found)
+    block(found)
     modules = " ".join(found.modules)
-    return "incompatible", when, found.name, found.path or "", found.text, modules, _format(error)
+    return (
+        "incompatible",
+        when,
+        found.name,
+        found.path or "",
+        found.text,
+        modules,
+        format_error(error),
+    )
 
 
-def _dumps(value: object) -> bytes:
-    from subpool import _pickler  # noqa: PLC0415 - the native loop has imported it
-
-    try:
-        return _pickler.dumps(value)
-    except Exception:
-        if "cloudpickle" in sys.modules:
-            return _by_value(value)
-        raise
-
-
-def _by_value(value: object) -> bytes:
-    from subpool._by_value import dumps  # noqa: PLC0415 - imports cloudpickle
-
-    return dumps(value)
-
-
-def _format(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
+    """Give an exception's traceback as text, whatever its methods do."""
     try:
         # Here, for it is slow to import and rarely needed, and a task may have emptied `sys.path`.
         from traceback import format_exception  # noqa: PLC0415

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from typing import TYPE_CHECKING, Any
 
 from subpool._bootstrap import text_of
 from subpool._paths import find_culprit
 from subpool._registry import covers
-from subpool.errors import NotTransferableError, remote_traceback
+from subpool.errors import NotTransferableError
 from subpool.routing import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from subpool._by_value import Call
-
-_set_cause = vars(BaseException)["__cause__"].__set__
 
 
 def reference(fn: object) -> tuple[str, str, object] | None:
@@ -103,37 +100,36 @@ def explain(
         try:
             dumps(part)
         except Exception as refusal:  # noqa: BLE001 - this is what is being looked for
-            path, cause = find_culprit(place, part, dumps, refusal)
+            path, kind, cause = find_culprit(place, part, dumps, refusal)
             break
     else:
-        path, cause = ", ".join(parts), error
+        path, kind, cause = ", ".join(parts), "", error
     if not name:
         what = path  # a context variable: it belongs to no function
+    elif path.startswith("function"):
+        what = f"the function {name}{path.removeprefix('function')}"
     else:
-        what = f"the function {name}" if path == "function" else f"{path} of {name}"
-    explained = NotTransferableError(
-        f"cannot send {what} to {where}: {type(cause).__name__}: {text_of(cause)}"
-    )
+        what = f"{path} of {name}"
+    why = f"{type(cause).__name__}: {text_of(cause)}"
+    if kind not in why:
+        why += f" (it is a value of type {kind})"
+    explained = NotTransferableError(f"cannot send {what} to {where}: {why}")
     explained.path = path
     explained.__cause__ = cause
     return explained
 
 
-def rebuild_exception(name: str, pickled: bytes, traceback: str) -> BaseException:
-    """Unpickle what a task raised; its traceback in the worker becomes the ``__cause__``."""
-    error: object = None
+def rebuild_exception(name: str, encoded: bytes) -> BaseException:
+    """Put together what a task raised."""
+    from subpool._rebuilding import rebuild  # noqa: PLC0415 - only when something failed
+
     try:
-        error = pickle.loads(pickled)
-    except Exception as failure:  # noqa: BLE001 - a user's __init__ may raise anything
-        refused = f"Unpickling it failed with {type(failure).__name__}: {text_of(failure)}"
-    else:
-        refused = f"Unpickling it gave {type(error).__name__}, which is no exception"
-    if not isinstance(error, BaseException):
-        last_line = traceback.rstrip().rpartition("\n")[2]
+        return rebuild(encoded)
+    except Exception as failure:  # noqa: BLE001 - no memory, no stack
         error = NotTransferableError(
-            f"{name} raised an exception that cannot be rebuilt here. It was {last_line}. {refused}"
+            f"{name} raised an exception that cannot be rebuilt here: "
+            f"{type(failure).__name__}: {text_of(failure)}"
         )
         error.path = "exception"
-    # Past the exception's own __setattr__, which may refuse (a frozen dataclass does).
-    _set_cause(error, remote_traceback(traceback))
-    return error
+        error.__cause__ = failure
+        return error

@@ -1,12 +1,16 @@
-"""Which part of a value cannot be pickled."""
+"""Which part of a value cannot be pickled. Workers import it, too, with a result that fails."""
 
 from __future__ import annotations
 
+import sys
+from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import FunctionType, MemberDescriptorType, ModuleType
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 _DEEPEST = 40
 """Levels to look into: deeper paths help nobody, and a recursion error is no help either."""
@@ -14,10 +18,10 @@ _DEEPEST = 40
 
 def find_culprit(
     name: str, value: object, dumps: Callable[[object], object], error: BaseException
-) -> tuple[str, BaseException]:
+) -> tuple[str, str, BaseException]:
     """Find the smallest part of `value` that `dumps` refuses.
 
-    Gives its path, beginning with `name`, and the exception it is refused with.
+    Gives its path, beginning with `name`, its type, and the exception it is refused with.
     """
     seen = {id(value)}
     for _ in range(_DEEPEST):
@@ -30,7 +34,7 @@ def find_culprit(
         suffix, value, error = found
         seen.add(id(value))
         name += suffix
-    return name, error
+    return name, _kind(value), error
 
 
 def _culprits(
@@ -51,34 +55,81 @@ def _refusal(part: object, dumps: Callable[[object], object]) -> BaseException |
     return None
 
 
-def _parts(value: Any) -> Iterator[tuple[str, object]]:
-    """Give the parts of containers and plain objects, with how one would write them."""
+def _items(value: Any) -> Iterator[tuple[str, object]]:
+    """Give what is in a container, with how one would write it."""
     if isinstance(value, dict):
         for key, item in list(value.items()):
             yield f"[{_short(key)}]", item
         for key in list(value):
             yield f".keys(), key {_short(key)}", key
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield f"[{index}]", item
+        if hasattr(value, "default_factory"):
+            yield ".default_factory", value.default_factory
     elif isinstance(value, set | frozenset):
         for item in list(value):
             yield f", element {_short(item)}", item
     else:
+        for index, item in enumerate(list(value)):
+            yield f"[{index}]", item
+
+
+def _parts(value: Any) -> Iterator[tuple[str, object]]:
+    """Give the parts of containers and plain objects, with how one would write them."""
+    if isinstance(value, dict | list | tuple | deque | set | frozenset):
+        yield from _items(value)
+    elif isinstance(value, partial):
+        yield ".func", value.func
+        yield from ((f".args{suffix}", item) for suffix, item in _items(value.args))
+        yield from ((f".keywords{suffix}", item) for suffix, item in _items(value.keywords))
+    elif isinstance(value, FunctionType):
+        if "cloudpickle" in sys.modules:  # then its code travels, with what it needs
+            yield from _captured(value)
+    elif callable(value) and hasattr(value, "__self__"):
+        yield ".__self__", value.__self__
+    # What an instance of the user's classes holds besides, subclasses of containers included.
+    if not isinstance(value, type | ModuleType | FunctionType):
         yield from _attributes(value)
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, object]]:
-    if isinstance(value, partial):
-        yield ".func", value.func
-        yield from ((f".args{suffix}", item) for suffix, item in _parts(value.args))
-        yield from ((f".keywords{suffix}", item) for suffix, item in _parts(value.keywords))
-    elif callable(value) and hasattr(value, "__self__"):
-        yield ".__self__", value.__self__
-    elif not isinstance(value, type):
-        attributes = getattr(value, "__dict__", None)
-        if isinstance(attributes, dict):
-            yield from ((f".{name}", item) for name, item in list(attributes.items()))
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict):
+        yield from ((f".{name}", item) for name, item in list(attributes.items()))
+    for cls in type(value).__mro__:
+        for name, descriptor in list(vars(cls).items()):
+            if type(descriptor) is MemberDescriptorType and "__slots__" in vars(cls):
+                try:
+                    yield f".{name}", descriptor.__get__(value)
+                except AttributeError:  # it is not set
+                    continue
+
+
+def _captured(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """Give what goes along with a function's code."""
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield f", variable {name}", cell.cell_contents
+        except ValueError:  # nothing in it yet
+            continue
+    names = code.co_varnames[: code.co_argcount]
+    defaults = function.__defaults__ or ()
+    for name, item in zip(names[len(names) - len(defaults) :], defaults, strict=False):
+        yield f", default of {name}", item
+    for name, item in (function.__kwdefaults__ or {}).items():
+        yield f", default of {name}", item
+    for name in code.co_names:
+        if name in function.__globals__:
+            yield f", global {name}", function.__globals__[name]
+    yield from ((f".{name}", item) for name, item in list(vars(function).items()))
+
+
+def _kind(value: object) -> str:
+    cls = type(value)
+    try:
+        name, module = cls.__qualname__, cls.__module__
+    except Exception:  # noqa: BLE001 - a user's metaclass may raise anything
+        return "object"
+    return name if module == "builtins" else f"{module}.{name}"
 
 
 def _short(value: object) -> str:

@@ -10,7 +10,7 @@ from io import BytesIO
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from subpool._bootstrap import TaskInterrupted, encode_error, encode_result
+from subpool._bootstrap import TaskInterrupted, encode_error, encode_result, format_error
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -71,8 +71,9 @@ def _answer(
             _Window.is_open = False
     except TaskInterrupted as error:
         _Window.is_open = False
-        reply = encode_error(label, error, None, None)
-        return ("interrupted", reply[-1]) if _Window.sent else reply
+        if _Window.sent:
+            return "interrupted", format_error(error)
+        return encode_error(label, error, None, None)
     except BaseException as error:  # noqa: BLE001 - it is the task's
         return encode_error(label, error, None, None)
     try:

@@ -9,8 +9,10 @@ import logging
 import sys
 import warnings
 from concurrent.futures.thread import BrokenThreadPool
+from typing import Any
 
 from subpool._bootstrap import TaskInterrupted, text_of
+from subpool._exceptions import native_new
 
 if sys.version_info >= (3, 14):
     from concurrent.futures.interpreter import BrokenInterpreterPool as _StandardBroken
@@ -75,7 +77,8 @@ class RemoteError(PoolError):
     """Stands for an exception of a task that could not be rebuilt here.
 
     It is also an instance of the nearest base class of the original that could be had here, so
-    that ``except ValueError`` catches what was a subclass of `ValueError`.
+    that ``except ValueError`` catches what was a subclass of `ValueError`. It has the original's
+    arguments and attributes. A note says why there is no original.
 
     Attributes:
         type_name: The original's class, as module and qualified name.
@@ -87,6 +90,15 @@ class RemoteError(PoolError):
     type_name: str = ""
     message: str = ""
     remote_traceback: str = ""
+
+    def __str__(self) -> str:
+        if not self.type_name:
+            return super().__str__()
+        return f"{self.type_name}: {self.message}" if self.message else self.type_name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        base = type(self).__bases__[-1]
+        return _remote_error, (base, self.args, vars(self))
 
 
 class TaskTimeout(PoolError, TimeoutError):  # noqa: N818 - as the standard names it
@@ -108,6 +120,25 @@ class _RemoteTraceback(Exception):  # noqa: N818 - no error of its own
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+def remote_class(base: type[BaseException]) -> type[BaseException]:
+    """Make the class of stand-ins that are also instances of `base`."""
+    if issubclass(RemoteError, base):
+        return RemoteError
+    # The more derived metaclass of the two is found by `type` itself.
+    cls: type[BaseException] = type("RemoteError", (RemoteError, base), {"__module__": __name__})
+    return cls
+
+
+def _remote_error(
+    base: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]
+) -> BaseException:
+    cls = remote_class(base)
+    error: BaseException = native_new(cls)(cls, *args)
+    error.args = args
+    vars(error).update(attributes)
+    return error
 
 
 def remote_traceback(text: str) -> BaseException | None:

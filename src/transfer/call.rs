@@ -80,11 +80,8 @@ impl Call {
 #[derive(Debug)]
 pub enum Answer {
     Value(Payload),
-    /// The pickled exception and its traceback as text.
-    Raised {
-        pickled: Vec<u8>,
-        traceback: String,
-    },
+    /// The exception, taken apart (`_exceptions.py`).
+    Raised(Vec<u8>),
     /// Something could not cross: the message, and the traceback of the cause as text.
     Untransferable {
         message: String,

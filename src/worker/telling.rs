@@ -23,14 +23,20 @@ impl<'i> Session<'i> {
         &self,
         token: Attached<'i>,
         label: &Label,
-        stage: &Stage,
+        stage: Stage,
         raised: Raised,
     ) -> Result<Answer, Short<'i>> {
+        let variable;
         let (helper, what) = match stage {
+            // An initializer's exception is told to the log, as text.
+            Stage::Call if self.desk.shared().job().is_none() => (c"tell_error", ""),
             Stage::Call => (c"encode_error", ""),
             Stage::Function => (c"refuse_call", "function"),
             Stage::Arguments => (c"refuse_call", "args"),
-            Stage::Context(variable) => (c"refuse_call", variable.as_str()),
+            Stage::Context(name) => {
+                variable = name;
+                (c"refuse_call", variable.as_str())
+            }
         };
         let error = self.unless_interrupted(token, raised)?;
         // No memory for a short string: `slow` will find that out again, and say so.
@@ -112,7 +118,7 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> Answer {
     }
 }
 
-/// `("value",)` with the pickle in the sink, `("raised", bytes, text)`, `("untransferable",
+/// `("value",)` with the pickle in the sink, `("raised", bytes)`, `("untransferable",
 /// message, path, text)` or `("incompatible", begun, extension, path, text, modules, text)`.
 fn read_reply(
     reply: &Object<'_>,
@@ -123,12 +129,6 @@ fn read_reply(
         reply
             .item(index)
             .and_then(|item| item.as_bytes().map(<[u8]>::to_vec))
-    };
-    let raised = || {
-        Some(Answer::Raised {
-            pickled: bytes(1)?,
-            traceback: text(2)?,
-        })
     };
     let untransferable = || {
         Some(Answer::Untransferable {
@@ -153,7 +153,7 @@ fn read_reply(
     };
     Ok(match text(0).as_deref() {
         Some("value") => Some(Answer::Value(sink()?)),
-        Some("raised") => raised(),
+        Some("raised") => bytes(1).map(Answer::Raised),
         Some("untransferable") => untransferable(),
         Some("incompatible") => incompatible(),
         _ => None,

@@ -9,8 +9,8 @@ _BY_VALUE = (
     "with cloudpickle"
 )
 _CAUSE = (
-    "asserts concurrent.interpreters.ExecutionFailed as {where}; ours carries the remote "
-    "traceback, as ProcessPoolExecutor's does"
+    "asserts concurrent.interpreters.ExecutionFailed as {where}; ours is the exception itself, "
+    "with the worker's frames in its traceback"
 )
 
 _POOL = "InterpreterPoolExecutorTest"

@@ -181,6 +181,57 @@ class ErrorReduceRaises(Exception):
         raise Boom("hostile __reduce__ of an exception")
 
 
+class ErrorReduceRaisesBase(Exception):
+    def __reduce__(self):
+        raise BoomBase("hostile __reduce__ of an exception")
+
+
+class ErrorStrRaisesBase(Exception):
+    def __str__(self):
+        raise BoomBase("hostile __str__")
+
+
+class ErrorLoadExits(Exception):
+    def __reduce__(self):
+        return sys.exit, (3,)
+
+
+class ErrorReduceGivesALiar(Exception):
+    def __reduce__(self):
+        return ClassLies, ()
+
+
+class ErrorGetattributeRaises(Exception):
+    def __getattribute__(self, name):
+        raise Boom("hostile __getattribute__")
+
+    def __str__(self):
+        return "t"
+
+
+class ErrorClassLies(Exception):
+    @property
+    def __class__(self):
+        raise Boom("hostile __class__")
+
+
+class ErrorArgumentsAreHostile(Exception):
+    def __init__(self):
+        super().__init__(ReduceRaisesBase(), ReprRaises(), LoadExits(), ClassLies(), HashRaises())
+
+
+class MakesExceptions:
+    """Whatever is sent for it holds a new exception with a new one of these."""
+
+    def __reduce__(self):
+        return ValueError, (ValueError(MakesExceptions()),)
+
+
+class ErrorArgumentsGrow(Exception):
+    def __init__(self):
+        super().__init__(MakesExceptions())
+
+
 class ErrorReduceGivesNoException(Exception):
     def __reduce__(self):
         return int, ("5",)

@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 import tasks
-from subpool import InterpreterPoolExecutor, NotTransferableError
+from subpool import InterpreterPoolExecutor
 from support import causes
 
 
@@ -62,26 +62,24 @@ def test_a_group_arrives_with_its_parts(pool):
     assert [type(part) for part in got.exceptions] == [ValueError, LookupError]
 
 
-def test_the_remote_traceback_is_the_cause(pool):
+def test_the_remote_traceback_is_in_its_place(pool):
     """The traceback ended in `result()`: nobody saw where the task failed."""
     error = pool.submit(tasks.fail_in_steps).exception()
     text = "".join(traceback.format_exception(error))
     assert "inner_step_of_the_task" in text
     assert 'raise LookupError("deep inside")' in text
-    assert "The above exception was the direct cause" in text
-    assert error.__cause__ is not None
+    assert error.__cause__ is None
     # Ours are no frames of the user's.
     assert "_bootstrap" not in text
     assert "run_chunk" not in text
 
 
-def test_the_remote_traceback_tells_the_chain(pool):
-    """`raise … from …` in the task: the first cause must be readable."""
+def test_the_chain_is_kept(pool):
+    """`raise … from …` in the task: the cause is an exception, and the task's own."""
     error = pool.submit(tasks.fail_with_chain).exception()
     assert type(error) is ValueError
-    (text,) = causes(error)
-    assert "OSError: the first cause" in text
-    assert "ValueError: the second" in text
+    assert type(error.__cause__) is OSError
+    assert causes(error) == ["the first cause"]
 
 
 def test_chunks_show_no_frames_of_ours(pool):
@@ -98,28 +96,15 @@ def test_a_traceback_with_source_by_value(pool):
         raise LookupError("by value")
 
     error = pool.submit(fails).exception()
-    assert 'raise LookupError("by value")' in causes(error)[0]
-
-
-def test_raising_twice_does_not_pile_up(pool):
-    """Each `result()` raises the same object; its cause stays."""
-    future = pool.submit(tasks.fail_in_steps)
-    cause = future.exception().__cause__
-    for _ in range(3):
-        with pytest.raises(LookupError) as caught:
-            future.result()
-        assert caught.value.__cause__ is cause
+    assert 'raise LookupError("by value")' in "".join(traceback.format_tb(error.__traceback__))
 
 
 def test_an_exception_that_cannot_be_pickled(pool):
-    """The future must end, with an error that names the exception it replaces."""
+    """One attribute that cannot travel must not cost the exception."""
     error = pool.submit(tasks.raise_unpicklable).exception()
-    assert type(error) is NotTransferableError
-    assert "tasks.raise_unpicklable" in str(error)
-    assert "ValueError: holds a lock" in str(error)
-    assert "cannot pickle '_thread.lock' object" in str(error)
-    assert error.path == "exception"
-    assert "raise_unpicklable" in causes(error)[0]
+    assert type(error) is ValueError
+    assert str(error) == "holds a lock"
+    assert "_thread.lock" in repr(error.lock)
 
 
 def test_an_exception_that_cannot_be_rebuilt(pool):
@@ -127,11 +112,8 @@ def test_an_exception_that_cannot_be_rebuilt(pool):
     with pytest.raises(TypeError):
         pickle.loads(pickle.dumps(tasks.UnrebuildableError(1, 2)))
     error = pool.submit(tasks.raise_unrebuildable).exception()
-    assert type(error) is NotTransferableError
-    assert "UnrebuildableError: one and two" in str(error)
-    assert "TypeError" in str(error)
-    assert error.path == "exception"
-    assert "raise_unrebuildable" in causes(error)[0]
+    assert type(error) is tasks.UnrebuildableError
+    assert error.args == ("one and two",)
 
 
 @pytest.mark.slow

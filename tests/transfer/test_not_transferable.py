@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 import tasks
+import tasks_values
 from subpool import InterpreterPoolExecutor, NotTransferableError, PoolError
 from support import causes
 
@@ -17,6 +18,11 @@ LOCK = "cannot pickle '_thread.lock' object"
 class Holder:
     def __init__(self):
         self.attribute = {"deep": threading.Lock()}
+
+
+class Refuses:
+    def __reduce__(self):
+        raise LookupError("no")
 
 
 @pytest.mark.parametrize(
@@ -54,11 +60,11 @@ def test_an_element_of_a_set(pool):
 
 
 def test_a_closure_over_something_that_cannot_travel(pool):
-    """The function is what cannot cross, whatever is in its cells."""
-    held = threading.Lock()
+    """The function alone said nothing about which of its variables it is."""
+    held = {"deep": threading.Lock()}
     error = pool.submit(lambda: held).exception()
     assert type(error) is NotTransferableError
-    assert error.path == "function"
+    assert error.path == "function, variable held['deep']"
     assert "<lambda>" in str(error)
     assert LOCK in str(error)
 
@@ -97,7 +103,43 @@ def test_a_result_is_named_by_its_path(pool):
     """A large result with one bad part is hard to find by hand."""
     error = pool.submit(tasks.lock_inside).exception()
     assert error.path == "result['deep'][1]"
-    assert error.path in str(error)
+    assert "result['deep'][1]: _thread.lock" in str(error)
+
+
+def test_a_result_of_any_shape_is_looked_into(pool):
+    """Slots, deques, default factories and modules: the search ended at the outermost."""
+    for name, (path, kind) in tasks_values.UNPICKLABLE.items():
+        error = pool.submit(tasks_values.unpicklable, name).exception()
+        assert type(error) is NotTransferableError, name
+        assert f"because of result{path}: {kind} (" in str(error), name
+        assert error.path == f"result{path}"
+
+
+def test_what_a_function_needs_is_looked_into(pool):
+    """Defaults and globals travel with a function's code, as what it closes over does."""
+
+    def with_default(first, second=threading.Lock()):  # noqa: B008
+        pass
+
+    def with_keyword(*, only=threading.Lock()):  # noqa: B008
+        pass
+
+    for function, path in (
+        (with_default, ", default of second"),
+        (with_keyword, ", default of only"),
+        (partial(with_default), ".func, default of second"),
+    ):
+        error = pool.submit(function).exception()
+        assert error.path == f"function{path}"
+        assert path in str(error)
+
+
+def test_the_type_is_told_when_the_refusal_does_not(pool):
+    """`Boom: hostile` said nothing about whose refusal it was."""
+    error = pool.submit(tasks.echo, Refuses()).exception()
+    assert str(error).endswith(
+        "LookupError: no (it is a value of type test_not_transferable.Refuses)"
+    )
 
 
 def test_a_module_that_no_worker_can_import(pool, monkeypatch):
