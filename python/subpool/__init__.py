@@ -18,6 +18,7 @@ from subpool.routing import interpreter
 TYPE_CHECKING = False  # typing's own would be an import (_bootstrap.py)
 if TYPE_CHECKING:
     from subpool._default import configure, default_pool
+    from subpool._methods import PoolStats
     from subpool._registry import register_by_value, unregister_by_value
     from subpool.errors import (
         BrokenInterpreterPool,
@@ -38,6 +39,7 @@ __all__ = [
     "InterpreterThreadPoolExecutor",
     "NotTransferableError",
     "PoolError",
+    "PoolStats",
     "RemoteError",
     "TaskInterrupted",
     "TaskTimeout",
@@ -58,6 +60,7 @@ _HOMES = {
     "InterpreterThreadPoolExecutor": "executors",
     "NotTransferableError": "errors",
     "PoolError": "errors",
+    "PoolStats": "_methods",
     "RemoteError": "errors",
     "TaskTimeout": "errors",
     "configure": "_default",

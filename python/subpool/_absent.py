@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _GenericAlias = type(list[int])
-CLASSES = frozenset({"Future", "InterpreterPoolExecutor", "InterpreterThreadPoolExecutor"})
+CLASSES = frozenset(
+    {"Future", "InterpreterPoolExecutor", "InterpreterThreadPoolExecutor", "PoolStats"}
+)
 FUNCTIONS = frozenset({"configure", "default_pool"})
 
 
