@@ -122,7 +122,7 @@ def make_class(
             if not definers:
                 raise
     if made is None:
-        made = _made_quietly(metaclass, name, bases, namespace)
+        made = _made_quietly(metaclass, name, bases, namespace, definers)
     found: type = _internals._lookup_class_or_track(known_as, made)  # noqa: SLF001 - as above
     return found
 
@@ -179,20 +179,30 @@ class _QuietSlots:
 
 
 def _made_quietly(
-    metaclass: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]
+    metaclass: type,
+    name: str,
+    bases: tuple[Any, ...],
+    namespace: dict[str, Any],
+    loud: list[type],
 ) -> type:
-    """Make a class without the code of its bases, and of a metaclass that travels itself."""
+    """Make a class without the code of its `loud` bases, and of a metaclass that travels itself."""
     maker = next(base for base in metaclass.__mro__ if not _is_by_value(base))
     resolved = types.resolve_bases(bases)
     if resolved is not bases:
         namespace = {**namespace, "__orig_bases__": bases}
-    for quiet in (_Quiet, _QuietSlots):
+    if loud:
+        # One whose instances are laid out as theirs.
+        with_dict = any(
+            "__dict__" in base.__dict__ for parent in resolved for base in parent.__mro__
+        )
+        quiet = _Quiet if with_dict else _QuietSlots
         made: type = maker.__new__(metaclass, name, (quiet, *resolved), namespace)
         try:
             made.__bases__ = resolved
-        except TypeError:  # another layout
-            continue
-        return made
+        except TypeError:
+            pass
+        else:
+            return made
     return maker.__new__(metaclass, name, resolved, namespace)
 
 
