@@ -4,6 +4,7 @@
 //! Everything else is decided in Python (`subpool._encode`), where it is rare and slow anyway.
 
 use crate::completer;
+use crate::environ;
 use crate::error::Error;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
@@ -91,6 +92,7 @@ pub fn call<'py>(
     let py = function.py();
     let main = main_side(py)?;
     completer::clear_graveyard(py);
+    let environment = environ::number(py)?;
     let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
     if let Some(known) = definition(main, function)? {
         let call = match kwargs {
@@ -101,7 +103,7 @@ pub fn call<'py>(
             }
         };
         if let Some((form, payload)) = call {
-            return Ok(Call::new(form, payload));
+            return Ok(Call::new(form, payload).submitted_in(environment));
         }
     }
     let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
@@ -113,7 +115,7 @@ pub fn call<'py>(
         })?,
     };
     let form = Form::Whole(label(main, function)?.into());
-    Ok(Call::new(form, payload))
+    Ok(Call::new(form, payload).submitted_in(environment))
 }
 
 /// A function on its own, for many calls: by name, or else by value.
@@ -147,7 +149,8 @@ pub fn call_of(known: &Arc<Definition>, args: &Bound<'_, PyTuple>) -> PyResult<C
             helper.call1((known.to_string(), args, sink))
         })?,
     };
-    Ok(Call::new(Form::Positional(Arc::clone(known)), payload))
+    let call = Call::new(Form::Positional(Arc::clone(known)), payload);
+    Ok(call.submitted_in(environ::number(py)?))
 }
 
 /// A context variable's value, or a variable itself; `name` is for the error.

@@ -6,6 +6,7 @@ use crate::completer::{self, UPCALLS};
 use crate::core::state::Cancel;
 use crate::desk::Patience;
 use crate::encode;
+use crate::environ;
 use crate::error::Error;
 use crate::future::{FutureCore, Origin, keep_watch, wait};
 use crate::pool::{Pool, Seat, Settings};
@@ -16,7 +17,7 @@ use crate::transfer::value::Payload;
 use crate::warden;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -131,7 +132,7 @@ impl PoolCore {
         self.refuse_if_closed()?;
         let count = count.unwrap_or_else(|| self.pool.most_workers());
         self.pool
-            .grow_to(count, &search_path(py)?)
+            .grow_to(count, &environ::now(py)?)
             .map_err(Error::Thread)?;
         for seat in self.pool.seats() {
             wait(py, &seat.readiness, None)?;
@@ -227,7 +228,8 @@ impl PoolCore {
             return Err(Error::Closed { exiting: false }.into());
         }
         if self.pool.wants_worker() {
-            self.pool.grow(&search_path(py)?).map_err(Error::Thread)?;
+            let environment = environ::now(py)?;
+            self.pool.grow(&environment).map_err(Error::Thread)?;
         }
         Ok(())
     }
@@ -265,17 +267,6 @@ fn refuse_if_exiting() -> PyResult<()> {
         return Err(Error::Closed { exiting: true }.into());
     }
     Ok(())
-}
-
-/// `sys.path` as it is now: an interpreter does not inherit the program's edits to it.
-fn search_path(py: Python<'_>) -> PyResult<Vec<String>> {
-    let path = py.import("sys")?.getattr("path")?;
-    let path = path.cast_into::<PyList>()?;
-    // Import itself skips what is not a string.
-    Ok(path
-        .iter()
-        .filter_map(|entry| entry.extract().ok())
-        .collect())
 }
 
 /// Cancels what has not started. All of it: the first thing a callback lets pass comes after that.
@@ -372,6 +363,7 @@ pub fn forget_after_fork() {
         crate::pool::forget_after_fork();
         crate::warden::forget_after_fork();
         crate::transfer::graveyard::forget_after_fork();
+        crate::transfer::environment::forget_after_fork();
     }
 }
 

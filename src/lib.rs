@@ -19,6 +19,8 @@ mod dispatch;
 #[cfg(feature = "python")]
 mod encode;
 #[cfg(feature = "python")]
+mod environ;
+#[cfg(feature = "python")]
 mod error;
 #[cfg(feature = "python")]
 mod executor;

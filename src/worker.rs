@@ -13,9 +13,11 @@ use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Seat};
+use crate::transfer::adopt::Surroundings;
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
 use crate::transfer::context::{Carried, Entered, Refused, Variables};
+use crate::transfer::environment::Text;
 use crate::transfer::function::{Definition, Found, Source, resolve};
 use crate::transfer::graveyard::{self, Promise};
 use crate::transfer::value::{Payload, Transfer};
@@ -54,11 +56,15 @@ fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> 
         traceback: String::new(),
     })?;
     let token = interpreter.attached();
-    let installed = worker_api::install(&interpreter, seat.number, &seat.name, &seat.path);
-    let class = installed.map_err(|raised| Broken {
+    let path = &*seat.environment.environment.path;
+    let unusable = |raised: Raised| Broken {
         message: "a worker's interpreter could not be set up".to_owned(),
         traceback: text_of(token, raised.take(token)),
-    })?;
+    };
+    let installed = worker_api::install(&interpreter, seat.number, &seat.name, path);
+    let class = installed.map_err(unusable)?;
+    let helper = || worker_api::environment_helper(token, path);
+    let surroundings = Surroundings::start(token, &seat.environment, helper);
     let mut session = Session {
         transfer: Transfer::start(token, Side::Worker).map_err(|raised| Broken {
             message: "a worker could not make the types that it needs".to_owned(),
@@ -67,8 +73,9 @@ fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> 
         found: Found::new(),
         desk: Reachable::open(&seat.desk, class),
         variables: Variables::new(),
+        surroundings: surroundings.map_err(unusable)?,
         turn: 0,
-        path: &seat.path,
+        path,
     };
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, initializer)?;
@@ -117,10 +124,11 @@ struct Session<'i> {
     found: Found<'i>,
     desk: Reachable<'i>,
     variables: Variables<'i>,
+    surroundings: Surroundings<'i>,
     /// Tasks since the other threads of the interpreter last had their turn.
     turn: u32,
     /// The main interpreter's `sys.path` when the worker was started.
-    path: &'i [String],
+    path: &'i [Text],
 }
 
 impl<'i> Session<'i> {
@@ -180,6 +188,11 @@ impl<'i> Session<'i> {
     /// Runs a call and encodes what came of it. All of it may run the user's code, and be
     /// interrupted.
     fn answer(&mut self, token: Attached<'i>, call: Call) -> Attempt<'i> {
+        let helper = || worker_api::environment_helper(token, self.path);
+        if let Err(raised) = self.surroundings.enter(call.environment, helper) {
+            // A task runs without what could not be had here (an emptied `sys.path`), but not on.
+            self.unless_interrupted(token, raised)?;
+        }
         match self.perform(token, call) {
             Ok(value) => self.transfer.encode(&value).map_or_else(
                 |raised| self.slow(ENCODE_RESULT, &self.desk.label(), raised, value.share()),
@@ -213,6 +226,7 @@ impl<'i> Session<'i> {
             form,
             payload,
             context,
+            ..
         } = call;
         let loaded = self.transfer.decode(token, payload);
         let loaded = loaded.map_err(Failure::Arguments)?;

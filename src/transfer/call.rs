@@ -14,6 +14,8 @@ pub struct Call {
     pub payload: Payload,
     /// For a pool with `context_vars`: the function runs in a context of its own.
     pub context: Option<Arc<Carried>>,
+    /// The number of the environment that it was submitted in; 0 for none.
+    pub environment: u64,
 }
 
 /// What the payload holds.
@@ -50,6 +52,16 @@ impl Call {
             form,
             payload,
             context: None,
+            environment: 0,
+        }
+    }
+
+    /// The same call, submitted in the environment of that number.
+    #[must_use]
+    pub fn submitted_in(self, environment: u64) -> Self {
+        Self {
+            environment,
+            ..self
         }
     }
 

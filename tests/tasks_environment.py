@@ -1,0 +1,72 @@
+"""Task functions that look at what surrounds them. Imported in workers, so it imports little."""
+
+import os
+import sys
+import warnings
+
+
+class HomeMadeWarning(UserWarning):
+    """A category whose module main has and a worker has not, before it comes to import it."""
+
+
+def path():
+    return list(sys.path)
+
+
+def argv():
+    return list(sys.argv)
+
+
+def getenv(name):
+    return os.environ.get(name)
+
+
+def setenv(name, value):
+    os.environ[name] = value
+
+
+def recursion_limit():
+    return sys.getrecursionlimit()
+
+
+def edit_path(before, after):
+    sys.path.insert(0, before)
+    sys.path.append(after)
+
+
+def remove_from_path(entry):
+    sys.path.remove(entry)
+
+
+def import_it(name):
+    return __import__(name).ANSWER
+
+
+def warned(text="w", category=UserWarning):
+    """Tell what becomes of a warning: the error that it is, or what was shown of it."""
+    seen = []
+    shown, warnings.showwarning = warnings.showwarning, lambda *what: seen.append(str(what[0]))
+    try:
+        warnings.warn(text, category, stacklevel=1)
+    except Warning as error:
+        return f"raised {type(error).__name__}"
+    finally:
+        warnings.showwarning = shown
+    return seen
+
+
+def warned_at_home(text="w"):
+    return warned(text, HomeMadeWarning)
+
+
+def add_filter():
+    warnings.filterwarnings("error", message="the worker's own")
+
+
+def loaded():
+    return set(sys.modules)
+
+
+def observe():
+    """Everything at once."""
+    return sys.path[:], sys.argv[:], dict(os.environ), sys.getrecursionlimit()
