@@ -8,6 +8,7 @@
 //! address, so each item is kept.
 
 use crate::ffi;
+use crate::transfer::adopt;
 use crate::transfer::environment::{self, Environment, Numbered, Text, Variables};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -131,6 +132,8 @@ fn modules(py: Python<'_>) -> PyResult<&'static Modules> {
     MODULES.get_or_try_init(py, || {
         let module = |name| PyResult::Ok(py.import(name)?.unbind());
         let helper = py.import("subpool._environment")?;
+        let code = helper.getattr("filters_code")?.call0()?;
+        adopt::keep_code(code.extract()?);
         // SAFETY: attached; the callback has the right signature, and this library stays.
         let watcher = unsafe { ffi::PyDict_AddWatcher(changed) };
         if watcher < 0 {

@@ -63,8 +63,7 @@ fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> 
     };
     let installed = worker_api::install(&interpreter, seat.number, &seat.name, path);
     let class = installed.map_err(unusable)?;
-    let helper = || worker_api::environment_helper(token, path);
-    let surroundings = Surroundings::start(token, &seat.environment, helper);
+    let surroundings = Surroundings::start(token, &seat.environment).map_err(unusable)?;
     let mut session = Session {
         transfer: Transfer::start(token, Side::Worker).map_err(|raised| Broken {
             message: "a worker could not make the types that it needs".to_owned(),
@@ -73,7 +72,7 @@ fn live(pool: &Pool, seat: &Seat, mut first: Option<Job>, promise: &Promise) -> 
         found: Found::new(),
         desk: Reachable::open(&seat.desk, class),
         variables: Variables::new(),
-        surroundings: surroundings.map_err(unusable)?,
+        surroundings,
         turn: 0,
         path,
     };
@@ -188,9 +187,8 @@ impl<'i> Session<'i> {
     /// Runs a call and encodes what came of it. All of it may run the user's code, and be
     /// interrupted.
     fn answer(&mut self, token: Attached<'i>, call: Call) -> Attempt<'i> {
-        let helper = || worker_api::environment_helper(token, self.path);
-        if let Err(raised) = self.surroundings.enter(call.environment, helper) {
-            // A task runs without what could not be had here (an emptied `sys.path`), but not on.
+        if let Err(raised) = self.surroundings.enter(call.environment) {
+            // A task runs without what could not be set here, but not on after an interrupt.
             self.unless_interrupted(token, raised)?;
         }
         match self.perform(token, call) {

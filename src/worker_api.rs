@@ -55,11 +55,6 @@ pub fn context_helper<'i>(token: Attached<'i>, path: &[Text]) -> Outcome<'i> {
     import(token, path, c"subpool._context")
 }
 
-/// `subpool._environment`, for filters of warnings.
-pub fn environment_helper<'i>(token: Attached<'i>, path: &[Text]) -> Outcome<'i> {
-    import(token, path, c"subpool._environment")
-}
-
 fn import<'i>(token: Attached<'i>, path: &[Text], name: &CStr) -> Outcome<'i> {
     match Object::import(token, name) {
         Ok(module) => return Ok(module),

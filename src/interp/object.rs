@@ -252,6 +252,15 @@ impl<'i> Object<'i> {
         unsafe { Self::from_borrowed(self.token, self.pointer) }
     }
 
+    /// `self[name]` of a dict or another mapping.
+    pub fn item_named(&self, name: &CStr) -> Outcome<'i> {
+        // SAFETY: a live object and a C string; a new reference or null with an error.
+        unsafe {
+            let pointer = ffi::PyMapping_GetItemString(self.as_ptr(), name.as_ptr());
+            Self::from_new(self.token, pointer)
+        }
+    }
+
     /// `self[name] = value` for a dict or another mapping.
     pub fn set_item(&self, name: &CStr, value: &Self) -> Result<(), Raised> {
         // SAFETY: live objects and a C string.

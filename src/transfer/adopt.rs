@@ -2,7 +2,7 @@
 //!
 //! Guarantees: what main has changed since this worker's last task is changed here, and nothing
 //! else, so what a task has added to its own `sys.path` or `os.environ` stays; nothing is imported
-//! but for filters of warnings that are not CPython's own.
+//! from a path, but `warnings` in a program with `-W`.
 //!
 //! The process's environment (`getenv`) is one for all interpreters, and main has changed it; only
 //! the dict behind `os.environ` is brought up to date here.
@@ -13,10 +13,19 @@ use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised, check};
 use std::ffi::CStr;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// The helper (`_environment.py`) that sets the filters of warnings.
-const ADOPT_FILTERS: &CStr = c"adopt_filters";
+/// `subpool._filters`, which sets the filters of warnings, in a worker: a name of its own, since it
+/// is there without its package.
+const HELPER: &CStr = c"_subpool_filters";
+
+/// Its code, marshalled. Main has it before any filters of its own are known here.
+static CODE: OnceLock<Box<[u8]>> = OnceLock::new();
+
+/// Keeps the code of `subpool._filters`; the first one stays.
+pub fn keep_code(code: &[u8]) {
+    let _ = CODE.set(code.into());
+}
 
 /// What surrounds the tasks of one worker.
 pub struct Surroundings<'i> {
@@ -29,12 +38,8 @@ pub struct Surroundings<'i> {
 }
 
 impl<'i> Surroundings<'i> {
-    /// Sets all of it, in a new interpreter. `helper` gives `subpool._environment`.
-    pub fn start(
-        token: Attached<'i>,
-        first: &Arc<Numbered>,
-        helper: impl FnOnce() -> Outcome<'i>,
-    ) -> Result<Self, Raised> {
+    /// Sets all of it, but the path, in a new interpreter.
+    pub fn start(token: Attached<'i>, first: &Arc<Numbered>) -> Result<Self, Raised> {
         let environment = &first.environment;
         let system = Object::import(token, c"sys")?;
         system.set_attribute(c"argv", &Object::texts(token, &environment.argv)?)?;
@@ -45,42 +50,43 @@ impl<'i> Surroundings<'i> {
             set_variable(&variables, name, value)?;
         }
         set_recursion_limit(token, environment);
-        if environment.filters.is_some() {
-            adopt_filters(token, None, environment, helper)?;
-        }
-        Ok(Self {
+        let mut surroundings = Self {
             token,
-            number: first.number,
+            number: 0,
             current: Arc::clone(first),
-            filters: environment.filters.clone(),
-        })
+            filters: None,
+        };
+        // What failed is tried again, and told of, by the first task.
+        match surroundings.go_to(first.number) {
+            Ok(()) => {}
+            Err(raised) => raised.clear(token),
+        }
+        Ok(surroundings)
     }
 
     /// Sets what is not as in the environment of that number. What failed is tried again for the
     /// next task.
-    pub fn enter(
-        &mut self,
-        number: u64,
-        helper: impl FnOnce() -> Outcome<'i>,
-    ) -> Result<(), Raised> {
+    #[inline]
+    pub fn enter(&mut self, number: u64) -> Result<(), Raised> {
         if number == self.number {
             return Ok(());
         }
+        self.go_to(number)
+    }
+
+    #[cold]
+    fn go_to(&mut self, number: u64) -> Result<(), Raised> {
         if let Some(next) = find(number) {
             // For the time of the change no number is the right one.
             self.number = 0;
             let last = std::mem::replace(&mut self.current, next);
-            self.change(&last.environment, helper)?;
+            self.change(&last.environment)?;
         }
         self.number = number;
         Ok(())
     }
 
-    fn change(
-        &mut self,
-        old: &Environment,
-        helper: impl FnOnce() -> Outcome<'i>,
-    ) -> Result<(), Raised> {
+    fn change(&mut self, old: &Environment) -> Result<(), Raised> {
         let (token, new) = (self.token, &self.current.environment);
         if new.path != old.path {
             let path = Object::import(token, c"sys")?.attribute(c"path")?;
@@ -108,7 +114,7 @@ impl<'i> Surroundings<'i> {
         }
         // Last: this alone runs Python code, which may be interrupted.
         if new.filters != self.filters {
-            adopt_filters(token, self.filters.as_deref(), new, helper)?;
+            adopt_filters(token, self.filters.as_deref(), new)?;
             self.filters.clone_from(&new.filters);
         }
         Ok(())
@@ -143,20 +149,35 @@ fn set_recursion_limit(_token: Attached<'_>, environment: &Environment) {
     unsafe { ffi::Py_SetRecursionLimit(environment.recursion_limit) };
 }
 
-fn adopt_filters<'i>(
-    token: Attached<'i>,
-    old: Option<&[u8]>,
-    new: &Environment,
-    helper: impl FnOnce() -> Outcome<'i>,
-) -> Result<(), Raised> {
+fn adopt_filters(token: Attached<'_>, old: Option<&[u8]>, new: &Environment) -> Result<(), Raised> {
     let described = |filters: Option<&[u8]>| match filters {
         Some(filters) => Object::bytes(token, filters),
         None => Ok(Object::none(token)),
     };
     let both = [described(old)?, described(new.filters.as_deref())?];
     let arguments = Object::tuple(token, both)?;
-    let adopt = helper()?.attribute(ADOPT_FILTERS)?;
+    let adopt = helper(token)?.attribute(c"adopt")?;
     adopt.call(&arguments, None).map(drop)
+}
+
+/// The helper, made from its code the first time.
+fn helper(token: Attached<'_>) -> Outcome<'_> {
+    let known = Object::import(token, c"sys")?
+        .attribute(c"modules")?
+        .item_named(HELPER);
+    known.or_else(|raised| {
+        raised.clear(token);
+        let code = CODE.get().map_or(&[][..], |code| &**code);
+        // SAFETY: attached; pointer and length of one slice, read during the call, which refuses
+        // what is no code; new references or null with an error.
+        unsafe {
+            let (start, size) = (code.as_ptr().cast(), code.len().cast_signed());
+            let code = ffi::PyMarshal_ReadObjectFromString(start, size);
+            let code = Object::from_new(token, code)?;
+            let made = ffi::PyImport_ExecCodeModule(HELPER.as_ptr(), code.as_ptr());
+            Object::from_new(token, made)
+        }
+    })
 }
 
 /// Puts `new` where `old` was in a list that tasks may have changed: what they have put before it

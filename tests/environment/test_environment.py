@@ -207,7 +207,7 @@ with subpool.InterpreterPoolExecutor(1) as pool:
     assert seen[1] == sys.argv
     warned = [pool.submit(around.warned, text).result() for text in ("one", "two")]
     loaded = pool.submit(around.loaded).result()
-print(json.dumps([warned, sorted(loaded & {"re", "subpool._environment"})]))
+print(json.dumps([warned, sorted(loaded & {"re", "_subpool_filters", "subpool._environment"})]))
 """
 
 
@@ -221,7 +221,7 @@ def test_filters_of_the_command_line(tmp_path, child_env):
         [sys.executable, *words], capture_output=True, text=True, timeout=60, env=child_env
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [[[], "raised UserWarning"], ["re", "subpool._environment"]]
+    assert json.loads(done.stdout) == [[[], "raised UserWarning"], ["_subpool_filters", "re"]]
 
 
 def test_nothing_is_imported_for_an_ordinary_environment(check):
@@ -229,7 +229,7 @@ def test_nothing_is_imported_for_an_ordinary_environment(check):
     code = """
 import subpool, tasks_environment as around
 with subpool.InterpreterPoolExecutor(1) as pool:
-    print("subpool._environment" in pool.submit(around.loaded).result())
+    print("_subpool_filters" in pool.submit(around.loaded).result())
 """
     assert check(code) == "False\n"
 
