@@ -103,7 +103,7 @@ pub fn call<'py>(
             }
         };
         if let Some((form, payload)) = call {
-            return Ok(Call::new(form, payload).submitted_in(environment));
+            return Ok(Call::new(form, payload, environment));
         }
     }
     let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
@@ -115,7 +115,7 @@ pub fn call<'py>(
         })?,
     };
     let form = Form::Whole(label(main, function)?.into());
-    Ok(Call::new(form, payload).submitted_in(environment))
+    Ok(Call::new(form, payload, environment))
 }
 
 /// A function on its own, for many calls: by name, or else by value.
@@ -149,8 +149,8 @@ pub fn call_of(known: &Arc<Definition>, args: &Bound<'_, PyTuple>) -> PyResult<C
             helper.call1((known.to_string(), args, sink))
         })?,
     };
-    let call = Call::new(Form::Positional(Arc::clone(known)), payload);
-    Ok(call.submitted_in(environ::number(py)?))
+    let form = Form::Positional(Arc::clone(known));
+    Ok(Call::new(form, payload, environ::number(py)?))
 }
 
 /// A context variable's value, or a variable itself; `name` is for the error.

@@ -8,6 +8,7 @@
 //! address, so each item is kept.
 
 use crate::ffi;
+use crate::streams;
 use crate::transfer::adopt;
 use crate::transfer::environment::{self, Environment, Numbered, Text, Variables};
 use pyo3::intern;
@@ -15,7 +16,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyModule, PyString};
 use std::cell::RefCell;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -25,7 +27,9 @@ const SYSTEM: u8 = 1;
 const VARIABLES: u8 = 2;
 /// `warnings.filters` was.
 const FILTERS: u8 = 4;
-const EVERYTHING: u8 = SYSTEM | VARIABLES | FILTERS;
+/// `sys.stdout` or `sys.stderr` was.
+const STREAM: u8 = 8;
+const EVERYTHING: u8 = SYSTEM | VARIABLES | FILTERS | STREAM;
 
 /// What has changed since it was looked at. Relaxed everywhere: written and read with the main
 /// GIL held.
@@ -34,6 +38,8 @@ static CHANGED: AtomicU8 = AtomicU8::new(EVERYTHING);
 /// What was found last.
 struct Seen {
     now: Arc<Numbered>,
+    /// The streams that are `sys.stdout` and `sys.stderr` in `now`.
+    streams: [u64; 2],
     path: Watched,
     argv: Watched,
     filters: Watched,
@@ -54,6 +60,7 @@ unsafe impl Sync for Place {}
 static SEEN: Place = Place(RefCell::new(None));
 
 /// The number of the present environment.
+#[inline]
 pub fn number(py: Python<'_>) -> PyResult<u64> {
     match &*SEEN.0.borrow() {
         Some(seen) if seen.is_true(py) => return Ok(seen.now.number),
@@ -105,10 +112,18 @@ impl Watched {
         // as many items as its size says, compared and not used.
         unsafe {
             let size = ffi::Py_SIZE(list.as_ptr()).cast_unsigned();
-            let start = (*list.as_ptr().cast::<ffi::PyListObject>()).ob_item;
-            size == self.items.len()
-                && (0..size).all(|index| *start.add(index) == self.items[index].as_ptr())
+            let mut item = (*list.as_ptr().cast::<ffi::PyListObject>()).ob_item;
+            if size != self.items.len() {
+                return false;
+            }
+            for known in &self.items {
+                if *item != known.as_ptr() {
+                    return false;
+                }
+                item = item.add(1);
+            }
         }
+        true
     }
 }
 
@@ -163,7 +178,9 @@ impl Modules {
 }
 
 /// The names to watch in modules. In another dict, that of `os.environ`, every item counts.
-const NAMES: [(&CStr, u8); 4] = [
+const NAMES: [(&CStr, u8); 6] = [
+    (c"stdout", SYSTEM | STREAM),
+    (c"stderr", SYSTEM | STREAM),
     (c"path", SYSTEM),
     (c"argv", SYSTEM),
     (c"environ", VARIABLES),
@@ -190,6 +207,35 @@ unsafe extern "C" fn changed(
         }
     };
     CHANGED.fetch_or(what, Ordering::Relaxed);
+    if what == SYSTEM | STREAM {
+        // Soon, on the main thread; not now, since what is let go of may have a finalizer. Full:
+        // then somebody else comes by.
+        // SAFETY: a function of this library, which stays, with the right signature.
+        unsafe { ffi::Py_AddPendingCall(Some(let_go_soon), ptr::null_mut()) };
+    }
+    0
+}
+
+/// Lets go of streams that are not main's any more, unless tasks run, which may print to them.
+pub fn let_go(py: Python<'_>) {
+    if !streams::are_idle() {
+        return;
+    }
+    let gone = if CHANGED.load(Ordering::Relaxed) & STREAM == 0 {
+        None
+    } else {
+        // Found anew by the next call.
+        SEEN.0.borrow_mut().take()
+    };
+    drop(gone);
+    let present = SEEN.0.borrow().as_ref().map(|seen| seen.streams);
+    streams::keep(py, present.unwrap_or_default());
+}
+
+/// Called by CPython between two bytecodes of the main thread.
+extern "C" fn let_go_soon(_nothing: *mut c_void) -> c_int {
+    // Attached already, of which PyO3 has to know to drop objects.
+    Python::attach(let_go);
     0
 }
 
@@ -207,6 +253,7 @@ fn look(py: Python<'_>) -> PyResult<Arc<Numbered>> {
     let last = SEEN.0.borrow_mut().replace(seen);
     // What it kept may have finalizers, so it goes last.
     drop(last);
+    let_go(py);
     Ok(now)
 }
 
@@ -228,6 +275,7 @@ impl Modules {
             Some((last, true)) => last.filters,
             _ => self.describe(py, &filters)?,
         };
+        let outputs = [streams::describe(py, 0), streams::describe(py, 1)];
         let environment = Environment {
             path: texts(py, &path),
             argv: texts(py, &argv),
@@ -235,9 +283,11 @@ impl Modules {
             filters: described,
             // SAFETY: attached (`py`).
             recursion_limit: unsafe { ffi::Py_GetRecursionLimit() },
+            outputs,
         };
         let now = environment::enter(environment);
         let seen = Seen {
+            streams: now.environment.outputs.map(|output| output.stream),
             now: Arc::clone(&now),
             path,
             argv,

@@ -9,10 +9,12 @@ use crate::encode;
 use crate::environ;
 use crate::error::Error;
 use crate::future::{FutureCore, Origin, keep_watch, wait};
+use crate::output;
 use crate::pool::{Pool, Seat, Settings};
 use crate::task::Task;
 use crate::transfer::call::{Call, Form};
 use crate::transfer::context::Carried;
+use crate::transfer::outbox;
 use crate::transfer::value::Payload;
 use crate::warden;
 use pyo3::exceptions::PyException;
@@ -66,6 +68,7 @@ impl PoolCore {
             .map(|(function, args)| encode::call(&function, &args, None))
             .transpose()?;
         let idle_timeout = time_limit(idle_timeout)?;
+        outbox::call_with(completer::write_soon);
         let settings = Settings {
             idle_timeout,
             most_workers: max_workers,
@@ -109,7 +112,7 @@ impl PoolCore {
             Err(error) => {
                 // Told by the future, as an error of the task: callers look for it there.
                 let payload = Payload::pickled(Vec::new(), Vec::new());
-                let nothing = Call::new(Form::Whole("".into()), payload);
+                let nothing = Call::new(Form::Whole("".into()), payload, 0);
                 let origin = Origin {
                     task: Arc::new(Task::new(nothing)),
                 };
@@ -167,7 +170,8 @@ impl PoolCore {
 
     /// Waits for the workers' end, with the GIL released.
     fn join(&self, py: Python<'_>) -> PyResult<()> {
-        join(py, &self.pool)
+        join(py, &self.pool)?;
+        output::catch_up(py)
     }
 
     #[getter]
@@ -364,6 +368,8 @@ pub fn forget_after_fork() {
         crate::warden::forget_after_fork();
         crate::transfer::graveyard::forget_after_fork();
         crate::transfer::environment::forget_after_fork();
+        crate::transfer::outbox::forget_after_fork();
+        crate::output::forget_after_fork();
     }
 }
 
@@ -407,5 +413,6 @@ pub fn close_all(py: Python<'_>, give_up: &Bound<'_, PyAny>) -> PyResult<()> {
     completer::stop(py);
     // What the last workers let go of. From here on only threads of main let go of anything.
     completer::clear_graveyard(py);
+    output::catch_up_or_tell(py);
     Ok(())
 }

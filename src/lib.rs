@@ -33,7 +33,11 @@ mod interp;
 #[cfg(feature = "python")]
 mod map;
 #[cfg(feature = "python")]
+mod output;
+#[cfg(feature = "python")]
 mod pool;
+#[cfg(feature = "python")]
+mod streams;
 #[cfg(feature = "python")]
 mod task;
 #[cfg(feature = "python")]

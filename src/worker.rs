@@ -149,6 +149,7 @@ impl<'i> Session<'i> {
         };
         let answer = catch_unwind(AssertUnwindSafe(|| self.answer(token, call)));
         let answer = answer.unwrap_or_else(|panic| Ok(panicked(panic.as_ref())));
+        self.surroundings.finish_lines();
         let Running { job, asked, .. } = self.desk.end(token).expect("begun above");
         let answer = answer.unwrap_or_else(|Interrupted(error)| Answer::Interrupted {
             timeout: asked.and_then(|asked| asked.timeout),

@@ -303,6 +303,19 @@ impl<'i> Object<'i> {
         unsafe { Self::from_new(token, ffi::PyLong_FromLongLong(value)) }
     }
 
+    #[must_use]
+    pub fn boolean(token: Attached<'i>, value: bool) -> Self {
+        // SAFETY: attached; both are immortal and valid in every interpreter.
+        unsafe {
+            let pointer = if value {
+                ffi::Py_True()
+            } else {
+                ffi::Py_False()
+            };
+            Self::from_borrowed(token, NonNull::new_unchecked(pointer))
+        }
+    }
+
     /// A tuple of the given objects.
     pub fn tuple<const N: usize>(token: Attached<'i>, items: [Self; N]) -> Outcome<'i> {
         // SAFETY: a new tuple of N places, each filled once with an owned reference, before

@@ -2,12 +2,14 @@
 //!
 //! Guarantees: what main has changed since this worker's last task is changed here, and nothing
 //! else, so what a task has added to its own `sys.path` or `os.environ` stays; nothing is imported
-//! from a path, but `warnings` in a program with `-W`.
+//! from a path, but `warnings` in a program with `-W`; what a task prints goes where its caller's
+//! output goes, unless a task of this worker has set a stream of its own.
 //!
 //! The process's environment (`getenv`) is one for all interpreters, and main has changed it; only
 //! the dict behind `os.environ` is brought up to date here.
 
-use super::environment::{Environment, Numbered, Text, find};
+use super::environment::{Environment, Numbered, Output, OutputKind, Text, find};
+use super::voice::{self, Channel};
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised, check};
@@ -35,6 +37,19 @@ pub struct Surroundings<'i> {
     current: Arc<Numbered>,
     /// The filters that were set last.
     filters: Option<Arc<[u8]>>,
+    speakers: [Speaker<'i>; 2],
+}
+
+/// What stands for `sys.stdout`, or for `sys.stderr`.
+struct Speaker<'i> {
+    attribute: &'static CStr,
+    /// What CPython has made for this interpreter, over the process's descriptor.
+    own: Object<'i>,
+    /// What sends the output to main, once it was needed.
+    voice: Option<Object<'i>>,
+    channel: Arc<Channel>,
+    /// What was set last.
+    last: Object<'i>,
 }
 
 impl<'i> Surroundings<'i> {
@@ -50,11 +65,19 @@ impl<'i> Surroundings<'i> {
             set_variable(&variables, name, value)?;
         }
         set_recursion_limit(token, environment);
+        let mut speakers = [
+            Speaker::start(&system, c"stdout", 0)?,
+            Speaker::start(&system, c"stderr", 1)?,
+        ];
+        for (speaker, output) in speakers.iter_mut().zip(environment.outputs) {
+            speaker.direct_to(token, output)?;
+        }
         let mut surroundings = Self {
             token,
             number: 0,
             current: Arc::clone(first),
             filters: None,
+            speakers,
         };
         // What failed is tried again, and told of, by the first task.
         match surroundings.go_to(first.number) {
@@ -72,6 +95,14 @@ impl<'i> Surroundings<'i> {
             return Ok(());
         }
         self.go_to(number)
+    }
+
+    /// Sends what the task has printed without a line's end, before its end is told.
+    #[inline]
+    pub fn finish_lines(&self) {
+        for speaker in &self.speakers {
+            speaker.channel.finish_line();
+        }
     }
 
     #[cold]
@@ -112,10 +143,62 @@ impl<'i> Surroundings<'i> {
         if new.recursion_limit != old.recursion_limit {
             set_recursion_limit(token, new);
         }
+        for (speaker, output) in self.speakers.iter_mut().zip(new.outputs) {
+            speaker.direct_to(token, output)?;
+        }
         // Last: this alone runs Python code, which may be interrupted.
         if new.filters != self.filters {
             adopt_filters(token, self.filters.as_deref(), new)?;
             self.filters.clone_from(&new.filters);
+        }
+        Ok(())
+    }
+}
+
+impl<'i> Speaker<'i> {
+    fn start(system: &Object<'i>, attribute: &'static CStr, which: usize) -> Result<Self, Raised> {
+        let own = system.attribute(attribute)?;
+        Ok(Self {
+            attribute,
+            last: own.share(),
+            own,
+            voice: None,
+            channel: Channel::new(which),
+        })
+    }
+
+    fn direct_to(&mut self, token: Attached<'i>, output: Output) -> Result<(), Raised> {
+        let (fileno, terminal) = match output.kind {
+            OutputKind::Forwarded { fileno, terminal } => (fileno, terminal),
+            OutputKind::Own | OutputKind::Absent => (None, false),
+        };
+        // Also of one that is not `sys.stdout` now: somebody may have kept it.
+        self.channel.direct_to(output.stream, fileno, terminal);
+        let next = match (output.kind, &self.voice) {
+            (OutputKind::Own, _) => self.own.share(),
+            (OutputKind::Absent, _) => Object::none(token),
+            (OutputKind::Forwarded { .. }, Some(voice)) => voice.share(),
+            (OutputKind::Forwarded { .. }, None) => {
+                let voice = voice::open(token, &self.channel)?;
+                self.voice = Some(voice.share());
+                voice
+            }
+        };
+        if next.as_ptr() == self.last.as_ptr() {
+            return Ok(());
+        }
+        let system = Object::import(token, c"sys")?;
+        // A task that has set one of its own, or none, keeps it.
+        let is_ours = match system.attribute(self.attribute) {
+            Ok(present) => present.as_ptr() == self.last.as_ptr(),
+            Err(raised) => {
+                raised.clear(token);
+                false
+            }
+        };
+        if is_ours {
+            system.set_attribute(self.attribute, &next)?;
+            self.last = next;
         }
         Ok(())
     }

@@ -46,22 +46,14 @@ impl fmt::Display for Label {
 }
 
 impl Call {
+    /// A call that was submitted in the environment of that number; 0 for none.
     #[must_use]
-    pub const fn new(form: Form, payload: Payload) -> Self {
+    pub const fn new(form: Form, payload: Payload, environment: u64) -> Self {
         Self {
             form,
             payload,
             context: None,
-            environment: 0,
-        }
-    }
-
-    /// The same call, submitted in the environment of that number.
-    #[must_use]
-    pub fn submitted_in(self, environment: u64) -> Self {
-        Self {
             environment,
-            ..self
         }
     }
 

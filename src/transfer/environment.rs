@@ -31,6 +31,29 @@ pub struct Environment {
     pub filters: Option<Arc<[u8]>>,
     /// `sys.getrecursionlimit()`.
     pub recursion_limit: c_int,
+    /// `sys.stdout` and `sys.stderr`.
+    pub outputs: [Output; 2],
+}
+
+/// Where a task's output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// What main calls the stream.
+    pub stream: u64,
+    pub kind: OutputKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputKind {
+    /// Main writes to the process's own descriptor at each line's end, and so can a worker.
+    Own,
+    /// Main has none (`None`).
+    Absent,
+    /// Main has put something in its place, or writes later: the text goes through main.
+    Forwarded {
+        fileno: Option<c_int>,
+        terminal: bool,
+    },
 }
 
 /// An environment and its number.

@@ -10,6 +10,8 @@ mod exporter;
 pub mod function;
 pub mod graveyard;
 mod memory;
+pub mod outbox;
 pub mod pickle;
 mod sink;
 pub mod value;
+mod voice;
