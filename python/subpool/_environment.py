@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def describe_filters(filters: Iterable[object]) -> bytes | None:
+def describe_filters(filters: Iterable[Any]) -> bytes | None:
     """Put ``warnings.filters`` in plain words; ``None``: they are as CPython starts.
 
     What does not look like a filter is left out.
@@ -19,7 +19,7 @@ def describe_filters(filters: Iterable[object]) -> bytes | None:
     described = []
     for item in filters:
         try:
-            action, message, category, module, line = item  # type: ignore[misc]
+            action, message, category, module, line = item
             named = category.__module__, category.__qualname__
             plain = str(action), _plain(message), named, _plain(module), int(line)
             marshal.dumps(plain)

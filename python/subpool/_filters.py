@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
     from typing import Any
 
-    # action, message, category (module and name), module, line
+    # The action, the message, the category's module and name, the module and the line.
     type Text = str | tuple[str, int] | None
     type Described = tuple[str, Text, tuple[str, str], Text, int]
 
@@ -76,6 +76,11 @@ class _ByName(type):
         return hash(cls.__qualname__)
 
 
+def _read(filters: bytes | None) -> "list[tuple[Any, ...]]":
+    described = DEFAULT if filters is None else marshal.loads(filters)  # noqa: S302 - main's own
+    return [_made(item) for item in described]
+
+
 def _made(described: "Described") -> "tuple[Any, ...]":
     action, message, (home, name), module, line = described
     if home == "builtins":
@@ -95,16 +100,14 @@ def adopt(old: bytes | None, new: bytes | None) -> None:
 
     What this interpreter's own code has put before or behind them stays there.
     """
-    import _warnings as native  # noqa: PLC0415 - main has no use for it
-
-    # Until `warnings` is imported CPython looks at this list, which that will take over.
-    module: Any = native
-    if sys.warnoptions or "warnings" in sys.modules:
+    if sys.warnoptions:
         # It puts what ``-W`` says before all others, and so must be there first.
-        import warnings as module  # noqa: PLC0415 - as above
+        import warnings  # noqa: F401, PLC0415 - as above
+    native: Any = sys.modules["_warnings"]  # built in, and always there
+    # Until `warnings` is imported CPython looks at this list, which that will take over.
+    module: Any = sys.modules.get("warnings", native)
     filters: Any = module.filters
-    before = [_made(item) for item in (DEFAULT if old is None else marshal.loads(old))]
-    after = [_made(item) for item in (DEFAULT if new is None else marshal.loads(new))]
+    before, after = _read(old), _read(new)
     if not _adopted:
         _adopted.append(True)
         if sys.warnoptions:

@@ -251,6 +251,7 @@ with subpool.InterpreterPoolExecutor(1) as pool:
     for number in range(3):
         os.environ["SUBPOOL_TEST"] = str(number)
         sys.argv = [str(number)]
-        print(pool.submit(around.getenv, "SUBPOOL_TEST").result(), pool.submit(around.argv).result())
+        print(pool.submit(around.getenv, "SUBPOOL_TEST").result(), end=" ")
+        print(pool.submit(around.argv).result())
 """
     assert check(code) == "0 ['0']\n1 ['1']\n2 ['2']\n"

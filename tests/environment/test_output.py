@@ -3,11 +3,11 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import gc
 import io
 import os
 import sys
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -136,26 +136,36 @@ def test_the_stream_of_the_submit(pool, gate):
     assert (first.getvalue(), second.getvalue()) == ("one\n", "two\n")
 
 
-def test_a_stream_is_let_go_of(pool, gate):
+def redirected(task):
+    """Have `task` run with an output of its own, and give a weak reference to that."""
+    stream = Stream()
+    with contextlib.redirect_stdout(stream):
+        task()
+    return weakref.ref(stream)
+
+
+def test_a_stream_is_let_go_of(pool):
     # Guards against a redirected output that lives as long as the program.
-    for release in (False, True):
-        stream = Stream()
-        gone = weakref.ref(stream)
-        with contextlib.redirect_stdout(stream):
-            if release:
-                future = pool.submit(around.say_and_wait, "kept", *gate.fds)
-                gate.wait()
-            else:
-                pool.submit(around.say, "kept").result()
-        del stream
-        gc.collect()
-        if release:
-            assert gone() is not None  # a task runs that may print
-            gate.open()
-            future.result()
-            assert gone() is None or gone().getvalue() == "kept\nkept again\n"
-            pool.submit(tasks.nothing).result()
-        eventually(lambda: gone() is None, "the end of the stream")
+    for _ in range(10):
+        gone = redirected(lambda: pool.submit(around.say, "kept").result())
+        assert gone() is None
+
+
+def test_a_stream_is_kept_while_a_task_may_print(pool, gate):
+    futures = []
+
+    def start():
+        futures.append(pool.submit(around.say_and_wait, "kept", *gate.fds))
+        gate.wait()
+
+    gone = redirected(start)
+    stream = gone()
+    gate.open()
+    futures[0].result()
+    assert stream.getvalue() == "kept\nkept again\n"
+    del stream
+    pool.submit(tasks.nothing).result()
+    eventually(lambda: gone() is None, "the end of the stream")
 
 
 def test_flush(pool):
@@ -245,7 +255,7 @@ def test_the_streams_of_a_worker(pool):
         described = pool.submit(around.describe_output, "stdout").result()
     expected = "TextIOWrapper", "<stdout>", "w", "utf-8", "UnsupportedOperation", said
     assert described == expected
-    with open(os.devnull, "w") as file, contextlib.redirect_stderr(file):
+    with Path(os.devnull).open("w") as file, contextlib.redirect_stderr(file):
         described = pool.submit(around.describe_output, "stderr").result()
         assert described == ("TextIOWrapper", "<stderr>", "w", "utf-8", file.fileno(), said)
     with contextlib.redirect_stdout(None):
