@@ -14,6 +14,7 @@ use crate::core::state::Phase;
 use crate::encode::Decoded;
 use crate::error::Error;
 use crate::future::FutureCore;
+use crate::output;
 use crate::task::{Awaiter, Carrier, Listener};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
@@ -290,6 +291,7 @@ fn copy(source: &Bound<'_, FutureCore>, target: &Bound<'_, PyAny>) -> PyResult<(
         target.call_method0(intern!(py, "cancel"))?;
         return Ok(());
     }
+    output::catch_up(py)?;
     match source.get().decode(py, origin) {
         Decoded::Value(value) => target.call_method1(intern!(py, "set_result"), (value,)),
         Decoded::Error(error, _) => {

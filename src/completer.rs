@@ -12,6 +12,7 @@
 
 use crate::core::idle;
 use crate::interp::attach::Attached;
+use crate::output;
 use crate::task::{Listener, Task};
 use crate::transfer::call::{Broken, Label};
 use crate::transfer::graveyard;
@@ -37,6 +38,8 @@ enum Errand {
     Deliver(Arc<Task>),
     /// Buffers of main wait for their release.
     Clear,
+    /// Tasks have printed something.
+    Write,
     /// Something else to do in main.
     Run(Work),
 }
@@ -61,10 +64,14 @@ struct Shared {
     closing: AtomicBool,
     /// An `Errand::Clear` lies in the channel.
     clearing: AtomicBool,
+    /// An `Errand::Write` does.
+    writing: AtomicBool,
     reliefs: Mutex<Vec<JoinHandle<()>>>,
 }
 
 static COMPLETER: Mutex<Option<Completer>> = Mutex::new(None);
+/// The program is at its end.
+static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// Makes sure there is a completer. Called by the first listener of each future, and when main
 /// lends a buffer.
@@ -80,6 +87,7 @@ pub fn start() -> io::Result<()> {
             relief_coming: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             clearing: AtomicBool::new(false),
+            writing: AtomicBool::new(false),
             reliefs: Mutex::new(Vec::new()),
         });
         let watched = Arc::clone(&shared);
@@ -104,6 +112,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 
 /// Delivers what is left and ends the threads. After the last worker has ended.
 pub fn stop(py: Python<'_>) {
+    STOPPED.store(true, Ordering::Relaxed);
     let Some(completer) = COMPLETER.lock().take() else {
         return;
     };
@@ -184,6 +193,25 @@ fn clear_soon() {
     }
 }
 
+/// Has the completer write what tasks print while they run. Any thread may call this; it waits for
+/// nothing. The first to print starts the completer.
+pub fn write_soon() {
+    if let Some(completer) = &*COMPLETER.lock() {
+        // SeqCst: pairs with the store in `run_errand`. Who finds it set has pushed before the
+        // writer's look.
+        if !completer.shared.writing.swap(true, Ordering::SeqCst) {
+            let _ = completer.sender.send(Errand::Write);
+            completer.shared.call_watcher(&completer.watcher);
+        }
+        return;
+    }
+    // Relaxed: no worker is left when it is set. No thread to be had: the text is written when
+    // somebody takes a result.
+    if !STOPPED.load(Ordering::Relaxed) && start().is_ok() {
+        send(Errand::Write);
+    }
+}
+
 /// Has the completer do `work`. Any thread may call this; it waits for nothing. After the end of
 /// the program nothing is done any more, and `work` is dropped.
 pub fn run_soon(work: Work) {
@@ -219,6 +247,11 @@ impl Shared {
                 // Before the look: who buries after it sends another errand.
                 self.clearing.store(false, Ordering::SeqCst);
                 clear_graveyard(py);
+            }
+            Errand::Write => {
+                // Before the look, as above.
+                self.writing.store(false, Ordering::SeqCst);
+                output::catch_up_or_tell(py);
             }
             Errand::Run(work) => work(py),
         }

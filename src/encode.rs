@@ -5,6 +5,7 @@
 
 use crate::completer;
 use crate::core::names::Names;
+use crate::environ;
 use crate::error::Error;
 use crate::ffi;
 use crate::interp::attach::Attached;
@@ -97,6 +98,7 @@ pub fn call<'py>(
     let py = function.py();
     let main = main_side(py)?;
     completer::clear_graveyard(py);
+    let environment = environ::number(py)?;
     let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
     if let Some(known) = definition(main, function)? {
         let call = match kwargs {
@@ -107,7 +109,7 @@ pub fn call<'py>(
             }
         };
         if let Some((form, payload)) = call {
-            return Ok(Call::new(form, payload));
+            return Ok(Call::new(form, payload, environment));
         }
     }
     let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
@@ -123,7 +125,7 @@ pub fn call<'py>(
         })?,
     };
     let form = Form::Whole(label(main, function)?.into());
-    Ok(Call::new(form, payload))
+    Ok(Call::new(form, payload, environment))
 }
 
 /// A function on its own, for many calls: by name, or else by value.
@@ -157,7 +159,8 @@ pub fn call_of(known: &Arc<Definition>, args: &Bound<'_, PyTuple>) -> PyResult<C
             helper.call1((known.to_string(), args, sink))
         })?,
     };
-    Ok(Call::new(Form::Positional(Arc::clone(known)), payload))
+    let form = Form::Positional(Arc::clone(known));
+    Ok(Call::new(form, payload, environ::number(py)?))
 }
 
 /// Whether what belongs to the module of this name goes by value.

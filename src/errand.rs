@@ -168,8 +168,14 @@ fn by_value(py: Python<'_>, question: &Question) -> PyResult<Option<Call>> {
         return Ok(None);
     }
     let context = question.call.context.clone();
+    let environment = question.call.environment;
     let (function, args, kwargs) = encode::decode_call(py, question.call.clone())?;
-    encode::call(&function, &args, Some(&kwargs)).map(|call| Some(call.within(context)))
+    let call = encode::call(&function, &args, Some(&kwargs))?.within(context);
+    // That of its submit.
+    Ok(Some(Call {
+        environment,
+        ..call
+    }))
 }
 
 /// Queues a call where no interpreter is needed; its task has not started.

@@ -6,18 +6,21 @@ use crate::completer;
 use crate::core::state::Cancel;
 use crate::desk::Patience;
 use crate::encode;
+use crate::environ;
 use crate::errand::{self, kind_named};
 use crate::error::Error;
 use crate::future::{FutureCore, Origin, keep_watch, wait};
+use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
 use crate::task::Task;
 use crate::transfer::call::Call;
 use crate::transfer::context::Carried;
 use crate::transfer::fallback::Kind;
+use crate::transfer::outbox;
 use crate::warden;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -77,6 +80,7 @@ impl PoolCore {
             .map(|(function, args)| encode::call(&function, &args, None))
             .transpose()?;
         let idle_timeout = time_limit(idle_timeout)?;
+        outbox::call_with(completer::write_soon);
         let settings = Settings {
             fallback: fallback.map(kind_named).transpose()?,
             idle_timeout,
@@ -120,7 +124,7 @@ impl PoolCore {
         self.refuse_if_closed()?;
         let count = count.unwrap_or_else(|| self.pool.most_workers());
         self.pool
-            .grow_to(count, &search_path(py)?)
+            .grow_to(count, &environ::now(py)?)
             .map_err(Error::Thread)?;
         for seat in self.pool.seats() {
             wait(py, &seat.readiness, None)?;
@@ -155,7 +159,8 @@ impl PoolCore {
 
     /// Waits for the workers' end, with the GIL released.
     fn join(&self, py: Python<'_>) -> PyResult<()> {
-        join(py, &self.pool)
+        join(py, &self.pool)?;
+        output::catch_up(py)
     }
 
     #[getter]
@@ -290,7 +295,8 @@ impl PoolCore {
             return Err(Error::Closed { exiting: false }.into());
         }
         if self.pool.wants_worker() {
-            self.pool.grow(&search_path(py)?).map_err(Error::Thread)?;
+            let environment = environ::now(py)?;
+            self.pool.grow(&environment).map_err(Error::Thread)?;
         }
         Ok(())
     }
@@ -328,17 +334,6 @@ fn refuse_if_exiting() -> PyResult<()> {
         return Err(Error::Closed { exiting: true }.into());
     }
     Ok(())
-}
-
-/// `sys.path` as it is now: an interpreter does not inherit the program's edits to it.
-fn search_path(py: Python<'_>) -> PyResult<Vec<String>> {
-    let path = py.import("sys")?.getattr("path")?;
-    let path = path.cast_into::<PyList>()?;
-    // Import itself skips what is not a string.
-    Ok(path
-        .iter()
-        .filter_map(|entry| entry.extract().ok())
-        .collect())
 }
 
 /// Cancels what has not started. All of it: the first thing a callback lets pass comes after that.
@@ -435,6 +430,9 @@ pub fn forget_after_fork() {
         crate::pool::forget_after_fork();
         crate::warden::forget_after_fork();
         crate::transfer::graveyard::forget_after_fork();
+        crate::transfer::environment::forget_after_fork();
+        crate::transfer::outbox::forget_after_fork();
+        crate::output::forget_after_fork();
     }
 }
 
@@ -486,5 +484,6 @@ pub fn close_all(
     completer::stop(py);
     // What the last workers let go of. From here on only threads of main let go of anything.
     completer::clear_graveyard(py);
+    output::catch_up_or_tell(py);
     Ok(())
 }

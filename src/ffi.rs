@@ -12,7 +12,18 @@ pub type RawLock = *mut c_void;
 pub const PY_LOCK_ACQUIRED: c_int = 1;
 pub const PY_LOCK_INTR: c_int = 2;
 
+/// `PyDict_WatchCallback`. The event, an enum of C, is not looked at.
+pub type DictWatcher = unsafe extern "C" fn(
+    event: c_int,
+    dict: *mut PyObject,
+    key: *mut PyObject,
+    new_value: *mut PyObject,
+) -> c_int;
+
 unsafe extern "C" {
+    /// The number of the new watcher of the attached interpreter, or -1 with an error.
+    pub fn PyDict_AddWatcher(callback: DictWatcher) -> c_int;
+
     /// `pickle.PickleBuffer`.
     pub static mut PyPickleBuffer_Type: PyTypeObject;
     pub fn PyPickleBuffer_FromObject(base: *mut PyObject) -> *mut PyObject;

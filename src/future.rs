@@ -14,6 +14,7 @@ use crate::encode::{self, Decoded};
 use crate::errand;
 use crate::error::{self, Error};
 use crate::interp::lock::{Sleeper, Woken};
+use crate::output;
 use crate::pool::{Pool, look_at_all};
 use crate::task::Task;
 use crate::warden;
@@ -143,6 +144,7 @@ impl FutureCore {
             // will do it, but it may be busy with a callback that waits for this very thread.
             slf.call_method0(intern!(py, "_publish"))?;
         }
+        output::catch_up(py)?;
         match state.phase() {
             Phase::Cancelled => Err(cancelled_error(py)),
             _ => Ok(slf.get().decode(py, origin)),
@@ -256,13 +258,16 @@ impl FutureCore {
     }
 
     /// The state by the standard library's name for it.
-    fn _phase_name<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
-        match self.phase() {
+    fn _phase_name<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyString>> {
+        Ok(match self.phase() {
             None | Some(Phase::Pending) => intern!(py, "PENDING"),
             Some(Phase::Running) => intern!(py, "RUNNING"),
-            Some(Phase::Finished) => intern!(py, "FINISHED"),
+            Some(Phase::Finished) => {
+                output::catch_up(py)?;
+                intern!(py, "FINISHED")
+            }
             Some(Phase::Cancelled) => intern!(py, "CANCELLED_AND_NOTIFIED"),
-        }
+        })
     }
 
     /// Asks for `_deliver()` once the task has ended. False: it has ended already.
@@ -285,16 +290,18 @@ impl FutureCore {
 
     /// `(result, exception)` of a task that has ended, visible or not; `None` before, and for a
     /// cancelled one.
-    fn _outcome(slf: &Bound<'_, Self>) -> Option<(Py<PyAny>, Py<PyAny>)> {
+    fn _outcome(slf: &Bound<'_, Self>) -> PyResult<Option<(Py<PyAny>, Py<PyAny>)>> {
         let py = slf.py();
-        let origin = slf.get().origin.get()?;
-        if origin.task.latch.state.phase() != Phase::Finished {
-            return None;
-        }
-        Some(match slf.get().decode(py, origin) {
+        let origin = slf.get().origin.get();
+        let ended = |origin: &&Origin| origin.task.latch.state.phase() == Phase::Finished;
+        let Some(origin) = origin.filter(ended) else {
+            return Ok(None);
+        };
+        output::catch_up(py)?;
+        Ok(Some(match slf.get().decode(py, origin) {
             Decoded::Value(value) => (value, py.None()),
             Decoded::Error(error, _) => (py.None(), error),
-        })
+        }))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -340,7 +347,12 @@ impl FutureCore {
         test: impl Fn(Phase) -> bool,
     ) -> PyResult<bool> {
         match slf.get().phase() {
-            Some(phase) => Ok(test(phase)),
+            Some(phase) => {
+                if phase == Phase::Finished {
+                    output::catch_up(slf.py())?;
+                }
+                Ok(test(phase))
+            }
             None => standard(slf.py())?.call_method1(name, (slf,))?.extract(),
         }
     }

@@ -19,6 +19,8 @@ mod dispatch;
 #[cfg(feature = "python")]
 mod encode;
 #[cfg(feature = "python")]
+mod environ;
+#[cfg(feature = "python")]
 mod errand;
 #[cfg(feature = "python")]
 mod error;
@@ -33,7 +35,11 @@ mod interp;
 #[cfg(feature = "python")]
 mod map;
 #[cfg(feature = "python")]
+mod output;
+#[cfg(feature = "python")]
 mod pool;
+#[cfg(feature = "python")]
+mod streams;
 #[cfg(feature = "python")]
 mod task;
 #[cfg(feature = "python")]

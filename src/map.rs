@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::encode;
 use crate::executor::PoolCore;
 use crate::future::{cancelled_error, wait};
+use crate::output;
 use crate::task::Task;
 use crate::transfer::context::Carried;
 use crate::transfer::function::Definition;
@@ -338,6 +339,7 @@ impl State {
         if !wait(py, &task.latch, left)? {
             return Err(PyTimeoutError::new_err(()));
         }
+        output::catch_up(py)?;
         let Some(answer) = task.take_answer() else {
             return Err(cancelled_error(py));
         };

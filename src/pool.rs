@@ -17,6 +17,7 @@ use crate::core::stats::{Stats, Width, should_grow};
 use crate::desk::{Desk, Patience};
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Label};
+use crate::transfer::environment::Numbered;
 use crate::transfer::fallback::{Kind, Refusal};
 use crate::worker;
 use parking_lot::Mutex;
@@ -120,8 +121,8 @@ pub struct Seat {
     pub desk: Arc<Desk>,
     /// Since when it sleeps, in nanoseconds; 0 while it does not, or for ever.
     pub idle: AtomicU64,
-    /// The main interpreter's `sys.path` when the worker was started.
-    pub path: Arc<[String]>,
+    /// The main interpreter's when the worker was started.
+    pub environment: Arc<Numbered>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -235,25 +236,23 @@ impl Pool {
     }
 
     /// Starts workers while there is more work than workers.
-    pub fn grow(self: &Arc<Self>, path: &[String]) -> io::Result<()> {
-        let path = Arc::from(path);
+    pub fn grow(self: &Arc<Self>, environment: &Arc<Numbered>) -> io::Result<()> {
         let mut seats = self.seats.lock();
         while should_grow(
             self.stats.outstanding(),
             seats.len(),
             self.settings.most_workers,
         ) {
-            self.seat(&mut seats, None, &path)?;
+            self.seat(&mut seats, None, environment)?;
         }
         Ok(())
     }
 
     /// Starts workers until there are `count`.
-    pub fn grow_to(self: &Arc<Self>, count: usize, path: &[String]) -> io::Result<()> {
-        let path = Arc::from(path);
+    pub fn grow_to(self: &Arc<Self>, count: usize, environment: &Arc<Numbered>) -> io::Result<()> {
         let mut seats = self.seats.lock();
         while seats.len() < count.min(self.settings.most_workers) && !self.queue.is_closed() {
-            self.seat(&mut seats, None, &path)?;
+            self.seat(&mut seats, None, environment)?;
         }
         Ok(())
     }
@@ -263,7 +262,7 @@ impl Pool {
         self: &Arc<Self>,
         seats: &mut Vec<Arc<Seat>>,
         first: Option<Job>,
-        path: &Arc<[String]>,
+        environment: &Arc<Numbered>,
     ) -> io::Result<()> {
         let taken = |(place, seat): &(usize, &Arc<Seat>)| *place == seat.number;
         let number = seats.iter().enumerate().take_while(taken).count();
@@ -274,7 +273,7 @@ impl Pool {
             exit: Latch::new(),
             vacated: Latch::new(),
             idle: AtomicU64::new(0),
-            path: Arc::clone(path),
+            environment: Arc::clone(environment),
             desk: Arc::default(),
             thread: Mutex::new(None),
             name,

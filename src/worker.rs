@@ -15,9 +15,11 @@ use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Question, Reply, Seat, SoFar};
+use crate::transfer::adopt::Surroundings;
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Broken, Call, Form, Label};
 use crate::transfer::context::{Carried, Entered, Refused, Variables};
+use crate::transfer::environment::Text;
 use crate::transfer::fallback::{Plan, Refusal};
 use crate::transfer::function::{Definition, Found, Source, resolve};
 use crate::transfer::graveyard::{self, Promise};
@@ -59,11 +61,14 @@ fn live(
         traceback: String::new(),
     })?;
     let token = interpreter.attached();
-    let installed = worker_api::install(&interpreter, seat.number, &seat.name, &seat.path);
-    let class = installed.map_err(|raised| Broken {
+    let path = &*seat.environment.environment.path;
+    let unusable = |raised: Raised| Broken {
         message: "a worker's interpreter could not be set up".to_owned(),
         traceback: text_of(token, raised.take(token)),
-    })?;
+    };
+    let installed = worker_api::install(&interpreter, seat.number, &seat.name, path);
+    let class = installed.map_err(unusable)?;
+    let surroundings = Surroundings::start(token, &seat.environment).map_err(unusable)?;
     let mut session = Session {
         transfer: Transfer::start(token, Side::Worker).map_err(|raised| Broken {
             message: "a worker could not make the types that it needs".to_owned(),
@@ -72,10 +77,11 @@ fn live(
         found: Found::new(),
         desk: Reachable::open(&seat.desk, class),
         variables: Variables::new(),
+        surroundings,
         turn: 0,
         looked_at: FxHashSet::default(),
         refused: None,
-        path: &seat.path,
+        path,
     };
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, pool, initializer)?;
@@ -124,6 +130,7 @@ struct Session<'i> {
     found: Found<'i>,
     desk: Reachable<'i>,
     variables: Variables<'i>,
+    surroundings: Surroundings<'i>,
     /// Tasks since the other threads of the interpreter last had their turn.
     turn: u32,
     /// Modules that were looked at before a function that will import them was run.
@@ -131,7 +138,7 @@ struct Session<'i> {
     /// What the initializer needs, and cannot be loaded here.
     refused: Option<Arc<Refusal>>,
     /// The main interpreter's `sys.path` when the worker was started.
-    path: &'i [String],
+    path: &'i [Text],
 }
 
 impl<'i> Session<'i> {
@@ -155,6 +162,7 @@ impl<'i> Session<'i> {
         let answer = || self.answer(token, pool, call, plan.as_deref());
         let answer = catch_unwind(AssertUnwindSafe(answer));
         let answer = answer.unwrap_or_else(|panic| Err(Short::Answer(panicked(panic.as_ref()))));
+        self.surroundings.finish_lines();
         let Running { job, asked, .. } = self.desk.end(token).expect("begun above");
         let answer = match answer {
             Ok(answer) | Err(Short::Answer(answer)) => answer,
@@ -217,6 +225,10 @@ impl<'i> Session<'i> {
         call: Call,
         plan: Option<&Plan>,
     ) -> Result<Answer, Short<'i>> {
+        if let Err(raised) = self.surroundings.enter(call.environment) {
+            // A task runs without what could not be set here, but not on after an interrupt.
+            self.unless_interrupted(token, raised)?;
+        }
         let desk = self.desk.shared();
         let value = self.pursue(token, pool, call, plan, || desk.label())?;
         self.transfer.encode(&value).map_or_else(
@@ -294,11 +306,13 @@ impl<'i> Session<'i> {
             form,
             payload,
             context,
+            environment,
         } = call;
         let loaded = match self.transfer.decode_or_return(token, payload) {
             Ok(loaded) => loaded,
             Err((raised, payload)) => {
-                let back = payload.map(|payload| Call::new(form, payload).within(context));
+                let again = |payload| Call::new(form, payload, environment).within(context);
+                let back = payload.map(again);
                 return Err(Failure {
                     stage: Stage::Arguments,
                     raised,

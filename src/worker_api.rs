@@ -8,6 +8,7 @@ use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::interp::visit::interrupt_class;
+use crate::transfer::environment::Text;
 use std::ffi::CStr;
 
 /// The name under which workers find their module.
@@ -19,11 +20,11 @@ pub fn install<'i>(
     interpreter: &'i OwnedInterpreter,
     worker: usize,
     thread_name: &str,
-    path: &[String],
+    path: &[Text],
 ) -> Outcome<'i> {
     let token = interpreter.attached();
     let system = Object::import(token, c"sys")?;
-    system.set_attribute(c"path", &Object::strings(token, path)?)?;
+    system.set_attribute(c"path", &Object::texts(token, path)?)?;
 
     // SAFETY: attached (`token`); a new reference or null with an error.
     let module = unsafe { Object::from_new(token, ffi::PyModule_New(MODULE.as_ptr())) }?;
@@ -43,7 +44,7 @@ pub fn install<'i>(
 /// new interpreter that costs a millisecond, and most workers never do.
 ///
 /// By then a task may have changed `sys.path`, so the second try is with the caller's.
-pub fn helpers<'i>(token: Attached<'i>, path: &[String]) -> Outcome<'i> {
+pub fn helpers<'i>(token: Attached<'i>, path: &[Text]) -> Outcome<'i> {
     // What it will need to tell of the failure: pickle brings modules of the standard library.
     import(token, path, c"subpool._pickler")?;
     import(token, path, c"subpool._bootstrap")
@@ -51,24 +52,24 @@ pub fn helpers<'i>(token: Attached<'i>, path: &[String]) -> Outcome<'i> {
 
 /// Imports what a function will import when it runs. An error says that this interpreter cannot
 /// load it; other errors the function meets by itself.
-pub fn look_ahead(token: Attached<'_>, path: &[String], module: &str) -> Result<(), Raised> {
+pub fn look_ahead(token: Attached<'_>, path: &[Text], module: &str) -> Result<(), Raised> {
     let helper = helpers(token, path)?.attribute(c"look_ahead")?;
     helper.call1(&Object::string(token, module)?).map(drop)
 }
 
 /// `subpool._context`, for context variables whose modules are not there yet.
-pub fn context_helper<'i>(token: Attached<'i>, path: &[String]) -> Outcome<'i> {
+pub fn context_helper<'i>(token: Attached<'i>, path: &[Text]) -> Outcome<'i> {
     import(token, path, c"subpool._context")
 }
 
-fn import<'i>(token: Attached<'i>, path: &[String], name: &CStr) -> Outcome<'i> {
+fn import<'i>(token: Attached<'i>, path: &[Text], name: &CStr) -> Outcome<'i> {
     match Object::import(token, name) {
         Ok(module) => return Ok(module),
         Err(raised) => raised.clear(token),
     }
     let system = Object::import(token, c"sys")?;
     let theirs = system.attribute(c"path")?;
-    system.set_attribute(c"path", &Object::strings(token, path)?)?;
+    system.set_attribute(c"path", &Object::texts(token, path)?)?;
     let imported = Object::import(token, name).map_err(|raised| raised.take(token));
     system.set_attribute(c"path", &theirs)?;
     imported.map_err(|error| Raised::from_taken(token, error))

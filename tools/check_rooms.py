@@ -16,15 +16,15 @@ ROOT = Path(__file__).resolve().parent.parent
 # `pyo3` proper; `pyo3::ffi` is for everybody outside of core, and only through ffi.rs.
 PYO3_ROOMS = {
     "lib.rs", "dispatch.rs", "map.rs", "executor.rs", "future.rs", "completer.rs", "error.rs",
-    "encode.rs", "bridge.rs", "capture.rs", "errand.rs",
+    "encode.rs", "bridge.rs", "capture.rs", "errand.rs", "environ.rs", "output.rs", "streams.rs",
 }  # fmt: skip
 LONGEST = 500
 
 # A room may use those left of it: core ← ffi ← interp ← transfer ← task ← ... ← lib.
 ORDER = (
     "core", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "worker_api",
-    "worker", "pool", "error", "completer", "encode", "capture", "errand", "future", "bridge", "executor",
-    "map", "dispatch", "lib",
+    "worker", "pool", "error", "streams", "environ", "output", "completer", "encode", "capture",
+    "errand", "future", "bridge", "executor", "map", "dispatch", "lib",
 )  # fmt: skip
 # Two halves of one thing: the loop knows its pool, the pool starts loops.
 PEERS = {frozenset({"worker", "pool"})}

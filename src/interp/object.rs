@@ -252,6 +252,15 @@ impl<'i> Object<'i> {
         unsafe { Self::from_borrowed(self.token, self.pointer) }
     }
 
+    /// `self[name]` of a dict or another mapping.
+    pub fn item_named(&self, name: &CStr) -> Outcome<'i> {
+        // SAFETY: a live object and a C string; a new reference or null with an error.
+        unsafe {
+            let pointer = ffi::PyMapping_GetItemString(self.as_ptr(), name.as_ptr());
+            Self::from_new(self.token, pointer)
+        }
+    }
+
     /// `self[name] = value` for a dict or another mapping.
     pub fn set_item(&self, name: &CStr, value: &Self) -> Result<(), Raised> {
         // SAFETY: live objects and a C string.
@@ -294,6 +303,19 @@ impl<'i> Object<'i> {
         unsafe { Self::from_new(token, ffi::PyLong_FromLongLong(value)) }
     }
 
+    #[must_use]
+    pub fn boolean(token: Attached<'i>, value: bool) -> Self {
+        // SAFETY: attached; both are immortal and valid in every interpreter.
+        unsafe {
+            let pointer = if value {
+                ffi::Py_True()
+            } else {
+                ffi::Py_False()
+            };
+            Self::from_borrowed(token, NonNull::new_unchecked(pointer))
+        }
+    }
+
     /// A tuple of the given objects.
     pub fn tuple<const N: usize>(token: Attached<'i>, items: [Self; N]) -> Outcome<'i> {
         // SAFETY: a new tuple of N places, each filled once with an owned reference, before
@@ -307,9 +329,21 @@ impl<'i> Object<'i> {
         }
     }
 
-    /// A list of strings.
-    pub fn strings(token: Attached<'i>, texts: &[String]) -> Outcome<'i> {
-        Self::list(token, texts.iter().map(|text| Self::string(token, text)))
+    /// A string of UTF-8 that may have lone surrogates.
+    pub fn text(token: Attached<'i>, text: &[u8]) -> Outcome<'i> {
+        // SAFETY: pointer and length of one slice, read during the call; attached.
+        unsafe {
+            let (start, size) = (text.as_ptr().cast(), length(text.len()));
+            Self::from_new(
+                token,
+                ffi::PyUnicode_DecodeUTF8(start, size, c"surrogatepass".as_ptr()),
+            )
+        }
+    }
+
+    /// A list of such strings.
+    pub fn texts(token: Attached<'i>, texts: &[Box<[u8]>]) -> Outcome<'i> {
+        Self::list(token, texts.iter().map(|text| Self::text(token, text)))
     }
 
     /// A list of the given objects, or the first failure.
@@ -358,26 +392,31 @@ impl<'i> Object<'i> {
     /// The text of a `str` object, lone surrogates replaced; `None` for another type.
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
-        // SAFETY: live and checked to be str; the encoded bytes are owned and copied.
-        unsafe {
+        let bytes = self.encoded(c"backslashreplace")?;
+        let text = bytes.as_bytes()?;
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// The same as bytes, lone surrogates as they come (see `text`).
+    #[must_use]
+    pub fn to_encoded_text(&self) -> Option<Vec<u8>> {
+        self.encoded(c"surrogatepass")?
+            .as_bytes()
+            .map(<[u8]>::to_vec)
+    }
+
+    /// A `str` object in UTF-8; `None` for another type.
+    fn encoded(&self, errors: &CStr) -> Option<Self> {
+        // SAFETY: live and checked to be str; a new reference or null with an error.
+        let encoded = unsafe {
             if ffi::PyUnicode_Check(self.as_ptr()) == 0 {
                 return None;
             }
-            let pointer = ffi::PyUnicode_AsEncodedString(
-                self.as_ptr(),
-                c"utf-8".as_ptr(),
-                c"backslashreplace".as_ptr(),
-            );
-            match Self::from_new(self.token, pointer) {
-                Ok(bytes) => bytes
-                    .as_bytes()
-                    .map(|b| String::from_utf8_lossy(b).into_owned()),
-                Err(raised) => {
-                    raised.clear(self.token);
-                    None
-                }
-            }
-        }
+            let encoding = c"utf-8".as_ptr();
+            let pointer = ffi::PyUnicode_AsEncodedString(self.as_ptr(), encoding, errors.as_ptr());
+            Self::from_new(self.token, pointer)
+        };
+        encoded.map_err(|raised| raised.clear(self.token)).ok()
     }
 }
 

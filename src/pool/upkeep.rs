@@ -178,7 +178,7 @@ impl Pool {
         let seated = if self.queue.is_closed() && self.stats.outstanding() == 0 {
             Ok(()) // for what?
         } else {
-            self.seat(&mut seats, first, &seat.path)
+            self.seat(&mut seats, first, &seat.environment)
         };
         drop(seats);
         // After that: who waits for this seat looks for others then.

@@ -16,6 +16,8 @@ pub struct Call {
     pub payload: Payload,
     /// For a pool with `context_vars`: the function runs in a context of its own.
     pub context: Option<Arc<Carried>>,
+    /// The number of the environment that it was submitted in; 0 for none.
+    pub environment: u64,
 }
 
 /// What the payload holds.
@@ -46,19 +48,25 @@ impl fmt::Display for Label {
 }
 
 impl Call {
+    /// A call that was submitted in the environment of that number; 0 for none.
     #[must_use]
-    pub const fn new(form: Form, payload: Payload) -> Self {
+    pub const fn new(form: Form, payload: Payload, environment: u64) -> Self {
         Self {
             form,
             payload,
             context: None,
+            environment,
         }
     }
 
     /// What stands for a call that travels nowhere: its function's name.
     #[must_use]
     pub fn without_content(label: Arc<str>) -> Self {
-        Self::new(Form::Whole(label), Payload::pickled(Vec::new(), Vec::new()))
+        Self::new(
+            Form::Whole(label),
+            Payload::pickled(Vec::new(), Vec::new()),
+            0,
+        )
     }
 
     /// The same call, to run in a context of its own.

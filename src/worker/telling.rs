@@ -92,7 +92,7 @@ impl<'i> Session<'i> {
     }
 
     /// The exception, if it is not the one that `Future.interrupt` has raised here.
-    fn unless_interrupted(
+    pub(super) fn unless_interrupted(
         &self,
         token: Attached<'i>,
         raised: Raised,
