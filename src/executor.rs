@@ -14,6 +14,7 @@ use crate::transfer::call::{Call, Form};
 use crate::transfer::context::Carried;
 use crate::transfer::value::Payload;
 use crate::warden;
+use crate::worker_api;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
@@ -41,7 +42,8 @@ impl Drop for PoolCore {
 #[pymethods]
 impl PoolCore {
     /// `initializer` is `None` or `(function, args)`; `patience` is how many seconds after an
-    /// interrupt that did nothing comes a warning, and how many after it the worker is replaced;
+    /// interrupt that did nothing comes a warning, how many after it the worker is replaced, and
+    /// how many the threads that tasks have left behind may take to end;
     /// `idle_timeout` is how many seconds a worker may have nothing to do.
     #[new]
     #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None))]
@@ -50,7 +52,7 @@ impl PoolCore {
         thread_name_prefix: String,
         initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
         future_class: Bound<'_, PyType>,
-        patience: (f64, f64),
+        patience: (f64, f64, f64),
         context_vars: Vec<Located<'_>>,
         idle_timeout: Option<f64>,
     ) -> PyResult<Self> {
@@ -61,6 +63,7 @@ impl PoolCore {
             return Err(Error::Argument("max_workers must be greater than 0").into());
         }
         refuse_if_exiting()?;
+        worker_api::describe_with(completer::describe_process);
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))
             .transpose()?;
@@ -74,6 +77,7 @@ impl PoolCore {
                 warning: seconds(patience.0),
                 grace: seconds(patience.1),
             },
+            farewell: seconds(patience.2),
             upcalls: &UPCALLS,
         };
         Ok(Self {
@@ -292,7 +296,7 @@ fn cancel_waiting(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     passed
 }
 
-/// Waits for all workers but those that were given up.
+/// Waits for all workers but those that were given up, or whose threads do not end.
 fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     loop {
         let seats = pool.seats();
@@ -305,7 +309,8 @@ fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
         // One that was vacated has another in its place.
         let after = pool.seats();
         for seat in pool.leaving() {
-            join_seat(py, &seat, None)?;
+            wait(py, &seat.vacated, None)?;
+            join_seat(py, &seat, Some(0.0))?;
         }
         if after
             .iter()
@@ -316,7 +321,7 @@ fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     }
 }
 
-/// Waits for those that were given up.
+/// Waits for those as well.
 fn join_retired(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     for seat in pool.retired() {
         join_seat(py, &seat, None)?;

@@ -23,6 +23,8 @@ mod error;
 #[cfg(feature = "python")]
 mod executor;
 #[cfg(feature = "python")]
+mod farewell;
+#[cfg(feature = "python")]
 mod ffi;
 #[cfg(feature = "python")]
 mod future;
@@ -30,6 +32,8 @@ mod future;
 mod interp;
 #[cfg(feature = "python")]
 mod map;
+#[cfg(feature = "python")]
+mod on_import;
 #[cfg(feature = "python")]
 mod pool;
 #[cfg(feature = "python")]

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _WARNING = 1.0
 _GRACE = 5.0
 
+# Seconds that the threads which tasks have left behind may take to end when an interpreter closes.
+_FAREWELL = 5.0
+
 NO_TIMEOUT = "an initializer cannot have a timeout: nothing interrupts it"
 
 
@@ -140,7 +143,7 @@ def make_pool(
         prefix,
         call,
         Future,
-        patience=(_WARNING, _GRACE),
+        patience=(_WARNING, _GRACE, _FAREWELL),
         context_vars=locate(context_vars),
         idle_timeout=idle_timeout,
     )

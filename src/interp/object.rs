@@ -35,6 +35,12 @@ impl Raised {
         drop(self.take(token));
     }
 
+    /// Has Python tell of an exception that nobody can be given (`sys.unraisablehook`).
+    pub fn report(self, _token: Attached<'_>) {
+        // SAFETY: attached (`_token`), with the exception set; no object to name.
+        unsafe { ffi::PyErr_WriteUnraisable(ptr::null_mut()) };
+    }
+
     /// Sets an exception that was taken again.
     pub fn again(_token: Attached<'_>, error: Object<'_>) -> Self {
         // SAFETY: attached (`_token`); the call takes over the reference.
