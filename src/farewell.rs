@@ -44,7 +44,10 @@ pub fn bid(token: Attached<'_>, patience: Duration, overdue: impl FnOnce(Vec<Str
         let mut names = match &helper {
             None => Vec::new(),
             Some(helper) => dismiss(token, helper, limit).unwrap_or_else(|raised| {
-                raised.report(token);
+                raised.report(
+                    token,
+                    c"A worker could not end its threads: exception ignored",
+                );
                 Vec::new()
             }),
         };
@@ -79,7 +82,7 @@ fn settle<'i>(token: Attached<'i>, helper: &Object<'i>) {
         match settled {
             Ok(_) => return,
             // As CPython does, but that the hooks behind it are not forgotten.
-            Err(raised) => raised.report(token),
+            Err(raised) => raised.report(token, c"Exception ignored at the end of a worker"),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 pub use pyo3::ffi::*;
 
-use std::ffi::{c_int, c_longlong, c_ulong, c_void};
+use std::ffi::{c_char, c_int, c_longlong, c_ulong, c_void};
 
 /// `PyThread_type_lock` of `pythread.h`: a lock that any thread may release, attached or not.
 pub type RawLock = *mut c_void;
@@ -13,6 +13,9 @@ pub const PY_LOCK_ACQUIRED: c_int = 1;
 pub const PY_LOCK_INTR: c_int = 2;
 
 unsafe extern "C" {
+    /// Tells of the exception that is set, under a text by `PyUnicode_FromFormat`'s rules.
+    pub fn PyErr_FormatUnraisable(format: *const c_char, ...);
+
     /// `pickle.PickleBuffer`.
     pub static mut PyPickleBuffer_Type: PyTypeObject;
     pub fn PyPickleBuffer_FromObject(base: *mut PyObject) -> *mut PyObject;

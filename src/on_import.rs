@@ -109,7 +109,10 @@ unsafe extern "C" fn find_spec(
     // An import may not fail because of us: then the module stays as it is, and it is told.
     found
         .unwrap_or_else(|raised| {
-            raised.report(token);
+            raised.report(
+                token,
+                c"A module was not adapted to its worker: exception ignored",
+            );
             Object::none(token)
         })
         .into_ptr()

@@ -182,4 +182,6 @@ def _queues(frame: FrameType) -> list[Any]:
 
     found = list(frame.f_locals.values())
     found += getattr(frame.f_locals.get("self"), "__dict__", {}).values()
+    # `queue.get` itself may be a thread's function.
+    found += [value.__self__ for value in found if isinstance(value, type(len))]
     return [value for value in found if isinstance(value, SimpleQueue)]

@@ -35,10 +35,11 @@ impl Raised {
         drop(self.take(token));
     }
 
-    /// Has Python tell of an exception that nobody can be given (`sys.unraisablehook`).
-    pub fn report(self, _token: Attached<'_>) {
-        // SAFETY: attached (`_token`), with the exception set; no object to name.
-        unsafe { ffi::PyErr_WriteUnraisable(ptr::null_mut()) };
+    /// Has Python tell of an exception that nobody can be given (`sys.unraisablehook`), with a
+    /// text that is no format.
+    pub fn report(self, _token: Attached<'_>, text: &'static CStr) {
+        // SAFETY: attached (`_token`), with the exception set; `%s` takes a C string.
+        unsafe { ffi::PyErr_FormatUnraisable(c"%s".as_ptr(), text.as_ptr()) };
     }
 
     /// Sets an exception that was taken again.
