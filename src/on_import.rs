@@ -14,10 +14,12 @@ use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 
 /// A module, and ours that adapts it to a worker (`adopt` there).
-const ADAPTERS: [(&CStr, &CStr); 3] = [
+const ADAPTERS: [(&CStr, &CStr); 5] = [
     (c"threading", c"subpool._threads"),
     (c"multiprocessing.process", c"subpool._process"),
     (c"multiprocessing.context", c"subpool._process"),
+    (c"multiprocessing.forkserver", c"subpool._process"),
+    (c"multiprocessing.resource_tracker", c"subpool._process"),
 ];
 
 /// The name of that dict.
@@ -106,14 +108,19 @@ unsafe extern "C" fn find_spec(
             }
             _ => Ok(Object::none(token)),
         });
-    // An import may not fail because of us: then the module stays as it is, and it is told.
+    // An import may not fail because of us: then the module stays as it is, and that is told. An
+    // interrupt is the task's, and passes.
     found
-        .unwrap_or_else(|raised| {
+        .or_else(|raised| {
+            // SAFETY: attached (`token`), with the exception set; a static type.
+            if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) } == 0 {
+                return Err(raised);
+            }
             raised.report(
                 token,
                 c"A module was not adapted to its worker: exception ignored",
             );
-            Object::none(token)
+            Ok(Object::none(token))
         })
-        .into_ptr()
+        .map_or(ptr::null_mut(), Object::into_ptr)
 }

@@ -4,6 +4,7 @@
 `multiprocessing` was imported there (_on_import.py).
 """
 
+# ruff: noqa: SLF001 - what is adapted is CPython's private side
 from __future__ import annotations
 
 import marshal
@@ -28,35 +29,61 @@ def describe() -> bytes:
     return marshal.dumps(
         (
             own.name,
-            own._identity,  # noqa: SLF001
+            own._identity,
             {
                 name: bytes(value) if isinstance(value, bytes) else value
                 for name in ("authkey", "daemon")
-                if (value := own._config.get(name)) is not None  # noqa: SLF001
+                if (value := own._config.get(name)) is not None
             },
-            None if parent is None else (parent.name, parent.pid, parent._sentinel),  # noqa: SLF001
+            None if parent is None else (parent.name, parent.pid, parent._sentinel),
         )
     )
 
 
 def adopt(module: Any) -> None:
-    """Adapt `multiprocessing.process` or `multiprocessing.context`."""
-    if module.__name__ == "multiprocessing.context":
-        _never_fork(module)
-    elif (described := _native.describe_process()) is not None:
-        name, identity, config, parent = marshal.loads(described)
-        own = module.current_process()
-        own._name = name  # noqa: SLF001
-        own._identity = identity  # noqa: SLF001
-        if "authkey" in config:
-            config["authkey"] = module.AuthenticationString(config["authkey"])
-        own._config.update(config)  # noqa: SLF001
-        if parent is not None:
-            module._parent_process = module._ParentProcess(*parent)  # noqa: SLF001
+    """Adapt a module of `multiprocessing`."""
+    _ADAPTERS[module.__name__](module)
+
+
+def _describe_here(process: Any) -> None:
+    """Take over main's description of the process."""
+    described = _native.describe_process()
+    if described is None:
+        return  # the system gives no thread to ask with
+    name, identity, config, parent = marshal.loads(described)  # noqa: S302 - by `describe`
+    own = process.current_process()
+    own._name = name
+    own._identity = identity
+    if "authkey" in config:
+        config["authkey"] = process.AuthenticationString(config["authkey"])
+    own._config.update(config)
+    if parent is not None:
+        process._parent_process = process._ParentProcess(*parent)
 
 
 def _never_fork(context: Any) -> None:
     """Replace the default where that is a fork (before 3.14), which only main may do."""
-    default, kinds = context._default_context, context._concrete_contexts  # noqa: SLF001
-    if default._default_context is kinds.get("fork"):  # noqa: SLF001
-        default._default_context = kinds["spawn"]  # noqa: SLF001
+    default, kinds = context._default_context, context._concrete_contexts
+    if default._default_context is kinds.get("fork"):
+        default._default_context = kinds["spawn"]
+
+
+def _stop_forkserver(forkserver: Any) -> None:
+    """End this interpreter's server with it: left alone, it would live as long as the process.
+
+    After the processes (0 and more) and queues (-5), before its folder is removed (-100).
+    """
+    forkserver.util.Finalize(None, forkserver._forkserver._stop, exitpriority=-50)
+
+
+def _stop_tracker(tracker: Any) -> None:
+    """End this interpreter's tracker with it, after all that may use it."""
+    tracker.util.Finalize(None, tracker._resource_tracker._stop, exitpriority=-1000)
+
+
+_ADAPTERS = {
+    "multiprocessing.process": _describe_here,
+    "multiprocessing.context": _never_fork,
+    "multiprocessing.forkserver": _stop_forkserver,
+    "multiprocessing.resource_tracker": _stop_tracker,
+}

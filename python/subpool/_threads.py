@@ -9,6 +9,7 @@ is raised in each, when it next runs Python code, and those that wait for a `thr
 (so a `queue.Queue`, an `Event` and the like) or a `queue.SimpleQueue` are woken for it.
 """
 
+# ruff: noqa: SLF001 - what is adapted is CPython's private side
 from __future__ import annotations
 
 import _thread
@@ -28,6 +29,8 @@ _native: Any = sys.modules.get("_subpool_worker")
 # raised, or have lost it in a `__del__`. Not sooner, because it may be cleaning up.
 _AGAIN = 1.0
 
+_BOUND_IN_C: Any = type([].append)
+
 # Handles of threads that were started past `threading`.
 _raw: set[Any] = set()
 _start_new_thread: Any = _thread.start_new_thread
@@ -35,17 +38,17 @@ _start_new_thread: Any = _thread.start_new_thread
 
 def adopt(threading: Any) -> None:
     """Name the worker's own thread, and let threads be daemons."""
-    threading._daemon_threads_allowed = _allow  # noqa: SLF001
+    threading._daemon_threads_allowed = _allow
     # What `current_thread` would make, with a name. It is no daemon, or each thread that a task
     # starts would be one. `main_thread()` stays the process's: only that one handles signals.
-    own = threading._DummyThread.__new__(threading._DummyThread)  # noqa: SLF001
+    own = threading._DummyThread.__new__(threading._DummyThread)
     threading.Thread.__init__(own, name=_native.thread_name, daemon=False)
     own._ident = _native.thread_ident
     own._native_id = _native.thread_native_id
-    handle = threading._make_thread_handle(own._ident)  # noqa: SLF001
+    handle = threading._make_thread_handle(own._ident)
     setattr(own, "_os_thread_handle" if sys.version_info >= (3, 14) else "_handle", handle)
     own._started.set()
-    threading._active[own._ident] = own  # noqa: SLF001
+    threading._active[own._ident] = own
 
     # These would be detached threads, whose last steps nobody can wait for.
     for name in ("start_new_thread", "start_new"):
@@ -63,7 +66,7 @@ def _start_raw(function: Any, args: Any, kwargs: Any = None, /) -> Any:
         return _start_new_thread(function, *given)  # it says what is wrong
     for handle in [handle for handle in _raw if handle.is_done()]:
         _raw.discard(handle)
-    handle = _thread._ThreadHandle()  # noqa: SLF001
+    handle = _thread._ThreadHandle()
     _raw.add(handle)
     try:
         _thread.start_joinable_thread(
@@ -82,11 +85,11 @@ def settle() -> None:
     the functions of `atexit`. If a hook raises, call this again to go on behind it.
     """
     threading: Any = sys.modules["threading"]
-    threading._SHUTTING_DOWN = True  # noqa: SLF001
-    hooks = threading._threading_atexits  # noqa: SLF001
+    threading._SHUTTING_DOWN = True
+    hooks = threading._threading_atexits
     while hooks:
         hooks.pop()()
-    threading._shutdown()  # noqa: SLF001
+    threading._shutdown()
     atexit._run_exitfuncs()
 
 
@@ -136,11 +139,11 @@ def _living() -> dict[Any, Any]:
     """Give the threads that only their daemon flag keeps from being waited for, by handle."""
     threading: Any = sys.modules["threading"]
     # Not by `enumerate`: it wants a lock, and a thread may have ended with that.
-    threads = list(threading._active.values())  # noqa: SLF001
+    threads = list(threading._active.values())
     living = {
         thread._os_thread_handle if sys.version_info >= (3, 14) else thread._handle: thread
         for thread in threads
-        if thread.daemon and not isinstance(thread, threading._DummyThread)  # noqa: SLF001
+        if thread.daemon and not isinstance(thread, threading._DummyThread)
     }
     living.update((handle, _Raw(handle.ident)) for handle in list(_raw))
     return {handle: thread for handle, thread in living.items() if not handle.is_done()}
@@ -183,5 +186,5 @@ def _queues(frame: FrameType) -> list[Any]:
     found = list(frame.f_locals.values())
     found += getattr(frame.f_locals.get("self"), "__dict__", {}).values()
     # `queue.get` itself may be a thread's function.
-    found += [value.__self__ for value in found if isinstance(value, type(len))]
+    found += [value.__self__ for value in found if isinstance(value, _BOUND_IN_C)]
     return [value for value in found if isinstance(value, SimpleQueue)]
