@@ -32,8 +32,9 @@ const MOST_HOOKS: usize = 1000;
 pub fn bid(token: Attached<'_>, patience: Duration, overdue: impl FnOnce(Vec<String>) + Send) {
     let mut overdue = Some(overdue);
     let mut until = None;
+    let mut failed = false;
     loop {
-        let helper = helper(token);
+        let helper = helper(token).filter(|_| !failed);
         if let Some(helper) = &helper {
             settle(token, helper);
         }
@@ -41,19 +42,23 @@ pub fn bid(token: Attached<'_>, patience: Duration, overdue: impl FnOnce(Vec<Str
         let until = *until.get_or_insert_with(|| Instant::now() + patience);
         let left = until.saturating_duration_since(Instant::now());
         let limit = overdue.is_some().then_some(left);
-        let mut names = match &helper {
-            None => Vec::new(),
-            Some(helper) => dismiss(token, helper, limit).unwrap_or_else(|raised| {
-                raised.report(
-                    token,
-                    c"A worker could not end its threads: exception ignored",
-                );
-                Vec::new()
-            }),
-        };
+        let dismissed = helper
+            .as_ref()
+            .map_or(Ok(Vec::new()), |helper| dismiss(token, helper, limit));
+        let mut names = dismissed.unwrap_or_else(|raised| {
+            raised.report(
+                token,
+                c"A worker could not end its threads: exception ignored",
+            );
+            failed = true;
+            Vec::new()
+        });
         if names.is_empty() {
             if is_alone() {
-                return;
+                if helper.is_none_or(|helper| is_settled(token, &helper)) {
+                    return;
+                }
+                continue;
             }
             // One that has just been started or is about to leave, or one of C code.
             token.detached(|| thread::sleep(PAUSE));
@@ -85,6 +90,21 @@ fn settle<'i>(token: Attached<'i>, helper: &Object<'i>) {
             Err(raised) => raised.report(token, c"Exception ignored at the end of a worker"),
         }
     }
+}
+
+/// Also true if that cannot be told.
+fn is_settled<'i>(token: Attached<'i>, helper: &Object<'i>) -> bool {
+    let settled = helper
+        .attribute(c"is_settled")
+        .and_then(|settled| settled.call(&Object::tuple(token, [])?, None));
+    // SAFETY: attached (`token`); `False` lives for ever and is compared only.
+    settled.map_or_else(
+        |raised| {
+            raised.clear(token);
+            true
+        },
+        |settled| settled.as_ptr() != unsafe { ffi::Py_False() },
+    )
 }
 
 fn dismiss<'i>(

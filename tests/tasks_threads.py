@@ -279,6 +279,19 @@ def late_daemon(pipe):
     atexit.register(late)
 
 
+def registers_as_it_ends(pipe):
+    """A daemon thread leaves an atexit function, which starts another."""
+    import threading
+
+    def daemon():
+        try:
+            threading.Event().wait()
+        finally:
+            late_daemon(pipe)
+
+    threading.Thread(target=daemon, daemon=True).start()
+
+
 def blocked(reader, name="in a system call"):
     """Leave a thread in a call that nothing interrupts."""
     import threading

@@ -67,14 +67,10 @@ def _start_raw(function: Any, args: Any, kwargs: Any = None, /) -> Any:
     for handle in [handle for handle in _raw if handle.is_done()]:
         _raw.discard(handle)
     handle = _thread._ThreadHandle()
+    _thread.start_joinable_thread(
+        lambda: function(*args, **(kwargs or {})), handle=handle, daemon=True
+    )
     _raw.add(handle)
-    try:
-        _thread.start_joinable_thread(
-            lambda: function(*args, **(kwargs or {})), handle=handle, daemon=True
-        )
-    except BaseException:
-        _raw.discard(handle)
-        raise
     return handle.ident
 
 
@@ -91,6 +87,12 @@ def settle() -> None:
         hooks.pop()()
     threading._shutdown()
     atexit._run_exitfuncs()
+
+
+def is_settled() -> bool:
+    """Whether `settle` has nothing to do. A thread may have registered something as it ended."""
+    threading: Any = sys.modules["threading"]
+    return not threading._threading_atexits and not atexit._ncallbacks()
 
 
 def dismiss(
@@ -143,7 +145,7 @@ def _living() -> dict[Any, Any]:
     living = {
         thread._os_thread_handle if sys.version_info >= (3, 14) else thread._handle: thread
         for thread in threads
-        if thread.daemon and not isinstance(thread, threading._DummyThread)
+        if thread._daemonic and not isinstance(thread, threading._DummyThread)
     }
     living.update((handle, _Raw(handle.ident)) for handle in list(_raw))
     return {handle: thread for handle, thread in living.items() if not handle.is_done()}
@@ -152,9 +154,6 @@ def _living() -> dict[Any, Any]:
 def _wake(frames: Iterable[FrameType], due: set[int]) -> None:
     """Wake those threads, if they wait for something of which we know how."""
     threading: Any = sys.modules["threading"]
-    waiting = threading.Condition.wait.__code__
-    events = sys.modules.get("asyncio.base_events")
-    turning = getattr(getattr(events, "BaseEventLoop", None), "_run_once", None)
     for frame in frames:
         callers = [frame]
         while (caller := callers[-1].f_back) is not None:
@@ -162,16 +161,25 @@ def _wake(frames: Iterable[FrameType], due: set[int]) -> None:
         thread = callers[-1].f_locals.get("self")  # of `Thread._bootstrap`
         if isinstance(thread, threading.Thread) and thread.ident not in due:
             continue
-        if frame.f_code is waiting:
-            waiter = frame.f_locals.get("waiter")
-            if waiter is not None and waiter.locked():  # it may be about to wait, or have waited
-                waiter.release()
+        try:
+            _wake_one(callers, threading.Condition.wait.__code__)
+        except Exception:  # noqa: BLE001, S112 - the user's objects may do anything
             continue
-        for queue in _queues(frame):
-            queue.put(None)
-        for caller in callers:
-            if turning is not None and caller.f_code is turning.__code__:
-                caller.f_locals["self"].call_soon_threadsafe(_nothing)
+
+
+def _wake_one(callers: list[FrameType], waiting: object) -> None:
+    frame = callers[0]
+    if frame.f_code is waiting:
+        waiter = frame.f_locals.get("waiter")
+        if waiter is not None and waiter.locked():  # it may be about to wait, or have waited
+            waiter.release()
+        return
+    for queue in _queues(frame):
+        queue.put(None)
+    events: Any = sys.modules.get("asyncio.base_events")
+    for caller in callers:
+        if events is not None and caller.f_code is events.BaseEventLoop._run_once.__code__:
+            caller.f_locals["self"].call_soon_threadsafe(_nothing)
 
 
 def _nothing() -> None: ...
@@ -186,5 +194,6 @@ def _queues(frame: FrameType) -> list[Any]:
     found = list(frame.f_locals.values())
     found += getattr(frame.f_locals.get("self"), "__dict__", {}).values()
     # `queue.get` itself may be a thread's function.
-    found += [value.__self__ for value in found if isinstance(value, _BOUND_IN_C)]
-    return [value for value in found if isinstance(value, SimpleQueue)]
+    found += [value.__self__ for value in found if type(value) is _BOUND_IN_C]
+    # Not `isinstance`, which asks an object what it says it is.
+    return [value for value in found if issubclass(type(value), SimpleQueue)]

@@ -149,11 +149,12 @@ def test_the_order_of_the_end(closing, pipe, capfd):
     assert "Exception ignored at the end of a worker" in err
 
 
-def test_a_daemon_thread_that_comes_late(closing, pipe):
+@pytest.mark.parametrize("task", ["late_daemon", "registers_as_it_ends"])
+def test_a_daemon_thread_that_comes_late(closing, pipe, task):
     """It was alive when the interpreter was ended: a crash."""
     reader, writer = pipe
     pool = closing(InterpreterPoolExecutor(1))
-    pool.submit(tasks_threads.late_daemon, writer).result()
+    pool.submit(getattr(tasks_threads, task), writer).result()
     pool.shutdown()
     assert os.read(reader, 9) == b"late"
 
