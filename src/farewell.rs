@@ -97,14 +97,14 @@ fn is_settled<'i>(token: Attached<'i>, helper: &Object<'i>) -> bool {
     let settled = helper
         .attribute(c"is_settled")
         .and_then(|settled| settled.call(&Object::tuple(token, [])?, None));
-    // SAFETY: attached (`token`); `False` lives for ever and is compared only.
-    settled.map_or_else(
-        |raised| {
+    match settled {
+        // SAFETY: attached (`token`); `False` lives for ever and is compared only.
+        Ok(settled) => settled.as_ptr() != unsafe { ffi::Py_False() },
+        Err(raised) => {
             raised.clear(token);
             true
-        },
-        |settled| settled.as_ptr() != unsafe { ffi::Py_False() },
-    )
+        }
+    }
 }
 
 fn dismiss<'i>(
