@@ -16,7 +16,7 @@ use crate::output;
 use crate::task::{Listener, Task};
 use crate::transfer::call::{Broken, Label};
 use crate::transfer::graveyard;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -168,6 +168,47 @@ pub fn warn(label: Label, waited: Duration, left: Duration) {
             error.write_unraisable(py, None);
         }
     }));
+}
+
+pub fn warn_of_threads(worker: String, threads: Vec<String>, waited: Duration) {
+    ask(move |py| {
+        let about = (worker, threads, waited.as_secs_f64());
+        let warned = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("warn_of_threads"))
+            .and_then(|warn| warn.call1(about));
+        if let Err(error) = warned {
+            error.write_unraisable(py, None);
+        }
+    });
+}
+
+/// What `_process.describe` says of this process, for its workers.
+pub fn describe_process() -> Option<Vec<u8>> {
+    ask(|py| {
+        let described = py
+            .import("subpool._process")
+            .and_then(|process| process.call_method0("describe"))
+            .and_then(|described| described.extract());
+        described
+            .map_err(|error| error.write_unraisable(py, None))
+            .ok()
+    })
+    .flatten()
+}
+
+/// Has main do something, and waits for what it gives. `None`: there is no thread to do it, or the
+/// program is past its end.
+///
+/// For a thread that is attached to nothing.
+fn ask<R: Send + 'static>(work: impl FnOnce(Python<'_>) -> R + Send + 'static) -> Option<R> {
+    start().ok()?;
+    let (sender, receiver) = bounded(1);
+    run_soon(Box::new(move |py| {
+        // The receiver waits below.
+        let _ = sender.send(work(py));
+    }));
+    receiver.recv().ok()
 }
 
 fn send(errand: Errand) {

@@ -18,6 +18,7 @@ use crate::transfer::context::Carried;
 use crate::transfer::fallback::Kind;
 use crate::transfer::outbox;
 use crate::warden;
+use crate::worker_api;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -31,6 +32,7 @@ static UPCALLS: Upcalls = Upcalls {
     consult: errand::consult,
     interrupt: errand::interrupt_soon,
     warn: completer::warn,
+    warn_of_threads: completer::warn_of_threads,
 };
 
 /// The program ends: no pool accepts anything any more.
@@ -53,7 +55,8 @@ impl Drop for PoolCore {
 #[pymethods]
 impl PoolCore {
     /// `initializer` is `None` or `(function, args)`; `patience` is how many seconds after an
-    /// interrupt that did nothing comes a warning, and how many after it the worker is replaced;
+    /// interrupt that did nothing comes a warning, how many after it the worker is replaced, and
+    /// how many the threads that tasks have left behind may take to end;
     /// `idle_timeout` is how many seconds a worker may have nothing to do; `fallback` is where
     /// calls go that no interpreter can run.
     #[new]
@@ -64,7 +67,7 @@ impl PoolCore {
         thread_name_prefix: String,
         initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
         future_class: Bound<'_, PyType>,
-        patience: (f64, f64),
+        patience: (f64, f64, f64),
         context_vars: Vec<Located<'_>>,
         idle_timeout: Option<f64>,
         fallback: Option<&str>,
@@ -76,6 +79,7 @@ impl PoolCore {
             return Err(Error::Argument("max_workers must be greater than 0").into());
         }
         refuse_if_exiting()?;
+        worker_api::describe_with(completer::describe_process);
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))
             .transpose()?;
@@ -91,6 +95,7 @@ impl PoolCore {
                 warning: seconds(patience.0),
                 grace: seconds(patience.1),
             },
+            farewell: seconds(patience.2),
             upcalls: &UPCALLS,
         };
         Ok(Self {
@@ -350,7 +355,7 @@ fn cancel_waiting(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     passed
 }
 
-/// Waits for all workers but those that were given up.
+/// Waits for all workers but those that were given up, or whose threads do not end.
 fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     loop {
         let seats = pool.seats();
@@ -363,7 +368,8 @@ fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
         // One that was vacated has another in its place.
         let after = pool.seats();
         for seat in pool.leaving() {
-            join_seat(py, &seat, None)?;
+            wait(py, &seat.vacated, None)?;
+            join_seat(py, &seat, Some(0.0))?;
         }
         if after
             .iter()
@@ -374,7 +380,7 @@ fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     }
 }
 
-/// Waits for those that were given up.
+/// Waits for those as well.
 fn join_retired(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     for seat in pool.retired() {
         join_seat(py, &seat, None)?;

@@ -3,7 +3,7 @@
 
 pub use pyo3::ffi::*;
 
-use std::ffi::{c_int, c_longlong, c_void};
+use std::ffi::{c_char, c_int, c_longlong, c_ulong, c_void};
 
 /// `PyThread_type_lock` of `pythread.h`: a lock that any thread may release, attached or not.
 pub type RawLock = *mut c_void;
@@ -23,6 +23,8 @@ pub type DictWatcher = unsafe extern "C" fn(
 unsafe extern "C" {
     /// The number of the new watcher of the attached interpreter, or -1 with an error.
     pub fn PyDict_AddWatcher(callback: DictWatcher) -> c_int;
+    /// Tells of the exception that is set, under a text by `PyUnicode_FromFormat`'s rules.
+    pub fn PyErr_FormatUnraisable(format: *const c_char, ...);
 
     /// `pickle.PickleBuffer`.
     pub static mut PyPickleBuffer_Type: PyTypeObject;
@@ -30,6 +32,9 @@ unsafe extern "C" {
 
     /// The type of bound methods.
     pub static mut PyMethod_Type: PyTypeObject;
+
+    /// The operating system's number of the calling thread.
+    pub fn PyThread_get_thread_native_id() -> c_ulong;
 
     pub fn PyThread_allocate_lock() -> RawLock;
     pub fn PyThread_free_lock(lock: RawLock);

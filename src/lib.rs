@@ -27,6 +27,8 @@ mod error;
 #[cfg(feature = "python")]
 mod executor;
 #[cfg(feature = "python")]
+mod farewell;
+#[cfg(feature = "python")]
 mod ffi;
 #[cfg(feature = "python")]
 mod future;
@@ -34,6 +36,8 @@ mod future;
 mod interp;
 #[cfg(feature = "python")]
 mod map;
+#[cfg(feature = "python")]
+mod on_import;
 #[cfg(feature = "python")]
 mod output;
 #[cfg(feature = "python")]

@@ -43,6 +43,9 @@ pub struct Upcalls {
     /// Warn of a function that has not reacted to an interrupt for so long, and will be given up
     /// after so long.
     pub warn: fn(Label, Duration, Duration),
+    /// Warn of the threads in that worker's interpreter that have not ended for so long, and wait
+    /// until that is done. Called on a thread of a worker, detached.
+    pub warn_of_threads: fn(String, Vec<String>, Duration),
 }
 
 /// What a worker asks main: its interpreter cannot load what a call needs.
@@ -78,6 +81,8 @@ pub struct Settings {
     pub thread_name_prefix: String,
     pub initializer: Option<Call>,
     pub patience: Patience,
+    /// What the threads that tasks have left behind may take to end.
+    pub farewell: Duration,
     /// After which an idle worker ends.
     pub idle_timeout: Option<Duration>,
     /// Where what no interpreter can run goes, if its tag says nothing else.
@@ -95,7 +100,8 @@ pub struct Pool {
     batches: Mutex<Vec<Weak<Batch>>>,
     /// In the order of their numbers.
     seats: Mutex<Vec<Arc<Seat>>>,
-    /// Seats that others have taken over, their workers being stuck in a task.
+    /// Seats that nobody waits for before the program's end: their workers are stuck in a task, or
+    /// their interpreters have threads that do not end.
     retired: Mutex<Vec<Arc<Seat>>>,
     /// Nothing starts any more.
     terminated: AtomicBool,
@@ -116,7 +122,8 @@ pub struct Seat {
     pub readiness: Latch,
     /// Ends when the interpreter is closed.
     pub exit: Latch,
-    /// Ends with `exit`, or when another worker takes this one's place.
+    /// Ends with `exit`, or when nobody is to wait for that any more: another worker takes this
+    /// one's place, or its interpreter's threads do not end.
     pub vacated: Latch,
     pub desk: Arc<Desk>,
     /// Since when it sleeps, in nanoseconds; 0 while it does not, or for ever.
@@ -305,6 +312,11 @@ impl Pool {
     #[must_use]
     pub fn initializer(&self) -> Option<Call> {
         self.settings.initializer.clone()
+    }
+
+    #[must_use]
+    pub const fn farewell(&self) -> Duration {
+        self.settings.farewell
     }
 
     #[must_use]

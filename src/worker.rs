@@ -10,6 +10,7 @@ use crate::batch::{Drained, Job};
 use crate::core::queue::Empty;
 use crate::core::sleepers::Looker;
 use crate::desk::{Reachable, Running};
+use crate::farewell;
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Outcome, Raised};
@@ -53,20 +54,42 @@ pub fn run(pool: &Arc<Pool>, seat: &Seat, first: Option<Job>) {
 fn live(
     pool: &Arc<Pool>,
     seat: &Seat,
-    mut first: Option<Job>,
+    first: Option<Job>,
     promise: &Promise,
 ) -> Result<(), Broken> {
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
     })?;
+    let mut lived = work(&interpreter, pool, seat, first, promise);
+    // The helper that sends interrupts has gone with the session: a visitor that stays is a thread
+    // of the interpreter, too.
+    farewell::bid(interpreter.attached(), pool.farewell(), |threads| {
+        if let Err(broken) = &lived
+            && pool.break_down_elsewhere(broken)
+        {
+            lived = Ok(());
+        }
+        pool.overstays(seat, threads);
+    });
+    lived
+}
+
+/// From the interpreter's beginning until there is nothing left to do.
+fn work(
+    interpreter: &OwnedInterpreter,
+    pool: &Arc<Pool>,
+    seat: &Seat,
+    mut first: Option<Job>,
+    promise: &Promise,
+) -> Result<(), Broken> {
     let token = interpreter.attached();
     let path = &*seat.environment.environment.path;
     let unusable = |raised: Raised| Broken {
         message: "a worker's interpreter could not be set up".to_owned(),
         traceback: text_of(token, raised.take(token)),
     };
-    let installed = worker_api::install(&interpreter, seat.number, &seat.name, path);
+    let installed = worker_api::install(interpreter, seat.number, &seat.name, path);
     let class = installed.map_err(unusable)?;
     let surroundings = Surroundings::start(token, &seat.environment).map_err(unusable)?;
     let mut session = Session {

@@ -5,14 +5,27 @@
 
 use crate::ffi;
 use crate::interp::attach::Attached;
-use crate::interp::object::{Object, Outcome, Raised};
+use crate::interp::object::{Object, Outcome, Raised, check};
 use crate::interp::owned::OwnedInterpreter;
 use crate::interp::visit::interrupt_class;
+use crate::on_import;
 use crate::transfer::environment::Text;
 use std::ffi::CStr;
+use std::ptr;
+use std::sync::OnceLock;
+
+/// What main says of its process; blocks until it has.
+pub type Describe = fn() -> Option<Vec<u8>>;
+
+static DESCRIBE: OnceLock<Describe> = OnceLock::new();
 
 /// The name under which workers find their module.
 const MODULE: &CStr = c"_subpool_worker";
+
+/// Whom workers ask about their process.
+pub fn describe_with(describe: Describe) {
+    DESCRIBE.get_or_init(|| describe);
+}
 
 /// Puts the module into the interpreter and sets `sys.path` to the caller's. Gives the class of
 /// interrupts, which users get by way of that module.
@@ -34,9 +47,22 @@ pub fn install<'i>(
         &Object::integer(token, interpreter.id())?,
     )?;
     module.set_attribute(c"thread_name", &Object::string(token, thread_name)?)?;
+    // SAFETY: needs nothing.
+    let idents = unsafe {
+        [
+            (c"thread_ident", ffi::PyThread_get_thread_ident()),
+            (c"thread_native_id", ffi::PyThread_get_thread_native_id()),
+        ]
+    };
+    for (name, ident) in idents {
+        module.set_attribute(name, &Object::integer(token, ident.cast_signed())?)?;
+    }
     let interrupt = interrupt_class(token)?;
     module.set_attribute(c"TaskInterrupted", &interrupt)?;
+    // SAFETY: a live module; the methods are static, and read only in spite of the type.
+    check(unsafe { ffi::PyModule_AddFunctions(module.as_ptr(), METHODS.0.as_ptr().cast_mut()) })?;
     system.attribute(c"modules")?.set_item(MODULE, &module)?;
+    on_import::install(token, &system, &module)?;
     Ok(interrupt)
 }
 
@@ -73,4 +99,39 @@ fn import<'i>(token: Attached<'i>, path: &[Text], name: &CStr) -> Outcome<'i> {
     let imported = Object::import(token, name).map_err(|raised| raised.take(token));
     system.set_attribute(c"path", &theirs)?;
     imported.map_err(|error| Raised::from_taken(token, error))
+}
+
+struct Methods([ffi::PyMethodDef; 2]);
+
+// SAFETY: constant; CPython reads it and nothing else.
+unsafe impl Sync for Methods {}
+
+static METHODS: Methods = Methods([
+    ffi::PyMethodDef {
+        ml_name: c"describe_process".as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunction: describe_process,
+        },
+        ml_flags: ffi::METH_NOARGS,
+        ml_doc: ptr::null(),
+    },
+    ffi::PyMethodDef::zeroed(),
+]);
+
+/// `describe_process()`: what `subpool._process` says in main, or `None`.
+///
+/// # Safety
+/// Called by CPython as a function, so attached.
+unsafe extern "C" fn describe_process(
+    _module: *mut ffi::PyObject,
+    _nothing: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: attached, by the contract; the result leaves as an owned pointer.
+    let token: Attached<'_> = unsafe { Attached::assume() };
+    let described = token.detached(|| DESCRIBE.get().and_then(|describe| describe()));
+    let given = match described {
+        Some(described) => Object::bytes(token, &described),
+        None => Ok(Object::none(token)),
+    };
+    given.map_or(ptr::null_mut(), Object::into_ptr)
 }

@@ -22,9 +22,10 @@ LONGEST = 500
 
 # A room may use those left of it: core ← ffi ← interp ← transfer ← task ← ... ← lib.
 ORDER = (
-    "core", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "worker_api",
-    "worker", "pool", "error", "streams", "environ", "output", "completer", "encode", "capture",
-    "errand", "future", "bridge", "executor", "map", "dispatch", "lib",
+    "core", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "on_import",
+    "worker_api", "farewell", "worker", "pool", "error", "streams", "environ", "output",
+    "completer", "encode", "capture", "errand", "future", "bridge", "executor", "map", "dispatch",
+    "lib",
 )  # fmt: skip
 # Two halves of one thing: the loop knows its pool, the pool starts loops.
 PEERS = {frozenset({"worker", "pool"})}

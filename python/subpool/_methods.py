@@ -25,6 +25,9 @@ NO_TERMS = (
     "an initializer has no timeout and no fallback: nothing interrupts it, and tasks go elsewhere"
 )
 
+# Seconds that the threads which tasks have left behind may take to end when an interpreter closes.
+_FAREWELL = 5.0
+
 
 class InterpreterMethods(ExecutorCore):
     """What both executors do with their interpreters."""
@@ -210,7 +213,7 @@ def make_pool(
         prefix,
         call,
         Future,
-        patience=(_WARNING, _GRACE),
+        patience=(_WARNING, _GRACE, _FAREWELL),
         context_vars=locate(context_vars),
         idle_timeout=idle_timeout,
         fallback=fallback,

@@ -126,7 +126,7 @@ class PoolCore:
         initializer: tuple[Callable[..., object], tuple[Any, ...]] | None,
         future_class: type[Future[Any]],
         *,
-        patience: tuple[float, float],
+        patience: tuple[float, float, float],
         context_vars: Sequence[tuple[ContextVar[Any], Sequence[tuple[str, str]]]] = ...,
         idle_timeout: float | None = None,
         fallback: str | None = None,

@@ -169,6 +169,18 @@ def warn_of_slow_interrupt(label: str, waited: float, left: float) -> None:
     )
 
 
+def warn_of_threads(worker: str, threads: list[str], waited: float) -> None:
+    """Warn of the threads that keep a worker's interpreter from being closed."""
+    warnings.warn(
+        f"tasks in {worker} have left threads that did not end within {waited:.1f} s of its "
+        f"close: {', '.join(threads)}. Its interpreter is kept until they do, and the end of the "
+        f"program waits for it; a call of a C function cannot be interrupted before it returns. "
+        f"End such threads in the task, or let them wait with a timeout",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
 def untransferable(message: str, path: str, traceback: str) -> NotTransferableError:
     """Make the error for a worker's report."""
     error = NotTransferableError(message)

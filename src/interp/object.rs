@@ -35,6 +35,13 @@ impl Raised {
         drop(self.take(token));
     }
 
+    /// Has Python tell of an exception that nobody can be given (`sys.unraisablehook`), with a
+    /// text that is no format.
+    pub fn report(self, _token: Attached<'_>, text: &'static CStr) {
+        // SAFETY: attached (`_token`), with the exception set; `%s` takes a C string.
+        unsafe { ffi::PyErr_FormatUnraisable(c"%s".as_ptr(), text.as_ptr()) };
+    }
+
     /// Sets an exception that was taken again.
     pub fn again(_token: Attached<'_>, error: Object<'_>) -> Self {
         // SAFETY: attached (`_token`); the call takes over the reference.

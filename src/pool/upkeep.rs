@@ -14,6 +14,7 @@ use crate::warden;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Does what is due in every pool, and tells when the next is.
@@ -186,7 +187,38 @@ impl Pool {
         seated
     }
 
-    /// The seats whose workers are stuck in tasks that were given up.
+    /// The worker of `seat` has left its loop, but its interpreter has threads that do not end.
+    /// Nobody waits for it any more but the end of the program.
+    pub fn overstays(&self, seat: &Seat, threads: Vec<String>) {
+        let is_it = |other: &Arc<Seat>| std::ptr::eq(&raw const **other, seat);
+        (self.settings.upcalls.warn_of_threads)(seat.name.clone(), threads, self.farewell());
+        {
+            let (mut seats, mut leaving) = (self.seats.lock(), self.leaving.lock());
+            // One in neither was given up before.
+            let place = seats.iter().position(is_it);
+            let found = match place {
+                Some(place) => Some(seats.remove(place)),
+                None => leaving.iter().position(is_it).map(|at| leaving.remove(at)),
+            };
+            self.width.set(seats.len());
+            self.retired.lock().extend(found);
+        }
+        seat.ready();
+        fire(&seat.vacated);
+    }
+
+    /// `break_down` from a thread whose interpreter is there yet. False: there is no thread to be
+    /// had that could do it.
+    #[must_use]
+    pub fn break_down_elsewhere(&self, broken: &Broken) -> bool {
+        thread::scope(|scope| {
+            let task = || self.break_down(broken.clone());
+            thread::Builder::new().spawn_scoped(scope, task).is_ok()
+        })
+    }
+
+    /// The seats whose workers are stuck in tasks that were given up, or whose interpreters have
+    /// threads that do not end.
     #[must_use]
     pub fn retired(&self) -> Vec<Arc<Seat>> {
         self.retired.lock().clone()

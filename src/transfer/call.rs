@@ -120,7 +120,7 @@ pub enum Answer {
 }
 
 /// Why a pool is not usable any more.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Broken {
     pub message: String,
     /// The traceback of what broke it, as text; empty if there is none.
