@@ -48,7 +48,9 @@ def run(rows, form, pool=SUBPOOL, *, env=None, limit=LIMIT):
     left = list(rows)
     while left:
         with tempfile.TemporaryDirectory(prefix="table-", ignore_cleanup_errors=True) as folder:
-            notes, fault, output = _run_once(left, form, pool, Path(folder), env, limit)
+            notes, fault, output = _run_once(
+                left, form, pool, folder=Path(folder), env=env, limit=limit
+            )
         saw = {note["row"]: note["saw"] for note in notes if "row" in note}
         begun = [note["begun"] for note in notes if "begun" in note]
         if fault and left[0].what not in begun:  # it never got as far as a row
@@ -68,7 +70,7 @@ def run(rows, form, pool=SUBPOOL, *, env=None, limit=LIMIT):
     return report
 
 
-def _run_once(rows, form, pool, folder, env, limit):
+def _run_once(rows, form, pool, *, folder, env, limit):
     """Give what the program noted, what was wrong with its end, and what it wrote."""
     notes, output = folder / "notes", folder / "output"
     notes.touch()
@@ -77,7 +79,7 @@ def _run_once(rows, form, pool, folder, env, limit):
     command, given = _command(rows, form, pool, str(notes), work)
     env = dict(env or os.environ)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), env.get("PYTHONPATH")]))
-    with output.open("wb") as log, open(given or os.devnull, "rb") as stdin:
+    with output.open("wb") as log, Path(given or os.devnull).open("rb") as stdin:
         process = subprocess.Popen(
             command,
             stdin=stdin,

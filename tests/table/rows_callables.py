@@ -1,5 +1,7 @@
 """Rows: everything that can be called."""
 
+# ruff: noqa: E501 - programs, as one writes them
+
 from rows import Row
 
 ROWS = (
@@ -284,13 +286,18 @@ type(error) is Odd, error.args
 """,
         "(True, ('no error here',))",
     ),
-    Row("a property's getter", """\
+    Row(
+        "a property's getter",
+        """\
 class Circle:
     radius = 3
     @property
     def diameter(self):
         return 2 * self.radius
-""", "pool.submit(Circle.diameter.fget, Circle()).result()", "6"),
+""",
+        "pool.submit(Circle.diameter.fget, Circle()).result()",
+        "6",
+    ),
     Row(
         "a cached property, read in the task",
         """\
@@ -345,7 +352,12 @@ def minus(first, second):
         "pool.submit(partial(lambda first, second: first / second, 1), 2).result()",
         "0.5",
     ),
-    Row("a built-in function", "", "pool.submit(sorted, [3, 1, 2], reverse=True).result()", "[3, 2, 1]"),
+    Row(
+        "a built-in function",
+        "",
+        "pool.submit(sorted, [3, 1, 2], reverse=True).result()",
+        "[3, 2, 1]",
+    ),
     Row(
         "a method of a built-in object",
         "",

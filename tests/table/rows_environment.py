@@ -1,5 +1,7 @@
 """Rows: what surrounds a task is what surrounds the call."""
 
+# ruff: noqa: E501 - programs, as one writes them
+
 from rows import SCRIPTS, Row
 
 ROWS = (
@@ -63,7 +65,7 @@ pool.submit(set_own).result()
 os.environ["TABLE_OTHER"] = "x"
 pool.submit(read_own).result(), os.environ.get("TABLE_OWN")
 """,
-        "(\"task's\", None)",
+        '("task\'s", None)',
     ),
     Row(
         "warnings filters",

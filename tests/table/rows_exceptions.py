@@ -1,5 +1,7 @@
 """Rows: what a task raises."""
 
+# ruff: noqa: E501 - programs, as one writes them
+
 from rows import Row
 
 

@@ -1,5 +1,7 @@
 """Rows: extension modules that refuse to load in an interpreter with its own GIL."""
 
+# ruff: noqa: E501 - programs, as one writes them
+
 from rows import SCRIPTS, Row
 
 TOTAL = """\
@@ -115,7 +117,7 @@ seen
         own=True,
     ),
     Row(
-        "fallback=\"process\": the right answer",
+        'fallback="process": the right answer',
         TOTAL,
         """\
 with make(fallback="process") as other:
@@ -127,8 +129,9 @@ results
         **NUMPY,
     ),
     Row(
-        "fallback=\"process\": an exception of the program is its own",
-        TOTAL + """\\
+        'fallback="process": an exception of the program is its own',
+        TOTAL
+        + """\\
 class Strange(Exception):
     pass
 def refuse(count):
@@ -144,7 +147,7 @@ type(error) is Strange, error.args
         **NUMPY,
     ),
     Row(
-        "fallback=\"thread\": the right answer, of one process",
+        'fallback="thread": the right answer, of one process',
         TOTAL + "import os\ndef total_here(count):\n    return total(count), os.getpid()\n",
         """\
 with make(fallback="thread") as other:
@@ -156,7 +159,7 @@ results == [(6.0, os.getpid()), (10.0, os.getpid())]
         **NUMPY,
     ),
     Row(
-        "fallback=\"thread\": an array there and back",
+        'fallback="thread": an array there and back',
         "import numpy as np\ndef doubled(array):\n    return array * 2\n",
         """\
 with make(fallback="thread") as other:
@@ -168,7 +171,7 @@ type(result) is np.ndarray, result.tolist()
         **NUMPY,
     ),
     Row(
-        "fallback=\"thread\": what can run in an interpreter does",
+        'fallback="thread": what can run in an interpreter does',
         "def identity_of_interpreter():\n    import _interpreters\n    return _interpreters.get_current()[0]\n",
         """\
 with make(fallback="thread") as other:

@@ -1,5 +1,7 @@
 """Rows: what goes along as an argument, and what comes back."""
 
+# ruff: noqa: E501 - programs, as one writes them
+
 from rows import Row
 
 SAME = """\

@@ -19,8 +19,9 @@ def main():
     client.start_channels()
     client.wait_for_ready(timeout=60)
     for cell in cells:
-        # Ended by our parent if it takes too long.
-        reply = client.execute_interactive(cell, store_history=False, allow_stdin=False, output_hook=show)
+        reply = client.execute_interactive(
+            cell, store_history=False, allow_stdin=False, output_hook=show
+        )
         if reply["content"]["status"] != "ok":
             sys.exit("\n".join(reply["content"]["traceback"]))
     client.stop_channels()

@@ -34,7 +34,7 @@ def main():
     screen = Screen(ours)
     screen.until(READY)
     for number, cell in enumerate(cells):
-        # Only what is on the screen has been pasted: an Enter that comes earlier becomes part of it.
+        # What is on the screen has been pasted; an Enter that comes earlier becomes part of it.
         last = f"# cell {number}"
         os.write(ours, PASTE.format(cell, last).encode())
         screen.until(last.encode())

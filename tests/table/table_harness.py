@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import warnings
+from pathlib import Path
 
 HEALTHY_WITHIN = 5.0
 
@@ -53,7 +54,7 @@ class Table:
 
     def _note(self, **line):
         # Opened for each line: a notebook's kernel and a terminal have no descriptor of ours.
-        with open(self._path, "a", encoding="utf-8") as file:
+        with Path(self._path).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def _answers(self):

@@ -8,9 +8,8 @@ import functools
 import sys
 from importlib.util import find_spec
 
-import pytest
-
 import programs
+import pytest
 from rows import FORMS, SCRIPTS, Row, rows
 
 ROWS = rows()
@@ -39,7 +38,9 @@ def report(form):
 def test_row(form, row):
     """Each row names what failed with others: args not shareable, ExecutionFailed, a hang."""
     outcome = report(form).outcomes[row.what]
-    assert outcome.right, f"\ngot      {outcome.saw}\nexpected {row.expected}\nin\n{row.setup}{row.call}"
+    assert outcome.right, (
+        f"\ngot      {outcome.saw}\nexpected {row.expected}\nin\n{row.setup}{row.call}"
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -81,6 +82,8 @@ def test_a_row_that_ends_its_program_costs_itself_only():
 @pytest.mark.parametrize("form", SCRIPTS)
 def test_a_program_that_hangs_is_ended(form):
     """Other pools hang in some rows; without an end the benchmark would too."""
-    seen = programs.run([Row("waits", "import threading\n", "threading.Event().wait()", "")], form, limit=0.01)
+    seen = programs.run(
+        [Row("waits", "import threading\n", "threading.Event().wait()", "")], form, limit=0.01
+    )
     assert not seen.outcomes["waits"].right
     assert seen.outcomes["waits"].saw.startswith("hung")
