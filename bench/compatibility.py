@@ -34,8 +34,8 @@ import rows  # noqa: E402
 # How a program imports each pool, by the keys of peers.PEERS.
 POOLS = {
     "subpool": programs.SUBPOOL,
-    "interpreters": "from concurrent.futures import InterpreterPoolExecutor as Pool",
-    "aiointerpreters": "from tagging import Pool",
+    "interpreters": "from untagged import Pool, tag",
+    "aiointerpreters": "from tagging import Pool, tag",
 }
 FORMS = {
     "guarded": "script, guard",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SUBPOOL = "from subpool import InterpreterPoolExecutor as Pool"
+SUBPOOL = "from subpool import InterpreterPoolExecutor as Pool, interpreter as tag"
 # Seconds without any progress after which a program counts as hung.
 LIMIT = 30.0
 

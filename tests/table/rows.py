@@ -1,7 +1,8 @@
 """The table: what a program may hand to a pool, and what must come of it.
 
 A row is source text.  `setup` runs at the top level of a program, `call` after it, with `pool` an
-executor of one worker and `make(**options)` another one of the same kind.  The last line of `call`
+executor of one worker, `make(**options)` another one of the same kind, and `tag` the pool's mark
+for functions that interpreters are to run, if it has one.  The last line of `call`
 is an expression: its `repr`, or the name and text of the exception that it raised, must be
 `expected`, in which ``...`` stands for anything.  Nothing in a row names a pool, so that the same
 rows run on every one (bench/compatibility.py).

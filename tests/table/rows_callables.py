@@ -308,8 +308,10 @@ class Slow:
     @functools.cached_property
     def computed(self):
         return self.value + 1
+def read_twice(slow):
+    return slow.computed, slow.computed
 """,
-        "pool.submit(lambda slow: (slow.computed, slow.computed), Slow(1)).result()",
+        "pool.submit(read_twice, Slow(1)).result()",
         "(2, 2)",
     ),
     Row(
@@ -477,8 +479,10 @@ def countdown(start):
     while start:
         yield start
         start -= 1
+def collect(start):
+    return list(countdown(start))
 """,
-        "pool.submit(lambda: list(countdown(3))).result()",
+        "pool.submit(collect, 3).result()",
         "[3, 2, 1]",
     ),
     Row(
@@ -582,6 +586,62 @@ with make(initializer=initialize, initargs=(5,)) as other:
 result, LIMIT
 """,
         "(5, None)",
+    ),
+    Row(
+        "an initializer runs once in each worker",
+        """\
+RUNS = []
+def initialize_once():
+    RUNS.append(1)
+def runs():
+    return RUNS
+""",
+        """\
+with make(initializer=initialize_once) as other:
+    results = [other.submit(runs).result() for _ in range(2)]
+results
+""",
+        "[[1], [1]]",
+    ),
+    Row(
+        "a decorator that tags the function for interpreters",
+        """\
+import _interpreters
+@tag
+def tagged_at_once(value):
+    return value, _interpreters.get_current()[0] == 0
+""",
+        "pool.submit(tagged_at_once, 1).result()",
+        "(1, False)",
+    ),
+    Row(
+        "a partial of a tagged function runs in an interpreter",
+        """\
+import _interpreters
+from functools import partial
+def where_run(value):
+    return value, _interpreters.get_current()[0] == 0
+""",
+        "pool.submit(partial(tag(where_run), 1)).result()",
+        "(1, False)",
+    ),
+    Row(
+        "context variables that the pool was told to carry",
+        """\
+import contextvars
+user = contextvars.ContextVar("user", default="nobody")
+def read_user():
+    return user.get()
+""",
+        """\
+with make(context_vars=(user,)) as other:
+    token = user.set("someone")
+    result = other.submit(read_user).result()
+    user.reset(token)
+result, read_user()
+""",
+        "('someone', 'nobody')",
+        own=True,
     ),
     Row(
         "asyncio.to_thread, with the pool as the loop's executor",

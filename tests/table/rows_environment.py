@@ -299,8 +299,10 @@ def run_child():
 import asyncio
 async def gather_some():
     return await asyncio.gather(asyncio.to_thread(abs, -5), asyncio.sleep(0, "slept"))
+def run_gather():
+    return asyncio.run(gather_some())
 """,
-        "pool.submit(lambda: asyncio.run(gather_some())).result()",
+        "pool.submit(run_gather).result()",
         "[5, 'slept']",
     ),
 )

@@ -233,9 +233,11 @@ class Registry(type):
 class Plugin(metaclass=Registry):
     def name(self):
         return type(type(self)).__name__, type(self).__name__
+def use_plugin(plugin):
+    return plugin.name(), plugin
 """,
         """\
-back = pool.submit(lambda plugin: (plugin.name(), plugin), Plugin()).result()
+back = pool.submit(use_plugin, Plugin()).result()
 back[0], type(back[1]) is Plugin, Registry.known
 """,
         "(('Registry', 'Plugin'), True, ['Plugin'])",
@@ -258,8 +260,8 @@ back[0], back[1]["another"]
     ),
     Row(
         "a module as an argument",
-        "import json\n",
-        "pool.submit(lambda module: module.dumps([None]), json).result()",
+        "import json\ndef dump_with(module):\n    return module.dumps([None])\n",
+        "pool.submit(dump_with, json).result()",
         "'[null]'",
     ),
     Row(
@@ -323,13 +325,12 @@ error = pool.submit(same, value=(number for number in range(3))).exception()
         "[True, True, True]",
     ),
     Row(
-        "a closure over an open file: the error says what",
-        "",
+        "a closure over a socket: the error says what",
+        "import socket\n",
         """\
-import os
-with open(os.devnull) as file:
-    error = pool.submit(lambda: file.name).exception()
-[text in str(error) for text in ("TextIOWrapper", "<lambda>")]
+with socket.socket() as open_socket:
+    error = pool.submit(lambda: open_socket.fileno()).exception()
+[text in str(error) for text in ("socket", "<lambda>")]
 """,
         "[True, True]",
     ),
