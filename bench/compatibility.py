@@ -115,7 +115,8 @@ def markdown(found: Found, labels: dict[str, str]) -> str:
         lines += ["", f"### {chapter}", "", *_grid(["", *(labels[pool] for pool in found)])]
         for row in chosen:
             cells = [_cell(forms["guarded"].get(row.what)) for forms in found.values()]
-            lines.append(_line([row.what + (" (*)" if row.own else ""), *cells]))
+            what = re.sub(r"([*_])", r"\\\1", row.what + (" (*)" if row.own else ""))
+            lines.append(_line([what, *cells]))
     return "\n".join([*lines, ""])
 
 
