@@ -17,10 +17,12 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 import cases
+import compatibility
 import peers
 from machine import machine
 from plot import svg
@@ -31,6 +33,7 @@ from targets import targets
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, PLOT = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
+ARRIVED = ROOT / "docs" / "compatibility.md"
 
 
 def main() -> int:
@@ -43,18 +46,25 @@ def main() -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
     results = read(options.from_) if options.from_ else measured(options, console)
     judged = targets(results)
-    show(console, results, judged)
+    labels = {peer.key: peer.label for peer in results.peers}
+    if results.samples.outcomes:
+        show(console, results, judged)
+    if results.arrived:
+        compatibility.show(console, results.arrived, labels)
     if options.json:
         options.json.write_text(json.dumps(as_json(results, judged), indent=1) + "\n")
     if options.plot:
         options.plot.write_text(svg(results))
     if options.markdown:
         print(markdown(results, judged))
-    if options.docs:
+    if options.docs and results.arrived:
+        text = f"{heading(results)}\n\n{compatibility.markdown(results.arrived, labels)}"
+        ARRIVED.write_text(replaced(ARRIVED.read_text(), text))
+    if options.docs and results.samples.outcomes:
         page = replaced(PAGE.read_text(), markdown(results, judged, PLOT.name))
         PLOT.write_text(svg(results))
         PAGE.write_text(page)
-    wrong = wrong_results(results)
+    wrong = wrong_results(results) + compatibility.wrong(results.arrived or {})
     for text in wrong:
         console.print(f"WRONG RESULT: {text}", style="bold red")
     return 1 if wrong else 0
@@ -72,18 +82,33 @@ def measured(options: argparse.Namespace, console: Console) -> Results:
     samples = Samples()
     results = Results(machine(), settings, rounds, options.cases, present, absent, samples)
     console.print(heading(results))
+    for case in options.cases:
+        if case.once:
+            results = dataclasses.replace(results, arrived=arrived(case, present, console))
     if options.quick:
         console.print("Quick: small sizes, rough figures.")
 
-    for number in range(rounds):
+    in_rounds = [case for case in options.cases if not case.once]
+    for number in range(rounds if in_rounds else 0):
         start = time.perf_counter()
-        due = [case for case in options.cases if not case.heavy or number % 2 == 0]
+        due = [case for case in in_rounds if not case.heavy or number % 2 == 0]
         for case in run_round(number, due, present, settings, samples):
             if console.is_terminal:
                 console.print(f"round {number + 1} of {rounds}: {case}\N{ESCAPE}[K", end="\r")
         elapsed = time.perf_counter() - start
         console.print(f"round {number + 1} of {rounds}: {elapsed:.0f} s" + " " * 20)
     return results
+
+
+def arrived(case: cases.Case, present: list[peers.Peer], console: Console) -> dict[str, Any]:
+    """Run the table on the pools that it is about."""
+    start = time.perf_counter()
+    found: dict[str, Any] = {}
+    for part, found in compatibility.run([one.key for one in present if one.key in case.peers]):  # noqa: B007
+        if part and console.is_terminal:
+            console.print(f"{case.key}: {part}\N{ESCAPE}[K", end="\r")
+    console.print(f"{case.key}: {time.perf_counter() - start:.0f} s" + " " * 20)
+    return found
 
 
 def read(path: Path) -> Results:
@@ -98,6 +123,7 @@ def read(path: Path) -> Results:
         [peers.BY_KEY[key] for key in data["peers"]],
         [peers.BY_KEY[key] for key in data["absent"]],
         Samples.from_json(data["samples"]),
+        data.get("table"),
     )
 
 
@@ -120,9 +146,8 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--cases",
         type=lambda text: chosen(text, all_cases),
-        default=list(cases.CASES),
         metavar="A,B",
-        help=f"of: {', '.join(all_cases)}",
+        help=f"of: {', '.join(all_cases)}; default: all, or all but the table if quick",
     )
     add(
         "--peers",
@@ -137,7 +162,10 @@ def parse_arguments() -> argparse.Namespace:
     add("--markdown", action="store_true", help="print the tables as Markdown too")
     add("--docs", action="store_true", help=f"write them into {PAGE.relative_to(ROOT)}, with plot")
     add("--from", dest="from_", type=Path, metavar="FILE", help="measure nothing: show this JSON")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.cases is None:  # the table takes minutes
+        options.cases = [case for case in cases.CASES if not (options.quick and case.once)]
+    return options
 
 
 def chosen[T](text: str, known: dict[str, T]) -> list[T]:

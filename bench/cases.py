@@ -62,6 +62,7 @@ class Case:
     together: bool = False  # all pools at once: nothing is timed that another could disturb
     heavy: bool = False  # in every other round, so that the run ends before the reader leaves
     peers: tuple[str, ...] = ()  # the pools it is about; default: all
+    once: bool = False  # not in rounds, and no measurement: compatibility.py
 
 
 TASK_SECONDS = {"50 \N{MICRO SIGN}s": 50e-6, "500 \N{MICRO SIGN}s": 500e-6, "5 ms": 5e-3}
@@ -179,4 +180,11 @@ CASES = (
     Case("payload-in", "something big as the argument", _payloads("in", KINDS_IN), heavy=True),
     Case("payload-dict", "something big in a dict", _payloads("dict", KINDS_IN_DICT), heavy=True),
     Case("payload-back", "something big as the result", _payloads("back", KINDS_BACK), heavy=True),
+    Case(
+        "table",
+        "what arrives: the table of tests/table",
+        _fixed(),
+        once=True,
+        peers=("subpool", "interpreters", "aiointerpreters"),
+    ),
 )

@@ -204,6 +204,7 @@ def as_json(results: Results, judged: list[Target]) -> dict[str, Any]:
         "peers": {peer.key: peer.label for peer in results.peers},
         "absent": [peer.key for peer in results.absent],
         "samples": results.samples.to_json(),
+        "table": results.arrived,
         "summary": {
             name: {
                 peer: {

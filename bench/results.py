@@ -40,6 +40,7 @@ class Results:
     peers: list[Peer]
     absent: list[Peer]  # asked for, and not installed
     samples: Samples
+    arrived: dict[str, Any] | None = None  # what compatibility.py found
 
     @property
     def base(self) -> Peer:

@@ -194,3 +194,49 @@ def test_markdown_goes_between_its_marks(monkeypatch):
     with pytest.raises(ValueError, match="bench:begin"):
         replaced("no marks", "new")
     assert BEGIN in (BENCH.parent / "docs" / "benchmarks.md").read_text()
+
+
+def arrived(**found):
+    """What a run of the table writes as JSON: `pool={form: {row: [what it gave, right]}}`."""
+    return {**run_data(), "peers": dict.fromkeys(found, ""), "cases": ["table"], "table": found}
+
+
+def test_the_table_is_shown_without_any_measurement(tmp_path):
+    """A run of the table alone failed in the tables of times."""
+    file = tmp_path / "run.json"
+    rows = {"a lambda": ["3", True], "a closure": ["NotShareableError: text", False]}
+    file.write_text(json.dumps(arrived(interpreters={"guarded": rows})))
+    done = bench("--from", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 2" in done.stdout
+    assert "Targets" not in done.stdout
+
+
+def test_a_row_that_subpool_gets_wrong_fails_the_run(tmp_path):
+    """Other pools may be wrong as they like; here it is a bug."""
+    file = tmp_path / "run.json"
+    rows = {"a lambda": ["4", False]}
+    file.write_text(json.dumps(arrived(subpool={"-c": rows})))
+    done = bench("--from", file)
+    assert done.returncode == 1
+    assert "subpool, -c: a lambda: 4" in done.stdout
+
+
+def test_the_tables_cells(monkeypatch):
+    """Where one pool hangs and another refuses, a mere "no" says too little."""
+    monkeypatch.syspath_prepend(BENCH)
+    from compatibility import _cell, markdown
+
+    texts = {
+        "hung; it said: x": "hangs",
+        "died of SIGSEGV; it said: x": "crashes: SIGSEGV",
+        "exit status 1; it said: x": "exit status 1",
+        "ValueError: x": "`ValueError`",
+        "{'a: b': 1}": "not that",
+    }
+    assert {text: _cell([text, False]) for text in texts} == texts
+    assert _cell(["3", True]) == "yes"
+    found = {"threads": {"guarded": {"a lambda": ["hung", False]}, "-c": {}}}
+    text = markdown(found, {"threads": "stdlib threads"})
+    assert "| a lambda | hangs |" in text
+    assert "| stdlib threads | 0 of 1 |" in text
