@@ -1,8 +1,10 @@
 """What several tests of this suite use on the main interpreter's side."""
 
 import _interpreters
+import json
 import os
 import time
+import traceback
 from contextvars import Context
 from pathlib import Path
 from typing import NamedTuple
@@ -97,3 +99,17 @@ def causes(error):
 def fresh(function, *args):
     """Run in a context in which nothing is set."""
     return Context().run(function, *args)
+
+
+def run_rows(rows):
+    """Run checks that take a way to call functions in one pool; give what failed, as JSON."""
+    from subpool import InterpreterPoolExecutor
+
+    failed = {}
+    with InterpreterPoolExecutor(1) as ex:
+        for name, check in rows.items():
+            try:
+                check(lambda fn, *args, **kwargs: ex.submit(fn, *args, **kwargs).result(20))
+            except BaseException:
+                failed[name] = traceback.format_exc()
+    return json.dumps(failed)

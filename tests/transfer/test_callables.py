@@ -1,4 +1,4 @@
-"""Callables by value, in each form that a program can have: the rows of `rows_by_value.py`."""
+"""Callables by value: the rows of `rows_functions.py` and `rows_classes.py`, in two forms."""
 
 import functools
 import json
@@ -8,42 +8,45 @@ import sys
 from pathlib import Path
 
 import pytest
-import rows_by_value
+import rows_classes
+import rows_functions
 
-import tasks
+import tasks_callables
 from subpool import interpreter
 
 HERE = Path(__file__).parent
 REGISTERED = """
-import rows_by_value, subpool
-subpool.register_by_value(rows_by_value)
-rows_by_value.main()
+import {0}, subpool
+from support import run_rows
+subpool.register_by_value({0})
+print(run_rows({0}.ROWS))
 """
-FORMS = {
-    "script": ["rows_by_value.py"],
-    "module": ["-m", "rows_by_value"],
-    "registered": ["-c", REGISTERED],
-}
+PROGRAMS = (rows_functions, rows_classes)
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=["script", "registered"])
 def failed(request):
-    """Run all rows once in a process of their own; give what failed."""
+    """Run all rows once, each program in a process of its own; give what failed."""
     env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    done = subprocess.run(
-        [sys.executable, *FORMS[request.param]],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=HERE,
-        env=env,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    failed = {}
+    for program in PROGRAMS:
+        name = program.__name__
+        script = request.param == "script"
+        done = subprocess.run(
+            [sys.executable, *([f"{name}.py"] if script else ["-c", REGISTERED.format(name)])],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            cwd=HERE,
+            env=env,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        failed.update(json.loads(done.stdout))
+    return failed
 
 
-@pytest.mark.parametrize("row", rows_by_value.ROWS)
+@pytest.mark.parametrize("row", [row for program in PROGRAMS for row in program.ROWS])
 def test_by_value(failed, row):
     """Each row tells what went wrong once."""
     assert row not in failed, failed[row]
@@ -66,6 +69,6 @@ def test_a_call_that_only_prepares_its_work(pool):
 
 def test_a_method_that_a_decorator_has_renamed(pool):
     """By reference: the function is found as an attribute that its object does not have."""
-    renamed = tasks.Renamed()
+    renamed = tasks_callables.Renamed()
     assert pool.submit(renamed.method, 1).result() == ("wrapped", 1)
     assert pool.submit(functools.partial(interpreter(renamed.method), 2)).result() == ("wrapped", 2)
