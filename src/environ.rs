@@ -234,8 +234,8 @@ pub fn let_go(py: Python<'_>) {
 
 /// Called by CPython between two bytecodes of the main thread.
 extern "C" fn let_go_soon(_nothing: *mut c_void) -> c_int {
-    // Attached already, of which PyO3 has to know to drop objects.
-    Python::attach(let_go);
+    // Attached already, of which PyO3 has to know to drop objects. `None`: the interpreter ends.
+    let _ = Python::try_attach(let_go);
     0
 }
 
