@@ -23,8 +23,8 @@ LONGEST = 500
 # A room may use those left of it: core ← ffi ← interp ← transfer ← task ← ... ← lib.
 ORDER = (
     "core", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "on_import",
-    "worker_api", "farewell", "worker", "pool", "error", "completer", "encode", "capture", "future", "bridge", "executor",
-    "map", "dispatch", "lib",
+    "worker_api", "farewell", "worker", "pool", "error", "completer", "encode", "capture",
+    "future", "bridge", "executor", "map", "dispatch", "lib",
 )  # fmt: skip
 # Two halves of one thing: the loop knows its pool, the pool starts loops.
 PEERS = {frozenset({"worker", "pool"})}
