@@ -6,8 +6,8 @@
 //! Not guaranteed: that threads end. One in a C call cannot, before that returns, and a thread that
 //! is no daemon is waited for as long as it takes, as at the end of any program.
 //!
-//! CPython refuses to end an interpreter under a running thread (a fatal error), and would be wrong
-//! to do it. `_threads.py` knows the threads and joins them; a look at the interpreter's thread
+//! CPython ends the process (a fatal error) when it finds a thread in the interpreter that is to be
+//! ended. `_threads.py` knows the threads and joins them; a look at the interpreter's thread
 //! states makes sure. That look alone would not do: a thread leaves the list before its last steps,
 //! in which it gives back the GIL, and that lies in the interpreter. Who has joined it has waited
 //! for those as well. Only threads that C code has attached by itself are left to the look.

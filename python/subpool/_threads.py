@@ -194,6 +194,6 @@ def _queues(frame: FrameType) -> list[Any]:
     found = list(frame.f_locals.values())
     found += getattr(frame.f_locals.get("self"), "__dict__", {}).values()
     # `queue.get` itself may be a thread's function.
-    found += [value.__self__ for value in found if type(value) is _BOUND_IN_C]
+    found += [value.__self__ for value in found if issubclass(type(value), _BOUND_IN_C)]
     # Not `isinstance`, which asks an object what it says it is.
     return [value for value in found if issubclass(type(value), SimpleQueue)]
