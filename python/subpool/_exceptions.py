@@ -134,6 +134,7 @@ def encode(error: BaseException) -> bytes:
 
 # Named in pickles; main has functions of its own for them (_rebuilding.py).
 def _node(number: int) -> Any: ...
+def _class(module: str, qualname: str) -> Any: ...
 def _module(name: str) -> Any: ...
 def _traceback(frames: tuple[Frame, ...]) -> Any: ...
 def _view(data: bytes, form: str, shape: tuple[int, ...]) -> Any: ...
@@ -295,15 +296,26 @@ class _Encoder:
         kind = type(value)
         if kind is ModuleType:
             return _module, (value.__name__,)
-        if (issubclass(kind, type) or kind is FunctionType) and _is_private(value):
-            raise TypeError("it travels as code")
+        if issubclass(kind, type) or kind is FunctionType:
+            home, name = _private_home(value), value.__qualname__
+            if home is not None:
+                if kind is FunctionType or _found(home, name) is not value:
+                    raise TypeError("it travels as code")
+                return _class, (value.__module__, name)
         return self.reduce(value)
 
 
-def _is_private(value: Any) -> bool:
-    """Tell whether it came by value, of a module that must not be imported here: it cannot be."""
+def _private_home(value: Any) -> ModuleType | None:
+    """Give the module of what came by value and whose module must not be imported here."""
     private = getattr(sys.modules.get("subpool._registry"), "private_module", None)
-    return private is not None and private(value.__module__) is not None
+    home: ModuleType | None = None if private is None else private(value.__module__)
+    return home
+
+
+def _found(home: Any, qualname: str) -> object:
+    for name in qualname.split("."):
+        home = getattr(home, name, None)
+    return home
 
 
 def _is_builtin(cls: type) -> bool:

@@ -59,6 +59,7 @@ class _Builder:
         # What may be named in a pickle and is no object of its own.
         self.named: dict[str, Callable[..., object]] = {
             "_node": self.complete,
+            "_class": _class,
             "_module": _module,
             "_traceback": traceback,
             "_view": _view,
@@ -278,6 +279,14 @@ def _left(module: str, name: str, missing: BaseException | None) -> type[LeftBeh
         append = extend = add = update = __setstate__
 
     return Left
+
+
+def _class(module: str, qualname: str) -> object:
+    """Find a class of a module that goes by value: it came from here."""
+    found: object = sys.modules[module]
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found
 
 
 def _module(name: str) -> object:

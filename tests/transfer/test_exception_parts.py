@@ -8,7 +8,13 @@ import pytest
 
 import tasks
 import tasks_exceptions as made
-from subpool import InterpreterPoolExecutor, PoolError, RemoteError
+from subpool import (
+    InterpreterPoolExecutor,
+    PoolError,
+    RemoteError,
+    register_by_value,
+    unregister_by_value,
+)
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +260,16 @@ def test_it_is_gone_with_its_last_reference(raised, call):
         assert seen() is None
     finally:
         gc.enable()
+
+
+def test_a_class_of_a_module_that_goes_by_value(pool):
+    """The worker tried to import the module for each failure, and sent the class's code."""
+    register_by_value(made)
+    try:
+        error = pool.submit(made.chain).exception()
+        group = pool.submit(made.group).exception()
+    finally:
+        unregister_by_value(made)
+    assert type(error.__context__) is made.WantsTwo
+    assert type(group) is made.OwnGroup
+    assert not pool.submit(tasks.is_loaded, "tasks_exceptions").result()
