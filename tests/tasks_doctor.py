@@ -3,6 +3,7 @@
 import importlib.machinery
 import linecache
 import sys
+import warnings
 
 SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
 
@@ -13,7 +14,9 @@ def recognise(source, name="somebody"):
 
     path = list(sys.path)
     try:
-        exec(compile(source, f"<{name}>", "exec"), {"__name__": name})  # noqa: S102
+        # pytest makes errors of warnings, such as polars' about its missing part.
+        with warnings.catch_warnings(action="ignore"):
+            exec(compile(source, f"<{name}>", "exec"), {"__name__": name})  # noqa: S102
     except BaseException as error:
         found = refusal(error)
         return None if found is None else tuple(found), f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 _ADVICE = {
     "cffi": "ctypes loads in interpreters.",
     "cryptography": "hashlib, hmac and secrets load in interpreters.",
-    "faulthandler": "Enable faulthandler in the main interpreter; it shows all threads.",
+    "faulthandler": "Enable it in the main interpreter: its handlers are the process's.",
     "greenlet": "threading and asyncio load in interpreters.",
     "httptools": "h11 loads in interpreters.",
     "lxml": "xml.etree.ElementTree loads in interpreters.",

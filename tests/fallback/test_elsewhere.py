@@ -231,9 +231,7 @@ def test_what_cannot_go_to_a_process(closing):
     ) as caught:
         pool.submit(tasks_numpy.total, [1, threading.Lock()]).result()
     assert "args[0][1]" in caught.value.path
-    with pytest.raises(
-        NotTransferableError, match=r"result\['a'\]\[1\]: _thread\.lock"
-    ):
+    with pytest.raises(NotTransferableError, match=r"result\['a'\]\[1\]: _thread\.lock"):
         pool.submit(tasks_numpy.unpicklable).result()
 
 

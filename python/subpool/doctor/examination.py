@@ -250,7 +250,7 @@ def general_advice(verdict: str, name: str) -> str:
     """Say what to do about libraries with a verdict; `name` stands for them in the text."""
     texts = {
         PURE: (
-            f"Use {name} as ever. Without a compiled part it is slower: where that matters, "
+            f"Use {name} as ever. What lacks its compiled part is slower: where that matters, "
             f"call {name} outside of interpreters."
         ),
         REFUSES: (
