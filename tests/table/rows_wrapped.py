@@ -1,7 +1,5 @@
 """Rows: callables made of others, and what a program's functions see of the program."""
 
-# ruff: noqa: E501 - programs, as one writes them
-
 from rows import Row
 
 ROWS = (
