@@ -24,7 +24,7 @@ from rich.console import Console
 import cases
 import compatibility
 import peers
-from machine import machine
+from machine import describe, machine
 from plot import svg
 from report import as_json, heading, markdown, replaced, show
 from results import Results
@@ -58,7 +58,7 @@ def main() -> int:
     if options.markdown:
         print(markdown(results, judged))
     if options.docs and results.arrived:
-        text = f"{heading(results)}\n\n{compatibility.markdown(results.arrived, labels)}"
+        text = f"{describe(results.where)}.\n\n{compatibility.markdown(results.arrived, labels)}"
         ARRIVED.write_text(replaced(ARRIVED.read_text(), text))
     if options.docs and results.samples.outcomes:
         page = replaced(PAGE.read_text(), markdown(results, judged, PLOT.name))

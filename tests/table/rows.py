@@ -47,9 +47,10 @@ def table() -> dict[str, tuple[Row, ...]]:
     import rows_exceptions
     import rows_libraries
     import rows_values
+    import rows_wrapped
 
     return {
-        "Callables": rows_callables.ROWS,
+        "Callables": (*rows_callables.ROWS, *rows_wrapped.ROWS),
         "Arguments and results": rows_values.ROWS,
         "Exceptions": rows_exceptions.ROWS,
         "Environment": rows_environment.ROWS,
