@@ -6,8 +6,10 @@ is called in a task runs inline, and what comes by value is treated as in a work
 
 import sys
 
-# Put there by who reads this: the socket's descriptor, and the number of the process.
+# Put there by who reads this: the socket's descriptor, one that is at its end when main is gone, and
+# the number of the process.
 FD: int = globals()["FD"]
+WATCH: int = globals()["WATCH"]
 NUMBER: int = globals()["NUMBER"]
 
 
@@ -26,4 +28,4 @@ sys.modules["_subpool_worker"] = native
 
 from subpool._serving import serve  # noqa: E402 - after that
 
-serve(FD)
+serve(FD, WATCH)

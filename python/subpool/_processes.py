@@ -39,7 +39,7 @@ _CHILD = os.path.join(os.path.dirname(__file__), "_child.py")  # noqa: PTH118, P
 # the package.
 _PROGRAM = """\
 import sys; sys.path[:] = {path!r}; sys.argv[:] = {argv!r}
-exec(compile(open({child!r}).read(), {child!r}, "exec"), {{"FD": {fd}, "NUMBER": {number}}})
+exec(compile(open({child!r}).read(), {child!r}, "exec"), {{"FD": {fd}, "WATCH": {watch}, "NUMBER": {number}}})
 """
 # Seconds that an idle process has to end by itself.
 _PATIENCE = 1.0
@@ -220,17 +220,19 @@ class _Child:
         if not sys.executable:
             raise PoolError("there is no sys.executable to start a process with")
         own, other = socket.socketpair()
-        with own, other:
+        # Nobody writes to this one: its end in the child is at its end when main is gone.
+        watch, self._alive = os.pipe()
+        with own, other, open(watch, "rb", buffering=0):
             fd = other.fileno()
             number, _Child._number = _Child._number, _Child._number + 1
             program = _PROGRAM.format(
-                path=sys.path, argv=sys.argv, child=_CHILD, fd=fd, number=number
+                path=sys.path, argv=sys.argv, child=_CHILD, fd=fd, watch=watch, number=number
             )
             flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
             self.process = subprocess.Popen(  # noqa: S603 - this very Python
                 [sys.executable, *flags, "-c", program],
                 stdin=subprocess.DEVNULL,
-                pass_fds=[fd],
+                pass_fds=[fd, watch],
                 # Ctrl-C is main's: it decides what becomes of the calls.
                 process_group=0,
             )
@@ -245,6 +247,7 @@ class _Child:
         """Have it end, and give its exit status."""
         _children.discard(self)
         self.connection.close()
+        os.close(self._alive)
         try:
             return self.process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:

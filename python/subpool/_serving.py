@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import sys
+import threading
 from contextvars import Context
 from io import BytesIO
 from multiprocessing.connection import Connection
@@ -32,8 +34,9 @@ def _interrupted(_signal: int, _frame: FrameType | None) -> None:
         raise TaskInterrupted
 
 
-def serve(fd: int) -> None:
+def serve(fd: int, watch: int) -> None:
     signal.signal(signal.SIGINT, _interrupted)
+    threading.Thread(target=_watch, args=(watch,), name="subpool-watch", daemon=True).start()
     with Connection(fd) as connection:
         while True:
             try:
@@ -45,6 +48,12 @@ def serve(fd: int) -> None:
                 if stream is not None and not stream.closed:
                     stream.flush()
             connection.send_bytes(reply)
+
+
+def _watch(fd: int) -> None:
+    """End the process when main is gone: it may be in a call that never ends."""
+    os.read(fd, 1)
+    os._exit(1)
 
 
 def _answer(
