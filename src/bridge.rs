@@ -294,7 +294,8 @@ fn copy(source: &Bound<'_, FutureCore>, target: &Bound<'_, PyAny>) -> PyResult<(
     output::catch_up(py)?;
     match source.get().decode(py, origin) {
         Decoded::Value(value) => target.call_method1(intern!(py, "set_result"), (value,)),
-        Decoded::Error(error, _) => {
+        Decoded::Error(raised) => {
+            let error = raised.0;
             let error = error.into_bound(py);
             let convert = py.import("subpool._loops")?.getattr("converted")?;
             let error = convert.call1((error,))?;

@@ -146,7 +146,7 @@ impl Desk {
         let mut ring = false;
         if let Some(running) = &mut *self.running.lock() {
             if running.asked.is_none() && running.deadline.is_some_and(|at| at <= now) {
-                running.ask(now, running.job.timeout);
+                running.ask(now, running.job.timeout());
                 ring = true;
             }
             found.next = running.deadline;
@@ -282,7 +282,7 @@ impl<'i> Reachable<'i> {
     /// The locks are held while attached, here and below, but by nobody who waits for a GIL.
     pub fn begin(&self, job: Drained, may: impl FnOnce() -> bool) -> Result<Call, Drained> {
         let deadline = job
-            .timeout
+            .timeout()
             .and_then(|limit| Instant::now().checked_add(limit));
         let call = {
             let mut place = self.desk.running.lock();

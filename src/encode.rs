@@ -363,21 +363,23 @@ pub fn _native_decode<'py>(encoded: &Bound<'py, PyBytes>) -> PyResult<Bound<'py,
 /// What an answer is in the main interpreter: a value, or an exception to raise.
 pub enum Decoded {
     Value(Py<PyAny>),
-    Error(Py<PyAny>, Option<Py<PyTraceback>>),
+    /// Boxed, since every future has room for it: the exception, and its traceback.
+    Error(Box<(Py<PyAny>, Option<Py<PyTraceback>>)>),
 }
 
 impl Decoded {
     pub fn error(py: Python<'_>, error: PyErr) -> Self {
         let traceback = error.traceback(py).map(Bound::unbind);
-        Self::Error(error.into_value(py).into_any(), traceback)
+        Self::Error(Box::new((error.into_value(py).into_any(), traceback)))
     }
 
     pub fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
             Self::Value(value) => Self::Value(value.clone_ref(py)),
-            Self::Error(error, traceback) => {
+            Self::Error(raised) => {
+                let (error, traceback) = &**raised;
                 let traceback = traceback.as_ref().map(|traceback| traceback.clone_ref(py));
-                Self::Error(error.clone_ref(py), traceback)
+                Self::Error(Box::new((error.clone_ref(py), traceback)))
             }
         }
     }
@@ -387,7 +389,8 @@ impl Decoded {
     pub fn into_result(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Self::Value(value) => Ok(value),
-            Self::Error(error, traceback) => {
+            Self::Error(raised) => {
+                let (error, traceback) = *raised;
                 let error = PyErr::from_value(error.into_bound(py));
                 error.set_traceback(py, traceback.map(|traceback| traceback.into_bound(py)));
                 Err(error)

@@ -84,7 +84,7 @@ impl Seen {
         CHANGED.load(Ordering::Relaxed) == 0
             && self.path.is_true()
             && self.argv.is_true()
-            && self.filters.is_true()
+            && self.filters.has_its_ends()
             // SAFETY: attached (`_py`); reads the interpreter's limit.
             && self.now.environment.recursion_limit == unsafe { ffi::Py_GetRecursionLimit() }
     }
@@ -101,6 +101,25 @@ impl Watched {
             items: items.collect::<PyResult<_>>()?,
             list: Some(list.unbind()),
         })
+    }
+
+    /// Whether it is as long as it was, with the first item that it had: who adds a filter or
+    /// takes some away changes one of the two.
+    #[inline]
+    fn has_its_ends(&self) -> bool {
+        let Some(list) = &self.list else {
+            return true;
+        };
+        // SAFETY: as in `is_true`.
+        unsafe {
+            let size = ffi::Py_SIZE(list.as_ptr()).cast_unsigned();
+            let items = (*list.as_ptr().cast::<ffi::PyListObject>()).ob_item;
+            size == self.items.len()
+                && self
+                    .items
+                    .first()
+                    .is_none_or(|first| *items == first.as_ptr())
+        }
     }
 
     #[inline]

@@ -130,7 +130,7 @@ fn reply(py: Python<'_>, question: Question) -> Reply {
     let Some(job) = question.job else {
         return Reply::End;
     };
-    let Some(fallback) = &job.fallback else {
+    let Some(fallback) = job.fallback() else {
         return Reply::End;
     };
     fallback.plan.refuse();
@@ -318,7 +318,7 @@ impl Errand {
     /// Seconds that it may run.
     #[getter]
     fn timeout(&self) -> Option<f64> {
-        self.job.timeout.map(|limit| limit.as_secs_f64())
+        self.job.timeout().map(|limit| limit.as_secs_f64())
     }
 
     /// The number of its pool.

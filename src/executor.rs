@@ -9,10 +9,10 @@ use crate::encode;
 use crate::environ;
 use crate::errand::{self, kind_named};
 use crate::error::Error;
-use crate::future::{FutureCore, Origin, keep_watch, wait};
+use crate::future::{FutureCore, keep_watch, wait};
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
-use crate::task::Task;
+use crate::task;
 use crate::transfer::call::Call;
 use crate::transfer::context::Carried;
 use crate::transfer::fallback::Kind;
@@ -220,49 +220,48 @@ impl PoolCore {
         let timeout = time_limit(terms.timeout)?;
         let future = self.future_class.bind(py).call0()?;
         let core = future.cast::<FutureCore>()?.get();
-        let bind = |task: Task| {
-            let task = Arc::new(task.within(timeout));
-            core.bind_to(Origin {
-                task: Arc::clone(&task),
-            });
-            task
+        let made = match self.fallback(terms) {
+            None => {
+                let call = self.encode(function, args, kwargs, context);
+                call.map(|call| (call, task::Terms::new(timeout, None)))
+            }
+            Some(kind) => match errand::plan(function, kind) {
+                Ok(plan) if plan.is_refused() => {
+                    let context = self.capture(py, context)?;
+                    let nothing = Call::without_content(encode::name(function)?);
+                    let task = core.bind_to(nothing, task::Terms::new(timeout, None));
+                    errand::start(&self.pool, &task, kind, context, function, args, kwargs);
+                    return Ok(future);
+                }
+                plan => plan.and_then(|plan| {
+                    let call = self.encode(function, args, kwargs, context)?;
+                    let fallback = errand::fallback(plan, function, args, kwargs)?;
+                    Ok((call, task::Terms::new(timeout, Some(fallback))))
+                }),
+            },
         };
-        let fallback = self.fallback(terms);
-        let prepared = fallback
-            .map(|kind| errand::plan(function, kind))
-            .transpose();
-        let prepared = prepared.and_then(|plan| {
-            let context = self.capture(py, context)?;
-            if plan.as_ref().is_some_and(|plan| plan.is_refused()) {
-                return Ok((plan, Err(context)));
-            }
-            let call = encode::call(function, args, kwargs)?.within(context);
-            Ok((plan, Ok(call)))
-        });
-        let task = match prepared {
-            Ok((None, Ok(call))) => bind(Task::new(call)),
-            Ok((Some(plan), Ok(call))) => {
-                let fallback = errand::fallback(plan, function, args, kwargs)?;
-                bind(Task::new(call).or_else(Some(fallback)))
-            }
-            Ok((plan, Err(context))) => {
-                let label = encode::name(function)?;
-                let task = bind(Task::new(Call::without_content(label)));
-                let kind = plan.map_or(Kind::Thread, |plan| plan.kind);
-                errand::start(&self.pool, &task, kind, context, function, args, kwargs);
-                return Ok(future);
+        match made {
+            Ok((call, terms)) => {
+                let accepted = self.pool.push(core.bind_to(call, terms));
+                self.grow(py, accepted)?;
             }
             Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
-            Err(error) => {
-                // Told by the future, as an error of the task: callers look for it there.
-                let task = Arc::new(Task::new(Call::without_content("".into())));
-                core.fail_early(py, Origin { task }, error);
-                return Ok(future);
-            }
-        };
-        let accepted = self.pool.push(task);
-        self.grow(py, accepted)?;
+            // Told by the future, as an error of the task: callers look for it there.
+            Err(error) => core.fail_early(py, error),
+        }
         Ok(future)
+    }
+
+    #[inline]
+    fn encode<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Call> {
+        let context = self.capture(function.py(), context)?;
+        Ok(encode::call(function, args, kwargs)?.within(context))
     }
 
     /// Where a call goes that no interpreter can run.

@@ -16,7 +16,8 @@ use crate::error::{self, Error};
 use crate::interp::lock::{Sleeper, Woken};
 use crate::output;
 use crate::pool::{Pool, look_at_all};
-use crate::task::Task;
+use crate::task::{Task, Terms};
+use crate::transfer::call::Call;
 use crate::warden;
 use parking_lot::Mutex;
 use pyo3::PyTraverseError;
@@ -58,21 +59,27 @@ pub fn cancelled_error(py: Python<'_>) -> PyErr {
 }
 
 impl FutureCore {
-    /// Binds a new future to its task.
-    pub fn bind_to(&self, origin: Origin) {
+    /// Binds a new future to a task of its own.
+    #[inline]
+    pub fn bind_to(&self, call: Call, terms: Option<Box<Terms>>) -> Arc<Task> {
+        let task = Arc::new(Task::new(call, terms));
+        let origin = Origin {
+            task: Arc::clone(&task),
+        };
         // A second call would mean a future handed out twice; the executor makes one per task.
         assert!(
             self.origin.set(origin).is_ok(),
             "a future belongs to one task"
         );
+        task
     }
 
     /// Ends a new future before it has a chance to run.
-    pub fn fail_early(&self, py: Python<'_>, origin: Origin, error: PyErr) {
+    pub fn fail_early(&self, py: Python<'_>, error: PyErr) {
         *self.decoded.lock() = Some(Decoded::error(py, error));
-        let _ = origin.task.latch.state.start();
-        let _ = origin.task.latch.state.finish();
-        self.bind_to(origin);
+        let task = self.bind_to(Call::without_content("".into()), None);
+        let _ = task.latch.state.start();
+        let _ = task.latch.state.finish();
     }
 
     pub fn origin(&self) -> Option<&Origin> {
@@ -187,7 +194,7 @@ impl FutureCore {
         };
         match Self::settle(slf, origin, timeout)? {
             Decoded::Value(_) => Ok(py.None().into_bound(py)),
-            Decoded::Error(error, _) => Ok(error.into_bound(py)),
+            Decoded::Error(raised) => Ok(raised.0.into_bound(py)),
         }
     }
 
@@ -300,17 +307,19 @@ impl FutureCore {
         output::catch_up(py)?;
         Ok(Some(match slf.get().decode(py, origin) {
             Decoded::Value(value) => (value, py.None()),
-            Decoded::Error(error, _) => (py.None(), error),
+            Decoded::Error(raised) => (py.None(), raised.0),
         }))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // Locked means that another thread, without the GIL, could be in here: then the object is
         // in use and no garbage.
-        if let Some(decoded) = self.decoded.try_lock()
-            && let Some(Decoded::Value(object) | Decoded::Error(object, _)) = &*decoded
-        {
-            visit.call(object)?;
+        if let Some(decoded) = self.decoded.try_lock() {
+            match &*decoded {
+                Some(Decoded::Value(object)) => visit.call(object)?,
+                Some(Decoded::Error(raised)) => visit.call(&raised.0)?,
+                None => {}
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::encode;
 use crate::executor::PoolCore;
 use crate::future::{cancelled_error, wait};
 use crate::output;
-use crate::task::Task;
+use crate::task::{Task, Terms};
 use crate::transfer::context::Carried;
 use crate::transfer::function::Definition;
 use parking_lot::Mutex;
@@ -275,7 +275,7 @@ impl State {
                     Ok(call) => {
                         bytes += call.payload.bytes.len();
                         let call = call.within(source.context.clone());
-                        tasks.push(Task::new(call).within(source.limit));
+                        tasks.push(Task::new(call, Terms::new(source.limit, None)));
                     }
                     Err(error) if error.is_instance_of::<PyException>(py) => failed = Some(error),
                     Err(error) => return Err(self.give_up(error)),

@@ -21,14 +21,58 @@ pub struct Task {
     pub latch: Latch,
     /// The function's name.
     pub label: Label,
+    /// Beside, since most have none: a burst is as fast as its tasks are small.
+    terms: Option<Box<Terms>>,
+    content: Mutex<Content>,
+    listener: Mutex<Option<Listener>>,
+    awaiters: Mutex<Vec<Awaiter>>,
+}
+
+/// What a tag or a pool says of its tasks.
+pub struct Terms {
     /// How long it may run.
     pub timeout: Option<Duration>,
     /// For a function with a fallback.
-    pub fallback: Option<Box<Fallback>>,
-    call: Mutex<Option<Call>>,
-    answer: Mutex<Option<Answer>>,
-    listener: Mutex<Option<Listener>>,
-    awaiters: Mutex<Vec<Awaiter>>,
+    pub fallback: Option<Fallback>,
+}
+
+impl Terms {
+    /// `None`: they say nothing.
+    #[must_use]
+    #[inline]
+    pub fn new(timeout: Option<Duration>, fallback: Option<Fallback>) -> Option<Box<Self>> {
+        let none = timeout.is_none() && fallback.is_none();
+        (!none).then(|| Box::new(Self { timeout, fallback }))
+    }
+}
+
+/// A call until it is taken, an answer from the end on.
+enum Content {
+    Call(Call),
+    Nothing,
+    Answer(Answer),
+}
+
+impl Content {
+    fn take_call(&mut self) -> Option<Call> {
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Call(call) => Some(call),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    fn take_answer(&mut self) -> Option<Answer> {
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Answer(answer) => Some(answer),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 /// Where a task goes if no interpreter can run it.
@@ -60,32 +104,32 @@ pub trait Carrier: Send + Sync {
 
 impl Task {
     #[must_use]
-    pub fn new(call: Call) -> Self {
+    #[inline]
+    pub fn new(call: Call, terms: Option<Box<Terms>>) -> Self {
         Self {
             latch: Latch::new(),
             label: call.label(),
-            timeout: None,
-            fallback: None,
-            call: Mutex::new(Some(call)),
-            answer: Mutex::new(None),
+            terms,
+            content: Mutex::new(Content::Call(call)),
             listener: Mutex::new(None),
             awaiters: Mutex::new(Vec::new()),
         }
     }
 
-    /// The task with a limit to its time.
+    /// How long it may run.
     #[must_use]
-    pub fn within(self, timeout: Option<Duration>) -> Self {
-        Self { timeout, ..self }
+    #[inline]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.terms.as_ref().and_then(|terms| terms.timeout)
     }
 
-    /// The task with a fallback.
+    /// Where it goes if no interpreter can run it.
     #[must_use]
-    pub fn or_else(self, fallback: Option<Fallback>) -> Self {
-        Self {
-            fallback: fallback.map(Box::new),
-            ..self
-        }
+    #[inline]
+    pub fn fallback(&self) -> Option<&Fallback> {
+        self.terms
+            .as_ref()
+            .and_then(|terms| terms.fallback.as_ref())
     }
 
     /// A worker's claim. `None`: cancelled meanwhile.
@@ -93,7 +137,7 @@ impl Task {
     pub fn start(&self) -> Option<Call> {
         match self.latch.state.start() {
             // Only the one call that started the task comes here, so the call is still there.
-            Start::Run => self.call.lock().take(),
+            Start::Run => self.content.lock().take_call(),
             Start::Cancelled => None,
         }
     }
@@ -106,11 +150,11 @@ impl Task {
         {
             // Two may come here: the worker and who gave up waiting for it (pool.rs). The first
             // leaves its answer; after the end it may be gone from here, but the phase tells.
-            let mut place = self.answer.lock();
-            if place.is_some() || self.latch.state.phase() != Phase::Running {
+            let mut place = self.content.lock();
+            if matches!(*place, Content::Answer(_)) || self.latch.state.phase() != Phase::Running {
                 return None;
             }
-            *place = Some(answer);
+            *place = Content::Answer(answer);
         }
         before();
         self.let_go();
@@ -123,7 +167,8 @@ impl Task {
     pub fn cancel(&self) -> Cancel {
         let cancel = self.latch.state.cancel();
         if let Cancel::Cancelled(ended) = cancel {
-            drop(self.call.lock().take());
+            let call = self.content.lock().take_call();
+            drop(call);
             self.let_go();
             self.tell(ended);
         }
@@ -132,7 +177,7 @@ impl Task {
 
     /// Of what is main's: nobody needs it any more.
     fn let_go(&self) {
-        if let Some(fallback) = &self.fallback {
+        if let Some(fallback) = self.fallback() {
             drop(fallback.originals.lock().take());
         }
     }
@@ -167,7 +212,7 @@ impl Task {
     /// The answer, once.
     #[must_use]
     pub fn take_answer(&self) -> Option<Answer> {
-        self.answer.lock().take()
+        self.content.lock().take_answer()
     }
 
     /// Asks for delivery to `listener`. Gives it back if the task has ended, or has one already.

@@ -174,7 +174,7 @@ impl<'i> Session<'i> {
             self.turn = 0;
             token.detached(|| ());
         }
-        let plan = job.fallback.as_ref().map(|own| Arc::clone(&own.plan));
+        let plan = job.fallback().map(|own| Arc::clone(&own.plan));
         let call = match self.desk.begin(job, || !pool.is_terminated()) {
             Ok(call) => call,
             Err(job) => {
@@ -350,14 +350,24 @@ impl<'i> Session<'i> {
                 .item(index)
                 .ok_or_else(|| Failure::at(Stage::Arguments, Raised::lost(token)))
         };
-        let (function, args, kwargs) = match (form, function) {
-            (Form::Whole(_), _) | (_, None) => (item(0)?, item(1)?, Some(item(2)?)),
-            (Form::Keywords(_), Some(function)) => (function, item(0)?, Some(item(1)?)),
-            (Form::Positional(_), Some(function)) => (function, loaded.share(), None),
+        let called = match (form, function) {
+            (Form::Positional(_), Some(function)) => {
+                let _within = self.enter(token, context)?;
+                function.call(&loaded, None)
+            }
+            (Form::Keywords(_), Some(function)) => {
+                let (args, kwargs) = (item(0)?, item(1)?);
+                drop(loaded);
+                let _within = self.enter(token, context)?;
+                function.call(&args, Some(&kwargs))
+            }
+            _ => {
+                let (function, args, kwargs) = (item(0)?, item(1)?, item(2)?);
+                drop(loaded);
+                let _within = self.enter(token, context)?;
+                function.call(&args, Some(&kwargs))
+            }
         };
-        drop(loaded);
-        let _within = self.enter(token, context)?;
-        let called = function.call(&args, kwargs.as_ref());
         called.map_err(|raised| Failure::at(Stage::Call, raised))
     }
 
