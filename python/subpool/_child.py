@@ -6,8 +6,8 @@ is called in a task runs inline, and what comes by value is treated as in a work
 
 import sys
 
-# Put there by who reads this: the socket's descriptor, one that is at its end when main is gone, and
-# the number of the process.
+# Put there by who reads this: the socket's descriptor, one that is at its end when main is gone,
+# and the number of the process.
 FD: int = globals()["FD"]
 WATCH: int = globals()["WATCH"]
 NUMBER: int = globals()["NUMBER"]

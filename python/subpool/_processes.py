@@ -39,7 +39,8 @@ _CHILD = os.path.join(os.path.dirname(__file__), "_child.py")  # noqa: PTH118, P
 # the package.
 _PROGRAM = """\
 import sys; sys.path[:] = {path!r}; sys.argv[:] = {argv!r}
-exec(compile(open({child!r}).read(), {child!r}, "exec"), {{"FD": {fd}, "WATCH": {watch}, "NUMBER": {number}}})
+given = {{"FD": {fd}, "WATCH": {watch}, "NUMBER": {number}}}
+exec(compile(open({child!r}).read(), {child!r}, "exec"), given); del sys, given
 """
 # Seconds that an idle process has to end by itself.
 _PATIENCE = 1.0

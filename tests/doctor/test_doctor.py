@@ -153,7 +153,9 @@ def test_a_requirements_file(judged, tmp_path, capsys):
         "lxml \\\n  --hash=sha256:abc\nno-such-library; sys_platform == 'nowhere'\n"
     )
     assert main(["doctor", "--requirements", str(file)]) == 0
-    assert [target.name for target in judged] == ["numpy", "psycopg", "orjson", "lxml"]
+    assert sorted(target.name for target in judged) == sorted(
+        ["numpy", "psycopg", "orjson", "lxml"]
+    )
     file.write_text("no-such-library>=1\n")
     assert main(["doctor", "-r", str(file)]) == 1
     assert "not installed" in capsys.readouterr().out
@@ -169,7 +171,7 @@ def test_a_project(judged, tmp_path, monkeypatch, capsys):
     assert main(["doctor", "--project"]) == 0
     file.write_text('[tool.poetry.dependencies]\npython = "^3.14"\norjson = "*"\n')
     assert main(["doctor", "--project"]) == 0
-    assert [target.name for target in judged] == ["Flask", "numpy", "orjson"]
+    assert sorted(target.name for target in judged) == sorted(["Flask", "numpy", "orjson"])
     file.write_text('[project]\nname = "x"\ndynamic = ["dependencies"]\n')
     assert main(["doctor", "--project"]) == 2
     assert "--requirements" in capsys.readouterr().err
@@ -178,7 +180,9 @@ def test_a_project(judged, tmp_path, monkeypatch, capsys):
 def test_modules_and_distributions(judged, capsys):
     """One may say what one installs, or what one imports."""
     assert main(["doctor", "google.protobuf", "json", "Psycopg_Binary", "orjson", "json"]) == 0
-    assert [target.name for target in judged] == ["protobuf", "json", "psycopg-binary", "orjson"]
+    assert sorted(target.name for target in judged) == sorted(
+        ["protobuf", "json", "psycopg-binary", "orjson"]
+    )
     protobuf, standard, binary, orjson = judged
     assert protobuf.modules == ("google.protobuf",)
     assert "google._upb._message" in protobuf.extensions

@@ -63,7 +63,7 @@ def test_a_call_that_only_prepares_its_work(pool):
 
     for fn, advice in [(coroutine, "asyncio.run"), (generator, "a list")]:
         error = pool.submit(fn).exception()
-        assert "cannot send back result" in str(error)
+        assert "cannot send back the result" in str(error)
         assert advice in str(error)
 
 

@@ -196,7 +196,7 @@ def test_what_cannot_be_registered(apart):
     with pytest.raises(ValueError, match="subpool itself"):
         subpool.register_by_value(subpool)
     subpool.register_by_value(types.ModuleType("__main__"))
-    assert _registry.names() == []
+    assert _registry.asked_for() == []
 
 
 def test_a_module_that_registers_another_one(pool, tmp_path, monkeypatch):
