@@ -223,7 +223,7 @@ class _Child:
         own, other = socket.socketpair()
         # Nobody writes to this one: its end in the child is at its end when main is gone.
         watch, self._alive = os.pipe()
-        with own, other, open(watch, "rb", buffering=0):
+        with own, other, open(watch, "rb", buffering=0):  # noqa: PTH123 - a descriptor
             fd = other.fileno()
             number, _Child._number = _Child._number, _Child._number + 1
             program = _PROGRAM.format(
