@@ -24,11 +24,12 @@ def nothing_left_over(request):
         yield
         return
     threads, before = set(os_threads()), interpreters()
-    # What there is now is no garbage of this test; to look at it all, after each of them, would take
-    # a third of the suite's time.
+    # What there is now is no garbage of this test. To look at it all after each of them took half
+    # of the suite's time.
     gc.freeze()
     yield
     gc.collect()
+    gc.unfreeze()
 
     def strangers():
         return [

@@ -131,6 +131,9 @@ class ThreadRun(Run):
             try:
                 with self._lock:
                     self._open = True
+                    if self._asked is not None:  # before there was something to interrupt
+                        self._sent = True
+                        raise TaskInterrupted
                 value = context.run(fn, *args, **kwargs)
             finally:
                 self._close()

@@ -27,6 +27,7 @@ from subpool import _by_value, _context, _registry
 from subpool._encode import explain, rebuild_exception
 from subpool._errand import Run, variables_of
 from subpool._registry import MAIN, SPAWNED_MAIN
+from subpool._serving import NUMBER
 from subpool.errors import PoolError, interrupted, untransferable
 
 if TYPE_CHECKING:
@@ -79,7 +80,11 @@ class ProcessRun(Run):
             place["child"] = child = _Child()
         with self._lock:
             self._child = child
+            # From here on an interrupt finds the call, however far the process is.
+            child.calls += 1
             child.connection.send_bytes(self._message)
+            if self._asked is not None:
+                child.interrupt()
         self._message = b""
         try:
             reply = child.connection.recv_bytes()
@@ -112,7 +117,7 @@ class ProcessRun(Run):
 
     def _reach(self) -> None:
         if self._child is not None:
-            self._child.process.send_signal(signal.SIGINT)
+            self._child.interrupt()
 
     def _give_up(self) -> None:
         with self._lock:
@@ -221,8 +226,9 @@ class _Child:
         if not sys.executable:
             raise PoolError("there is no sys.executable to start a process with")
         own, other = socket.socketpair()
-        # Nobody writes to this one: its end in the child is at its end when main is gone.
-        watch, self._alive = os.pipe()
+        # For interrupts; and the child's end of it is at its end when main is gone.
+        watch, self._control = os.pipe()
+        self.calls = 0
         with own, other, open(watch, "rb", buffering=0):  # noqa: PTH123 - a descriptor
             fd = other.fileno()
             number, _Child._number = _Child._number, _Child._number + 1
@@ -244,11 +250,15 @@ class _Child:
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
+    def interrupt(self) -> None:
+        """Interrupt the call that was sent last, if it has not ended."""
+        os.write(self._control, self.calls.to_bytes(NUMBER, "little"))
+
     def close(self) -> int:
         """Have it end, and give its exit status."""
         _children.discard(self)
         self.connection.close()
-        os.close(self._alive)
+        os.close(self._control)
         try:
             return self.process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:

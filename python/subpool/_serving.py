@@ -21,39 +21,62 @@ if TYPE_CHECKING:
 _initialized: set[int] = set()
 
 
-class _Window:
-    """Whether a call runs that may be interrupted, and whether it was."""
+# Bytes of a call's number.
+NUMBER = 8
 
+
+class _Window:
+    """Which call runs here, and whether it may be interrupted.
+
+    An interrupt comes with its call's number, through the control pipe, whose thread signals the
+    main thread. One that comes before its call is kept; one that comes after it is ignored.
+    """
+
+    number = 0
     is_open = False
+    asked = 0
     sent = False
 
+    @classmethod
+    def open(cls) -> None:
+        cls.is_open = True
+        if cls.asked == cls.number:  # who asked before this has not signalled
+            cls.sent = True
+            raise TaskInterrupted
 
-def _interrupted(_signal: int, _frame: FrameType | None) -> None:
-    if _Window.is_open:
-        _Window.sent = True
-        raise TaskInterrupted
+    @classmethod
+    def signalled(cls, _signal: int, _frame: FrameType | None) -> None:
+        if cls.is_open and cls.asked == cls.number:
+            cls.sent = True
+            raise TaskInterrupted
+
+    @classmethod
+    def watch(cls, fd: int) -> None:
+        """Pass interrupts on; end the process when main is gone, since a call may never end."""
+        while content := os.read(fd, NUMBER):
+            cls.asked = int.from_bytes(content, "little")
+            if cls.is_open:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        os._exit(1)
 
 
-def serve(fd: int, watch: int) -> None:
-    signal.signal(signal.SIGINT, _interrupted)
-    threading.Thread(target=_watch, args=(watch,), name="subpool-watch", daemon=True).start()
+def serve(fd: int, control: int) -> None:
+    signal.signal(signal.SIGINT, _Window.signalled)
+    threading.Thread(
+        target=_Window.watch, args=(control,), name="subpool-watch", daemon=True
+    ).start()
     with Connection(fd) as connection:
         while True:
             try:
                 message = connection.recv_bytes()
             except EOFError:
                 return
+            _Window.number += 1
             reply = pickle.dumps(_answer(*pickle.loads(message)))
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None and not stream.closed:
                     stream.flush()
             connection.send_bytes(reply)
-
-
-def _watch(fd: int) -> None:
-    """End the process when main is gone: it may be in a call that never ends."""
-    os.read(fd, 1)
-    os._exit(1)
 
 
 def _answer(
@@ -74,7 +97,7 @@ def _answer(
     _Window.sent = False
     try:
         try:
-            _Window.is_open = True
+            _Window.open()
             value = context.run(fn, *args, **kwargs)
         finally:
             _Window.is_open = False
