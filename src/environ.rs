@@ -37,6 +37,9 @@ static CHANGED: AtomicU8 = AtomicU8::new(EVERYTHING);
 
 /// What was found last.
 struct Seen {
+    /// That of `now`, and its limit: at hand.
+    number: u64,
+    recursion_limit: c_int,
     now: Arc<Numbered>,
     /// The streams that are `sys.stdout` and `sys.stderr` in `now`.
     streams: [u64; 2],
@@ -63,7 +66,7 @@ static SEEN: Place = Place(RefCell::new(None));
 #[inline]
 pub fn number(py: Python<'_>) -> PyResult<u64> {
     match &*SEEN.0.borrow() {
-        Some(seen) if seen.is_true(py) => return Ok(seen.now.number),
+        Some(seen) if seen.is_true(py) => return Ok(seen.number),
         _ => {}
     }
     look(py).map(|now| now.number)
@@ -86,7 +89,7 @@ impl Seen {
             && self.argv.is_true()
             && self.filters.has_its_ends()
             // SAFETY: attached (`_py`); reads the interpreter's limit.
-            && self.now.environment.recursion_limit == unsafe { ffi::Py_GetRecursionLimit() }
+            && self.recursion_limit == unsafe { ffi::Py_GetRecursionLimit() }
     }
 }
 
@@ -306,6 +309,8 @@ impl Modules {
         };
         let now = environment::enter(environment);
         let seen = Seen {
+            number: now.number,
+            recursion_limit: now.environment.recursion_limit,
             streams: now.environment.outputs.map(|output| output.stream),
             now: Arc::clone(&now),
             path,

@@ -1,5 +1,9 @@
 //! What Python sees of a pool. Checks of arguments and conversions; the logic is in `pool`.
 
+mod submit;
+
+pub use submit::Terms;
+
 use crate::batch::Batch;
 use crate::capture::{ContextVars, Located};
 use crate::completer;
@@ -9,19 +13,14 @@ use crate::encode;
 use crate::environ;
 use crate::errand::{self, kind_named};
 use crate::error::Error;
-use crate::future::{FutureCore, keep_watch, wait};
+use crate::future::{keep_watch, wait};
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
-use crate::task;
-use crate::transfer::call::Call;
-use crate::transfer::context::Carried;
-use crate::transfer::fallback::Kind;
 use crate::transfer::outbox;
 use crate::warden;
 use crate::worker_api;
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyTuple, PyType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -195,96 +194,7 @@ impl PoolCore {
     }
 }
 
-/// How a call is to be treated, as its tag says.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Terms {
-    /// How many seconds it may run.
-    pub timeout: Option<f64>,
-    /// Where it goes if no interpreter can run it.
-    pub fallback: Option<Kind>,
-}
-
 impl PoolCore {
-    /// Queues `function(*args, **kwargs)` and gives its future. The values of context variables
-    /// are those in `context`, or else in the current one.
-    pub fn submit<'py>(
-        &self,
-        function: &Bound<'py, PyAny>,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-        terms: Terms,
-        context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = function.py();
-        self.refuse_if_closed()?;
-        let timeout = time_limit(terms.timeout)?;
-        let future = self.future_class.bind(py).call0()?;
-        let core = future.cast::<FutureCore>()?.get();
-        let made = match self.fallback(terms) {
-            None => {
-                let call = self.encode(function, args, kwargs, context);
-                call.map(|call| (call, task::Terms::new(timeout, None)))
-            }
-            Some(kind) => match errand::plan(function, kind) {
-                Ok(plan) if plan.is_refused() => {
-                    let context = self.capture(py, context)?;
-                    let nothing = Call::without_content(encode::name(function)?);
-                    let task = core.bind_to(nothing, task::Terms::new(timeout, None));
-                    errand::start(&self.pool, &task, kind, context, function, args, kwargs);
-                    return Ok(future);
-                }
-                plan => plan.and_then(|plan| {
-                    let call = self.encode(function, args, kwargs, context)?;
-                    let fallback = errand::fallback(plan, function, args, kwargs)?;
-                    Ok((call, task::Terms::new(timeout, Some(fallback))))
-                }),
-            },
-        };
-        match made {
-            Ok((call, terms)) => {
-                let accepted = self.pool.push(core.bind_to(call, terms));
-                self.grow(py, accepted)?;
-            }
-            Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
-            // Told by the future, as an error of the task: callers look for it there.
-            Err(error) => core.fail_early(py, error),
-        }
-        Ok(future)
-    }
-
-    #[inline]
-    fn encode<'py>(
-        &self,
-        function: &Bound<'py, PyAny>,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-        context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Call> {
-        let context = self.capture(function.py(), context)?;
-        Ok(encode::call(function, args, kwargs)?.within(context))
-    }
-
-    /// Where a call goes that no interpreter can run.
-    pub fn fallback(&self, terms: Terms) -> Option<Kind> {
-        terms.fallback.or_else(|| self.pool.fallback())
-    }
-
-    /// The values for a call's context variables, if the pool carries any.
-    pub fn capture(
-        &self,
-        py: Python<'_>,
-        context: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Option<Arc<Carried>>> {
-        let variables = self.context_vars.as_ref();
-        variables
-            .map(|variables| variables.capture(py, context))
-            .transpose()
-    }
-
-    pub const fn carries_context(&self) -> bool {
-        self.context_vars.is_some()
-    }
-
     /// Queues a batch for `workers` at the most.
     pub fn push_batch(&self, py: Python<'_>, batch: &Arc<Batch>, workers: usize) -> PyResult<()> {
         self.refuse_if_closed()?;

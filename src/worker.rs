@@ -4,6 +4,7 @@
 //! task that was started is finished, whatever it does, also by a panic of ours; a panic of the
 //! loop itself aborts the process with a message, because nobody could tell what is lost.
 
+mod performing;
 mod telling;
 
 use crate::batch::{Drained, Job};
@@ -13,16 +14,16 @@ use crate::desk::{Reachable, Running};
 use crate::farewell;
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
-use crate::interp::object::{Object, Outcome, Raised};
+use crate::interp::object::{Object, Raised};
 use crate::interp::owned::OwnedInterpreter;
-use crate::pool::{Pool, Question, Reply, Seat, SoFar};
+use crate::pool::{Pool, Seat};
 use crate::transfer::adopt::Surroundings;
 use crate::transfer::buffer::Side;
-use crate::transfer::call::{Answer, Broken, Call, Form, Label};
-use crate::transfer::context::{Carried, Entered, Refused, Variables};
+use crate::transfer::call::{Answer, Broken, Call};
+use crate::transfer::context::Variables;
 use crate::transfer::environment::Text;
 use crate::transfer::fallback::{Plan, Refusal};
-use crate::transfer::function::{Definition, Found, Source, resolve};
+use crate::transfer::function::Found;
 use crate::transfer::graveyard::{self, Promise};
 use crate::transfer::value::Transfer;
 use crate::worker_api;
@@ -259,165 +260,6 @@ impl<'i> Session<'i> {
             |payload| Ok(Answer::Value(payload)),
         )
     }
-
-    /// Performs a call. If this interpreter cannot load what it needs, main says how it goes on.
-    fn pursue(
-        &mut self,
-        token: Attached<'i>,
-        pool: &Arc<Pool>,
-        mut call: Call,
-        plan: Option<&Plan>,
-        label: impl Fn() -> Label,
-    ) -> Result<Object<'i>, Short<'i>> {
-        let mut so_far = SoFar::default();
-        loop {
-            let (refusal, back) = match &self.refused {
-                Some(refusal) => {
-                    so_far.tried.clone_from(&refusal.modules);
-                    (Arc::clone(refusal), call)
-                }
-                None => match self.perform(token, call, plan) {
-                    Ok(value) => return Ok(value),
-                    Err(Failure {
-                        stage,
-                        raised,
-                        call: back,
-                    }) => match (self.explain(token, &label(), stage, raised)?, back) {
-                        (Answer::Incompatible { refusal, .. }, Some(back)) => (refusal, *back),
-                        (Answer::Incompatible { refusal, begun }, None) => {
-                            if let Some(plan) = plan {
-                                plan.refuse();
-                            }
-                            // Without a fallback it makes no difference that it had begun.
-                            let begun = begun && plan.is_some();
-                            return Err(Short::Answer(Answer::Incompatible { refusal, begun }));
-                        }
-                        (answer, _) => return Err(Short::Answer(answer)),
-                    },
-                },
-            };
-            let question = Question {
-                pool: Arc::clone(pool),
-                job: self.desk.shared().job(),
-                call: back,
-                refusal: Arc::clone(&refusal),
-                so_far: std::mem::take(&mut so_far),
-            };
-            match token.detached(|| pool.consult(question)) {
-                Reply::Again(again, seen) => (call, so_far) = (*again, seen),
-                Reply::Elsewhere => return Err(Short::Elsewhere),
-                Reply::End => {
-                    let begun = false;
-                    return Err(Short::Answer(Answer::Incompatible { refusal, begun }));
-                }
-            }
-        }
-    }
-
-    fn perform(
-        &mut self,
-        token: Attached<'i>,
-        call: Call,
-        plan: Option<&Plan>,
-    ) -> Result<Object<'i>, Failure> {
-        // Before the arguments, which may be much, are decoded: the call can still go elsewhere.
-        let function = match self.find(token, &call, plan) {
-            Ok(function) => function,
-            Err(raised) => return Err(Failure::before(Stage::Function, raised, call)),
-        };
-        let Call {
-            form,
-            payload,
-            context,
-            environment,
-        } = call;
-        let loaded = match self.transfer.decode_or_return(token, payload) {
-            Ok(loaded) => loaded,
-            Err((raised, payload)) => {
-                let again = |payload| Call::new(form, payload, environment).within(context);
-                let back = payload.map(again);
-                return Err(Failure {
-                    stage: Stage::Arguments,
-                    raised,
-                    call: back.map(Box::new),
-                });
-            }
-        };
-        // The shapes below are what the main side pickled (executor.rs), so a missing item means
-        // that somebody tampered with a pickle; the error says as much.
-        let item = |index| {
-            loaded
-                .item(index)
-                .ok_or_else(|| Failure::at(Stage::Arguments, Raised::lost(token)))
-        };
-        let called = match (form, function) {
-            (Form::Positional(_), Some(function)) => {
-                let _within = self.enter(token, context)?;
-                function.call(&loaded, None)
-            }
-            (Form::Keywords(_), Some(function)) => {
-                let (args, kwargs) = (item(0)?, item(1)?);
-                drop(loaded);
-                let _within = self.enter(token, context)?;
-                function.call(&args, Some(&kwargs))
-            }
-            _ => {
-                let (function, args, kwargs) = (item(0)?, item(1)?, item(2)?);
-                drop(loaded);
-                let _within = self.enter(token, context)?;
-                function.call(&args, Some(&kwargs))
-            }
-        };
-        called.map_err(|raised| Failure::at(Stage::Call, raised))
-    }
-
-    /// The function, if it does not come with the arguments; with a `plan`, after a look at what it
-    /// will import.
-    fn find(
-        &mut self,
-        token: Attached<'i>,
-        call: &Call,
-        plan: Option<&Plan>,
-    ) -> Result<Option<Object<'i>>, Raised> {
-        if let Some(plan) = plan {
-            for name in &plan.imports {
-                if !self.looked_at.contains(name) {
-                    worker_api::look_ahead(token, self.path, name)?;
-                    self.looked_at.insert(name.clone());
-                }
-            }
-        }
-        match &call.form {
-            Form::Positional(known) | Form::Keywords(known) => {
-                self.function(token, known).map(Some)
-            }
-            Form::Whole(_) => Ok(None),
-        }
-    }
-
-    /// The context that a call asks for, entered until the guard is dropped.
-    fn enter(
-        &mut self,
-        token: Attached<'i>,
-        context: Option<Arc<Carried>>,
-    ) -> Result<Option<Entered<'i>>, Failure> {
-        let Some(carried) = context else {
-            return Ok(None);
-        };
-        let helper = || worker_api::context_helper(token, self.path);
-        self.variables
-            .enter(token, &self.transfer, &carried, helper)
-            .map(Some)
-            .map_err(|Refused(name, raised)| Failure::at(Stage::Context(name), raised))
-    }
-
-    fn function(&mut self, token: Attached<'i>, known: &Definition) -> Outcome<'i> {
-        let transfer = &self.transfer;
-        self.found.get(known, || match &known.source {
-            Source::Name { module, qualname } => resolve(token, module, qualname),
-            Source::Code { payload, .. } => transfer.decode(token, payload.clone()),
-        })
-    }
 }
 
 /// Why there is no value.
@@ -427,40 +269,4 @@ enum Short<'i> {
     Interrupted(Object<'i>),
     /// Another will end the task.
     Elsewhere,
-}
-
-/// What has failed, and the call if it can be tried in another way.
-struct Failure {
-    stage: Stage,
-    raised: Raised,
-    call: Option<Box<Call>>,
-}
-
-enum Stage {
-    /// The function could not be imported here.
-    Function,
-    /// The arguments could not be unpickled here.
-    Arguments,
-    /// A context variable, or its value, could not be had here.
-    Context(String),
-    /// The function raised.
-    Call,
-}
-
-impl Failure {
-    fn before(stage: Stage, raised: Raised, call: Call) -> Self {
-        Self {
-            stage,
-            raised,
-            call: Some(Box::new(call)),
-        }
-    }
-
-    const fn at(stage: Stage, raised: Raised) -> Self {
-        Self {
-            stage,
-            raised,
-            call: None,
-        }
-    }
 }

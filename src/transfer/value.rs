@@ -102,40 +102,56 @@ impl<'i> Transfer<'i> {
 
     /// Decodes; the bytes are given up, because code that runs meanwhile may hold on to them.
     pub fn decode(&self, token: Attached<'i>, payload: Payload) -> Outcome<'i> {
-        self.decode_or_return(token, payload)
-            .map_err(|(raised, _)| raised)
+        match payload.encoding {
+            Encoding::Native => self.decode_native(token, payload),
+            Encoding::Pickle => {
+                let loaded =
+                    self.pickle(token)?
+                        .loads(token, &self.loader, payload.bytes, payload.buffers);
+                loaded.map_err(|(raised, _)| raised)
+            }
+        }
     }
 
     /// Decodes, and gives a pickle back that could not be loaded.
+    #[inline]
     pub fn decode_or_return(
         &self,
         token: Attached<'i>,
         payload: Payload,
-    ) -> Result<Object<'i>, (Raised, Option<Payload>)> {
-        let lost = |raised| (raised, None);
-        let Payload {
-            encoding,
-            bytes,
-            buffers,
-        } = payload;
-        match encoding {
-            Encoding::Native => {
-                // All built before: building may run Python, which the codec does not bear.
-                let built = buffers.into_iter().map(|buffer| self.loader.build(buffer));
-                let mut beside = Beside(built.collect::<Result<_, _>>().map_err(lost)?);
-                let decoded = self.codec.decode(token, &bytes, &mut beside);
-                decoded.map_err(lost)
-            }
-            Encoding::Pickle => {
-                let pickle = self.pickle(token).map_err(lost)?;
-                // Counted references, and mostly none.
-                let again = buffers.clone();
-                let loaded = pickle.loads(token, &self.loader, bytes, buffers);
-                loaded.map_err(|(raised, bytes)| {
-                    (raised, bytes.map(|bytes| Payload::pickled(bytes, again)))
-                })
-            }
+    ) -> Result<Object<'i>, (Raised, Option<Box<Payload>>)> {
+        match payload.encoding {
+            Encoding::Native => self
+                .decode_native(token, payload)
+                .map_err(|raised| (raised, None)),
+            Encoding::Pickle => self.load_or_return(token, payload),
         }
+    }
+
+    #[inline]
+    fn decode_native(&self, token: Attached<'i>, payload: Payload) -> Outcome<'i> {
+        // All built before: building may run Python, which the codec does not bear.
+        let built = payload
+            .buffers
+            .into_iter()
+            .map(|buffer| self.loader.build(buffer));
+        let mut beside = Beside(built.collect::<Result<_, _>>()?);
+        self.codec.decode(token, &payload.bytes, &mut beside)
+    }
+
+    fn load_or_return(
+        &self,
+        token: Attached<'i>,
+        payload: Payload,
+    ) -> Result<Object<'i>, (Raised, Option<Box<Payload>>)> {
+        let pickle = self.pickle(token).map_err(|raised| (raised, None))?;
+        // Counted references, and mostly none.
+        let again = payload.buffers.clone();
+        let loaded = pickle.loads(token, &self.loader, payload.bytes, payload.buffers);
+        loaded.map_err(|(raised, bytes)| {
+            let payload = bytes.map(|bytes| Box::new(Payload::pickled(bytes, again)));
+            (raised, payload)
+        })
     }
 }
 

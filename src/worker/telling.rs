@@ -3,7 +3,8 @@
 //! Guarantees: whatever fails while it is told, an answer comes of it; an interrupt is told apart
 //! from what the task raised.
 
-use super::{Session, Short, Stage};
+use super::performing::Stage;
+use super::{Session, Short};
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Raised};
 use crate::transfer::call::{Answer, Label};

@@ -1,0 +1,135 @@
+//! How a call gets into the pool's queue, or where it goes instead.
+
+use super::{PoolCore, time_limit};
+use crate::encode;
+use crate::errand;
+use crate::future::FutureCore;
+use crate::task;
+use crate::transfer::call::Call;
+use crate::transfer::context::Carried;
+use crate::transfer::fallback::Kind;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a call is to be treated, as its tag says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// How many seconds it may run.
+    pub timeout: Option<f64>,
+    /// Where it goes if no interpreter can run it.
+    pub fallback: Option<Kind>,
+}
+
+impl PoolCore {
+    /// Queues `function(*args, **kwargs)` and gives its future. The values of context variables
+    /// are those in `context`, or else in the current one.
+    pub fn submit<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        terms: Terms,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = function.py();
+        self.refuse_if_closed()?;
+        let timeout = time_limit(terms.timeout)?;
+        let future = self.future_class.bind(py).call0()?;
+        let core = future.cast::<FutureCore>()?.get();
+        if let Some(kind) = self.fallback(terms) {
+            let made = self.submit_or_else(core, kind, function, args, kwargs, timeout, context);
+            return self.unless_encoded(py, core, made).map(|()| future);
+        }
+        match self.encode(function, args, kwargs, context) {
+            Ok(call) => {
+                let task = core.bind_to(call, task::Terms::new(timeout, None));
+                let accepted = self.pool.push(task);
+                self.grow(py, accepted)?;
+            }
+            Err(error) => self.unless_encoded(py, core, Err(error))?,
+        }
+        Ok(future)
+    }
+
+    /// Queues a call that has a fallback, or takes it there at once.
+    #[expect(clippy::too_many_arguments, reason = "the rare half of `submit`")]
+    fn submit_or_else<'py>(
+        &self,
+        core: &FutureCore,
+        kind: Kind,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        timeout: Option<Duration>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        let py = function.py();
+        let plan = errand::plan(function, kind)?;
+        if plan.is_refused() {
+            let context = self.capture(py, context)?;
+            let nothing = Call::without_content(encode::name(function)?);
+            let task = core.bind_to(nothing, task::Terms::new(timeout, None));
+            errand::start(&self.pool, &task, kind, context, function, args, kwargs);
+            return Ok(());
+        }
+        let call = self.encode(function, args, kwargs, context)?;
+        let fallback = errand::fallback(plan, function, args, kwargs)?;
+        let task = core.bind_to(call, task::Terms::new(timeout, Some(fallback)));
+        let accepted = self.pool.push(task);
+        self.grow(py, accepted)
+    }
+
+    /// An error of a call that was not queued is told by its future, as one of the task: callers
+    /// look for it there. Ctrl-C and the like, and a pool that is closed, are told at once.
+    #[cold]
+    fn unless_encoded(
+        &self,
+        py: Python<'_>,
+        core: &FutureCore,
+        made: PyResult<()>,
+    ) -> PyResult<()> {
+        match made {
+            Err(error) if core.task().is_none() && error.is_instance_of::<PyException>(py) => {
+                core.fail_early(py, error);
+                Ok(())
+            }
+            made => made,
+        }
+    }
+
+    #[inline]
+    fn encode<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Call> {
+        let context = self.capture(function.py(), context)?;
+        Ok(encode::call(function, args, kwargs)?.within(context))
+    }
+
+    /// Where a call goes that no interpreter can run.
+    pub fn fallback(&self, terms: Terms) -> Option<Kind> {
+        terms.fallback.or_else(|| self.pool.fallback())
+    }
+
+    /// The values for a call's context variables, if the pool carries any.
+    pub fn capture(
+        &self,
+        py: Python<'_>,
+        context: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Arc<Carried>>> {
+        let variables = self.context_vars.as_ref();
+        variables
+            .map(|variables| variables.capture(py, context))
+            .transpose()
+    }
+
+    pub const fn carries_context(&self) -> bool {
+        self.context_vars.is_some()
+    }
+}
