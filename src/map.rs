@@ -275,7 +275,7 @@ impl State {
                     Ok(call) => {
                         bytes += call.payload.bytes.len();
                         let call = call.within(source.context.clone());
-                        tasks.push(Task::new(call, Terms::new(source.limit, None)));
+                        tasks.push(Task::new(call, Terms::within(source.limit)));
                     }
                     Err(error) if error.is_instance_of::<PyException>(py) => failed = Some(error),
                     Err(error) => return Err(self.give_up(error)),

@@ -37,12 +37,16 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// `None`: they say nothing.
+    /// A limit to the time, and no fallback. `None`: not even that.
     #[must_use]
     #[inline]
-    pub fn new(timeout: Option<Duration>, fallback: Option<Fallback>) -> Option<Box<Self>> {
-        let none = timeout.is_none() && fallback.is_none();
-        (!none).then(|| Box::new(Self { timeout, fallback }))
+    pub fn within(timeout: Option<Duration>) -> Option<Box<Self>> {
+        timeout.is_some().then(|| {
+            Box::new(Self {
+                timeout,
+                fallback: None,
+            })
+        })
     }
 }
 

@@ -45,7 +45,7 @@ impl PoolCore {
         }
         match self.encode(function, args, kwargs, context) {
             Ok(call) => {
-                let task = core.bind_to(call, task::Terms::new(timeout, None));
+                let task = core.bind_to(call, task::Terms::within(timeout));
                 let accepted = self.pool.push(task);
                 self.grow(py, accepted)?;
             }
@@ -71,13 +71,14 @@ impl PoolCore {
         if plan.is_refused() {
             let context = self.capture(py, context)?;
             let nothing = Call::without_content(encode::name(function)?);
-            let task = core.bind_to(nothing, task::Terms::new(timeout, None));
+            let task = core.bind_to(nothing, task::Terms::within(timeout));
             errand::start(&self.pool, &task, kind, context, function, args, kwargs);
             return Ok(());
         }
         let call = self.encode(function, args, kwargs, context)?;
-        let fallback = errand::fallback(plan, function, args, kwargs)?;
-        let task = core.bind_to(call, task::Terms::new(timeout, Some(fallback)));
+        let fallback = Some(errand::fallback(plan, function, args, kwargs)?);
+        let terms = Box::new(task::Terms { timeout, fallback });
+        let task = core.bind_to(call, Some(terms));
         let accepted = self.pool.push(task);
         self.grow(py, accepted)
     }
