@@ -201,7 +201,7 @@ pub fn describe_process() -> Option<Vec<u8>> {
 /// program is past its end.
 ///
 /// For a thread that is attached to nothing.
-fn ask<R: Send + 'static>(work: impl FnOnce(Python<'_>) -> R + Send + 'static) -> Option<R> {
+pub fn ask<R: Send + 'static>(work: impl FnOnce(Python<'_>) -> R + Send + 'static) -> Option<R> {
     start().ok()?;
     let (sender, receiver) = bounded(1);
     run_soon(Box::new(move |py| {

@@ -18,7 +18,6 @@ use crate::transfer::call::{Answer, Call};
 use crate::transfer::context::Carried;
 use crate::transfer::fallback::{Kind, Plan};
 use crate::transfer::graveyard::Kept;
-use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -101,18 +100,9 @@ fn helper(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     py.import(intern!(py, "subpool._fallback"))
 }
 
-/// Says how a call goes on (`Upcalls::consult`): asks on the completer's thread, and waits.
+/// Says how a call goes on (`Upcalls::consult`).
 pub fn consult(question: Question) -> Reply {
-    if completer::start().is_err() {
-        return Reply::End; // no thread to be had
-    }
-    let (sender, receiver) = bounded(1);
-    completer::run_soon(Box::new(move |py| {
-        // Nobody waits any more only if the worker's thread is gone with its process.
-        let _ = sender.send(reply(py, question));
-    }));
-    // An error: the program is past the completer's end, and dropped the question.
-    receiver.recv().unwrap_or(Reply::End)
+    completer::ask(move |py| reply(py, question)).unwrap_or(Reply::End)
 }
 
 fn reply(py: Python<'_>, question: Question) -> Reply {

@@ -14,8 +14,9 @@
 
 use crate::ffi;
 use crate::interp::attach::Attached;
-use crate::interp::object::{Object, Outcome, Raised};
-use std::ffi::{CStr, c_ulong};
+use crate::interp::native::{Methods, method};
+use crate::interp::object::{Object, Raised};
+use std::ffi::c_ulong;
 use std::ptr::{self, NonNull};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -119,7 +120,7 @@ fn dismiss<'i>(
             unsafe { Object::from_new(token, ffi::PyFloat_FromDouble(limit.as_secs_f64())) }
         },
     );
-    let [end, frames] = [0, 1].map(|index| function(token, index));
+    let [end, frames] = [0, 1].map(|index| METHODS.function(token, index));
     let arguments = Object::tuple(token, [end?, frames?, seconds?])?;
     let left = helper.attribute(c"dismiss")?.call(&arguments, None)?;
     // SAFETY: live; a new reference or null with an error.
@@ -153,37 +154,10 @@ fn others() -> impl Iterator<Item = *mut ffi::PyThreadState> {
     .filter(move |state| *state != own)
 }
 
-struct Methods([ffi::PyMethodDef; 2]);
-
-// SAFETY: constant; CPython reads it and nothing else.
-unsafe impl Sync for Methods {}
-
-const fn method(name: &'static CStr, function: ffi::PyCFunction, flags: i32) -> ffi::PyMethodDef {
-    ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer {
-            PyCFunction: function,
-        },
-        ml_flags: flags,
-        ml_doc: ptr::null(),
-    }
-}
-
-static METHODS: Methods = Methods([
+static METHODS: Methods<2> = Methods([
     method(c"end", end, ffi::METH_O),
     method(c"frames", frames, ffi::METH_NOARGS),
 ]);
-
-fn function(token: Attached<'_>, index: usize) -> Outcome<'_> {
-    let method = (&raw const METHODS.0[index]).cast_mut();
-    // SAFETY: attached (`token`); static and only read; a new reference or null with an error.
-    unsafe {
-        Object::from_new(
-            token,
-            ffi::PyCFunction_NewEx(method, ptr::null_mut(), ptr::null_mut()),
-        )
-    }
-}
 
 /// `end(ident)`: raises `SystemExit` in that thread of the interpreter.
 ///

@@ -9,6 +9,7 @@
 
 use crate::ffi;
 use crate::interp::attach::Attached;
+use crate::interp::native::{END, Methods, method};
 use crate::interp::object::{Object, Outcome, Raised, check};
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
@@ -25,22 +26,7 @@ const ADAPTERS: [(&CStr, &CStr); 5] = [
 /// The name of that dict.
 const TABLE: &CStr = c"on_import";
 
-struct Methods([ffi::PyMethodDef; 2]);
-
-// SAFETY: constant; CPython reads it and nothing else.
-unsafe impl Sync for Methods {}
-
-static METHODS: Methods = Methods([
-    ffi::PyMethodDef {
-        ml_name: c"find_spec".as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer {
-            PyCFunction: find_spec,
-        },
-        ml_flags: ffi::METH_VARARGS,
-        ml_doc: ptr::null(),
-    },
-    ffi::PyMethodDef::zeroed(),
-]);
+static METHODS: Methods<2> = Methods([method(c"find_spec", find_spec, ffi::METH_VARARGS), END]);
 
 /// Makes `module`, which stands in `sys.modules`, the first finder, and catches up on what is
 /// there already.
@@ -57,7 +43,7 @@ pub fn install<'i>(
     }
     module.set_attribute(TABLE, &table)?;
     // SAFETY: a live module; the methods are static, and read only in spite of the type.
-    check(unsafe { ffi::PyModule_AddFunctions(module.as_ptr(), METHODS.0.as_ptr().cast_mut()) })?;
+    check(unsafe { ffi::PyModule_AddFunctions(module.as_ptr(), METHODS.table()) })?;
     let finders = system.attribute(c"meta_path")?;
     // SAFETY: live objects; an error if the first is no list.
     check(unsafe { ffi::PyList_Insert(finders.as_ptr(), 0, module.as_ptr()) })?;

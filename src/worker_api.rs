@@ -5,6 +5,7 @@
 
 use crate::ffi;
 use crate::interp::attach::Attached;
+use crate::interp::native::{END, Methods, method};
 use crate::interp::object::{Object, Outcome, Raised, check};
 use crate::interp::owned::OwnedInterpreter;
 use crate::interp::visit::interrupt_class;
@@ -60,7 +61,7 @@ pub fn install<'i>(
     let interrupt = interrupt_class(token)?;
     module.set_attribute(c"TaskInterrupted", &interrupt)?;
     // SAFETY: a live module; the methods are static, and read only in spite of the type.
-    check(unsafe { ffi::PyModule_AddFunctions(module.as_ptr(), METHODS.0.as_ptr().cast_mut()) })?;
+    check(unsafe { ffi::PyModule_AddFunctions(module.as_ptr(), METHODS.table()) })?;
     system.attribute(c"modules")?.set_item(MODULE, &module)?;
     on_import::install(token, &system, &module)?;
     Ok(interrupt)
@@ -101,21 +102,9 @@ fn import<'i>(token: Attached<'i>, path: &[Text], name: &CStr) -> Outcome<'i> {
     imported.map_err(|error| Raised::from_taken(token, error))
 }
 
-struct Methods([ffi::PyMethodDef; 2]);
-
-// SAFETY: constant; CPython reads it and nothing else.
-unsafe impl Sync for Methods {}
-
-static METHODS: Methods = Methods([
-    ffi::PyMethodDef {
-        ml_name: c"describe_process".as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer {
-            PyCFunction: describe_process,
-        },
-        ml_flags: ffi::METH_NOARGS,
-        ml_doc: ptr::null(),
-    },
-    ffi::PyMethodDef::zeroed(),
+static METHODS: Methods<2> = Methods([
+    method(c"describe_process", describe_process, ffi::METH_NOARGS),
+    END,
 ]);
 
 /// `describe_process()`: what `subpool._process` says in main, or `None`.

@@ -6,6 +6,7 @@
 pub mod attach;
 pub mod config;
 pub mod lock;
+pub mod native;
 pub mod object;
 pub mod owned;
 pub mod visit;

@@ -10,6 +10,7 @@ use super::graveyard;
 use super::memory::{Layout, Memory};
 use crate::ffi;
 use crate::interp::attach::Attached;
+use crate::interp::native;
 use crate::interp::object::{Object, Outcome};
 use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
@@ -27,29 +28,14 @@ struct Exporter {
 
 /// The type, for the attached interpreter.
 pub fn make_type(token: Attached<'_>) -> Outcome<'_> {
-    let slot = |slot, function| ffi::PyType_Slot {
-        slot,
-        pfunc: function,
-    };
-    let mut slots = [
+    let slot = |slot, pfunc| ffi::PyType_Slot { slot, pfunc };
+    let slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_bf_getbuffer, get_buffer as *mut c_void),
-        ffi::PyType_Slot::default(),
     ];
-    let flags = ffi::Py_TPFLAGS_DEFAULT
-        | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION
-        | ffi::Py_TPFLAGS_IMMUTABLETYPE;
-    let mut spec = ffi::PyType_Spec {
-        name: c"subpool.Memory".as_ptr(),
-        // A few words.
-        basicsize: size_of::<Exporter>() as c_int,
-        itemsize: 0,
-        flags: flags as _,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: attached (`token`); the specification is read during the call, and its name is
-    // static; the functions have the signatures that the slots ask for.
-    unsafe { Object::from_new(token, ffi::PyType_FromSpec(&raw mut spec)) }
+    // SAFETY: the functions have the signatures that the slots ask for, and take instances for an
+    // `Exporter`.
+    unsafe { native::make_type::<Exporter>(token, c"subpool.Memory", &slots) }
 }
 
 /// A memoryview over `memory`, laid out as `layout` says. `class` is of `make_type`.

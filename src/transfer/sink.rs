@@ -18,9 +18,10 @@
 use super::buffer::{self, Buffer, Loader};
 use crate::ffi;
 use crate::interp::attach::Attached;
+use crate::interp::native::{self, END, Methods, method};
 use crate::interp::object::{Object, Outcome, Raised};
 use std::cell::{Cell, RefCell};
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
@@ -248,54 +249,23 @@ impl Fields {
     }
 }
 
-struct Methods([ffi::PyMethodDef; 5]);
-
-// SAFETY: constant; CPython reads it and nothing else.
-unsafe impl Sync for Methods {}
-
-const fn method(name: &'static CStr, function: ffi::PyCFunction, flags: c_int) -> ffi::PyMethodDef {
-    ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer {
-            PyCFunction: function,
-        },
-        ml_flags: flags,
-        ml_doc: ptr::null(),
-    }
-}
-
-static METHODS: Methods = Methods([
+static METHODS: Methods<5> = Methods([
     method(c"write", write, ffi::METH_O),
     method(c"buffer", callback, ffi::METH_O),
     method(c"reduce", reduce, ffi::METH_O),
     method(c"rehearsal", rehearsal, ffi::METH_NOARGS),
-    ffi::PyMethodDef::zeroed(),
+    END,
 ]);
 
 fn make_type(token: Attached<'_>) -> Outcome<'_> {
-    let slot = |slot, function| ffi::PyType_Slot {
-        slot,
-        pfunc: function,
-    };
-    let mut slots = [
+    let slot = |slot, pfunc| ffi::PyType_Slot { slot, pfunc };
+    let slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast_mut().cast()),
-        ffi::PyType_Slot::default(),
+        slot(ffi::Py_tp_methods, METHODS.table().cast()),
     ];
-    let flags = ffi::Py_TPFLAGS_DEFAULT
-        | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION
-        | ffi::Py_TPFLAGS_IMMUTABLETYPE;
-    let mut spec = ffi::PyType_Spec {
-        name: c"subpool.Sink".as_ptr(),
-        // A few dozen words.
-        basicsize: size_of::<Sink>() as c_int,
-        itemsize: 0,
-        flags: flags as _,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: attached (`token`); the specification is read during the call, its name and methods
-    // are static; the functions have the signatures that the slots ask for.
-    unsafe { Object::from_new(token, ffi::PyType_FromSpec(&raw mut spec)) }
+    // SAFETY: the functions have the signatures that the slots and the table ask for, and the
+    // table is static; `write` and its like take instances for a `Sink`.
+    unsafe { native::make_type::<Sink>(token, c"subpool.Sink", &slots) }
 }
 
 /// The fields of a sink and the argument of its method.

@@ -10,6 +10,7 @@ use super::buffer;
 use super::outbox;
 use crate::ffi;
 use crate::interp::attach::Attached;
+use crate::interp::native::{self, END, Methods, method};
 use crate::interp::object::{Object, Outcome, Raised};
 use parking_lot::Mutex;
 use std::ffi::{CStr, c_int, c_void};
@@ -135,23 +136,7 @@ pub fn open<'i>(token: Attached<'i>, channel: &Arc<Channel>) -> Outcome<'i> {
     Ok(stream)
 }
 
-struct Methods([ffi::PyMethodDef; 9]);
-
-// SAFETY: constant; CPython reads it and nothing else.
-unsafe impl Sync for Methods {}
-
-const fn method(name: &'static CStr, function: ffi::PyCFunction, flags: c_int) -> ffi::PyMethodDef {
-    ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer {
-            PyCFunction: function,
-        },
-        ml_flags: flags,
-        ml_doc: ptr::null(),
-    }
-}
-
-static METHODS: Methods = Methods([
+static METHODS: Methods<9> = Methods([
     method(c"write", write, ffi::METH_O),
     method(c"flush", flush, ffi::METH_NOARGS),
     method(c"close", close, ffi::METH_NOARGS),
@@ -160,12 +145,12 @@ static METHODS: Methods = Methods([
     method(c"writable", yes, ffi::METH_NOARGS),
     method(c"isatty", isatty, ffi::METH_NOARGS),
     method(c"fileno", fileno, ffi::METH_NOARGS),
-    ffi::PyMethodDef::zeroed(),
+    END,
 ]);
 
 struct Properties([ffi::PyGetSetDef; 4]);
 
-// SAFETY: as above.
+// SAFETY: constant; CPython reads it and nothing else.
 unsafe impl Sync for Properties {}
 
 const fn property(name: &'static CStr, get: ffi::getter) -> ffi::PyGetSetDef {
@@ -192,30 +177,15 @@ static PROPERTIES: Properties = Properties([
 ]);
 
 fn make_type(token: Attached<'_>) -> Outcome<'_> {
-    let slot = |slot, function| ffi::PyType_Slot {
-        slot,
-        pfunc: function,
-    };
-    let mut slots = [
+    let slot = |slot, pfunc| ffi::PyType_Slot { slot, pfunc };
+    let slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_methods, METHODS.table().cast()),
         slot(ffi::Py_tp_getset, PROPERTIES.0.as_ptr().cast_mut().cast()),
-        ffi::PyType_Slot::default(),
     ];
-    let flags = ffi::Py_TPFLAGS_DEFAULT
-        | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION
-        | ffi::Py_TPFLAGS_IMMUTABLETYPE;
-    let mut spec = ffi::PyType_Spec {
-        name: c"subpool.Output".as_ptr(),
-        // A few words.
-        basicsize: size_of::<Voice>() as c_int,
-        itemsize: 0,
-        flags: flags as _,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: attached (`token`); the specification is read during the call, its name, methods and
-    // properties are static; the functions have the signatures that the slots ask for.
-    unsafe { Object::from_new(token, ffi::PyType_FromSpec(&raw mut spec)) }
+    // SAFETY: the functions have the signatures that the slots and the tables ask for, and the
+    // tables are static; `write` and its like take instances for a `Voice`.
+    unsafe { native::make_type::<Voice>(token, c"subpool.Output", &slots) }
 }
 
 /// The fields of a voice, and the token of its interpreter.
