@@ -11,12 +11,13 @@ use crate::capture;
 use crate::completer;
 use crate::core::state::{Cancel, Phase};
 use crate::encode;
+use crate::error::Error;
 use crate::ffi;
 use crate::pool::{Pool, Question, Reply, SoFar};
 use crate::task::{Fallback, Task};
 use crate::transfer::call::{Answer, Call};
 use crate::transfer::context::Carried;
-use crate::transfer::fallback::{Kind, Plan};
+use crate::transfer::fallback::{Kind, Plan, Refusal};
 use crate::transfer::graveyard::Kept;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
@@ -29,6 +30,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Errands that are not done.
 static UNDERWAY: AtomicUsize = AtomicUsize::new(0);
+
+/// Some module goes by value because no interpreter can import it.
+static AUTOMATIC: AtomicBool = AtomicBool::new(false);
 
 /// What main knows of a function with a fallback.
 #[pyclass(frozen, module = "subpool._subpool")]
@@ -80,7 +84,7 @@ pub fn fallback(
         Kind::Thread => {
             let kwargs = kwargs.map_or_else(|| PyDict::new(function.py()), Clone::clone);
             let all = PyTuple::new(function.py(), [function, args.as_any(), kwargs.as_any()])?;
-            completer::start().map_err(crate::error::Error::Thread)?;
+            completer::start().map_err(Error::Thread)?;
             Some(keep(all.into_any()))
         }
         Kind::Process => None,
@@ -106,22 +110,28 @@ pub fn consult(question: Question) -> Reply {
 }
 
 fn reply(py: Python<'_>, question: Question) -> Reply {
-    match by_value(py, &question) {
+    let why_not = match by_value(py, &question) {
         Ok(Some(call)) => {
             let SoFar { first, mut tried } = question.so_far;
             let first = first.or(Some(question.call));
             tried.extend(question.refusal.modules.first().cloned());
             return Reply::Again(Box::new(call), SoFar { first, tried });
         }
-        Ok(None) => {}
+        Ok(None) => None,
         // By value is one way of several.
-        Err(error) => error.write_unraisable(py, None),
-    }
+        Err(error) => Some(error),
+    };
     let Some(job) = question.job else {
         return Reply::End;
     };
     let Some(fallback) = job.fallback() else {
-        return Reply::End;
+        let Some(why_not) = why_not else {
+            return Reply::End;
+        };
+        let told = told(py, &job.label.to_string(), &question.refusal, why_not);
+        let told = told.unwrap_or_else(|failed| failed.into_value(py).into_bound(py).into_any());
+        Errand::new(question.pool, job, None).end(keep(told), true);
+        return Reply::Elsewhere;
     };
     fallback.plan.refuse();
     let originals = fallback.originals.lock().take();
@@ -153,7 +163,10 @@ fn by_value(py: Python<'_>, question: &Question) -> PyResult<Option<Call>> {
     if question.so_far.tried.contains(module) {
         return Ok(None);
     }
-    let sendable = helper(py)?.call_method1(intern!(py, "send_by_value"), (module,))?;
+    let about = (module, described(&question.refusal));
+    let sendable = helper(py)?.call_method1(intern!(py, "send_by_value"), about)?;
+    // Relaxed, here and below: under the main GIL.
+    AUTOMATIC.store(true, Ordering::Relaxed);
     if !sendable.is_truthy()? {
         return Ok(None);
     }
@@ -166,6 +179,45 @@ fn by_value(py: Python<'_>, question: &Question) -> PyResult<Option<Call>> {
         environment,
         ..call
     }))
+}
+
+/// A refusal as `subpool.errors.incompatible` takes it.
+fn described(refusal: &Refusal) -> (&String, &Option<String>, &String, &Vec<String>, &String) {
+    let Refusal {
+        extension,
+        path,
+        text,
+        modules,
+        traceback,
+    } = refusal;
+    (extension, path, text, modules, traceback)
+}
+
+/// The error for a call that no interpreter can run, nor any without its module.
+fn told<'py>(
+    py: Python<'py>,
+    label: &str,
+    refusal: &Refusal,
+    why_not: PyErr,
+) -> PyResult<Bound<'py, PyAny>> {
+    let about = (label, described(refusal), why_not.into_value(py));
+    helper(py)?.call_method1(intern!(py, "told"), about)
+}
+
+/// What to say of a call that could not be encoded: `error`, unless it was tried as code alone
+/// because no interpreter can import its module.
+pub fn unsendable(function: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    if !AUTOMATIC.load(Ordering::Relaxed) {
+        return error;
+    }
+    let py = function.py();
+    let told = helper(py).and_then(|helper| {
+        helper.call_method1(intern!(py, "unsendable"), (function, error.into_value(py)))
+    });
+    match told {
+        Ok(told) => PyErr::from_value(told),
+        Err(failed) => failed,
+    }
 }
 
 /// Queues a call where no interpreter is needed; its task has not started.

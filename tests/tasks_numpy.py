@@ -123,3 +123,11 @@ def move(point):
 
 def step(number):
     return increment(number)
+
+
+lock = threading.Lock()
+
+
+def locked(number):
+    with lock:
+        return number

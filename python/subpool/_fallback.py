@@ -16,15 +16,19 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from subpool import _registry
+from subpool._bootstrap import text_of
+from subpool._encode import label
 from subpool._errand import Run, ThreadRun
 from subpool._incompatible import _is_users as is_users
 from subpool._subpool import FallbackPlan
+from subpool.errors import incompatible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import CodeType
 
     from subpool._subpool import Errand
+    from subpool.errors import IncompatibleModuleError
 
 # Seconds after which a thread or a process with nothing to do ends.
 _IDLE = 10.0
@@ -111,7 +115,11 @@ def _imports_in(code: CodeType, package: str) -> Iterator[str]:
             level = 0
 
 
-def send_by_value(module: str) -> bool:
+# What was refused, for each module that goes by value for it: as `errors.incompatible` takes it.
+_refusals: dict[str, tuple[Any, ...]] = {}
+
+
+def send_by_value(module: str, refusal: tuple[Any, ...]) -> bool:
     """Have the user's own module go by value, since no interpreter can import it.
 
     False: it is a library's, or cannot go by value.
@@ -119,8 +127,28 @@ def send_by_value(module: str) -> bool:
     top = module.partition(".")[0]
     if top == "subpool" or module not in sys.modules or not is_users(module):
         return False
+    _refusals[module] = refusal
     _registry.register(module, automatic=True)
     return True
+
+
+def told(name: str, refusal: tuple[Any, ...], why_not: BaseException) -> IncompatibleModuleError:
+    """Make the error for a call that no interpreter can run, nor any without its module."""
+    error = incompatible(name, *refusal, False)
+    error.add_note(f"Without that module, as code alone, it cannot be sent: {text_of(why_not)}")
+    return error
+
+
+def unsendable(fn: Callable[..., Any], error: BaseException) -> BaseException:
+    """Give what to say of a call that could not be encoded.
+
+    That is `error`, unless the function was tried as code alone because no interpreter can import
+    its module.
+    """
+    refusal = _refusals.get(getattr(_innermost(fn), "__module__", None) or "")
+    if refusal is None or not getattr(error, "path", "").startswith("function"):
+        return error
+    return told(label(fn), refusal, error)
 
 
 class Lanes:

@@ -41,7 +41,7 @@ impl PoolCore {
         let core = future.cast::<FutureCore>()?.get();
         if let Some(kind) = self.fallback(terms) {
             let made = self.submit_or_else(core, kind, function, args, kwargs, timeout, context);
-            return self.unless_encoded(py, core, made).map(|()| future);
+            return Self::unless_encoded(py, core, made).map(|()| future);
         }
         match self.encode(function, args, kwargs, context) {
             Ok(call) => {
@@ -49,7 +49,10 @@ impl PoolCore {
                 let accepted = self.pool.push(task);
                 self.grow(py, accepted)?;
             }
-            Err(error) => self.unless_encoded(py, core, Err(error))?,
+            Err(error) => {
+                let error = errand::unsendable(function, error);
+                Self::unless_encoded(py, core, Err(error))?;
+            }
         }
         Ok(future)
     }
@@ -68,14 +71,29 @@ impl PoolCore {
     ) -> PyResult<()> {
         let py = function.py();
         let plan = errand::plan(function, kind)?;
-        if plan.is_refused() {
+        let call = match plan.is_refused() {
+            true => None,
+            false => match self.encode(function, args, kwargs, context) {
+                Ok(call) => Some(call),
+                Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
+                // An interpreter would have to do without its module, and cannot?
+                Err(error) => {
+                    let told = errand::unsendable(function, error.clone_ref(py));
+                    if told.value(py).is(error.value(py)) {
+                        return Err(error);
+                    }
+                    plan.refuse();
+                    None
+                }
+            },
+        };
+        let Some(call) = call else {
             let context = self.capture(py, context)?;
             let nothing = Call::without_content(encode::name(function)?);
             let task = core.bind_to(nothing, task::Terms::within(timeout));
             errand::start(&self.pool, &task, kind, context, function, args, kwargs);
             return Ok(());
-        }
-        let call = self.encode(function, args, kwargs, context)?;
+        };
         let fallback = Some(errand::fallback(plan, function, args, kwargs)?);
         let terms = Box::new(task::Terms { timeout, fallback });
         let task = core.bind_to(call, Some(terms));
@@ -86,12 +104,7 @@ impl PoolCore {
     /// An error of a call that was not queued is told by its future, as one of the task: callers
     /// look for it there. Ctrl-C and the like, and a pool that is closed, are told at once.
     #[cold]
-    fn unless_encoded(
-        &self,
-        py: Python<'_>,
-        core: &FutureCore,
-        made: PyResult<()>,
-    ) -> PyResult<()> {
+    fn unless_encoded(py: Python<'_>, core: &FutureCore, made: PyResult<()>) -> PyResult<()> {
         match made {
             Err(error) if core.task().is_none() && error.is_instance_of::<PyException>(py) => {
                 core.fail_early(py, error);

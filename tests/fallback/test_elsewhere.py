@@ -85,6 +85,12 @@ def test_a_tag_goes_before_the_executor(closing):
     assert pid != os.getpid()
 
 
+def test_what_cannot_go_by_value_goes_there(elsewhere, kind):
+    """Once its module went by value, a function with a lock could not be sent anywhere."""
+    assert [elsewhere.submit(tasks_numpy.locked, n).result() for n in range(3)] == [0, 1, 2]
+    assert went(elsewhere, kind) == 3
+
+
 def test_arrays_come_back(elsewhere):
     """A result that no interpreter could have was lost on its way."""
     doubled = elsewhere.submit(tasks_numpy.double, numpy.arange(3)).result()

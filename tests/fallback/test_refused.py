@@ -5,7 +5,12 @@ import pytest
 import tasks
 import tasks_late
 import tasks_numpy
-from subpool import IncompatibleModuleError, InterpreterPoolExecutor, interpreter
+from subpool import (
+    IncompatibleModuleError,
+    InterpreterPoolExecutor,
+    NotTransferableError,
+    interpreter,
+)
 
 numpy = pytest.importorskip("numpy")
 EXTENSION = "numpy._core._multiarray_umath"
@@ -109,3 +114,14 @@ def test_an_initializer_that_does_not_use_it(closing):
 def test_through_a_tag(executor):
     """The tag of such a module's function was sent in place of the function."""
     assert executor.submit(interpreter(tasks_numpy.increment), 1).result() == 2
+
+
+def test_one_that_cannot_go_by_value_either(pool):
+    """The error said what its module needs, and not why the function alone could not be sent."""
+    for _ in range(2):  # the second is known before it is sent
+        with pytest.raises(IncompatibleModuleError, match=r"tasks_numpy\.locked needs") as caught:
+            pool.submit(tasks_numpy.locked, 1).result()
+        (note,) = caught.value.__notes__
+        assert "cannot pickle '_thread.lock' object" in note
+    with pytest.raises(NotTransferableError, match=r"args\[0\]"):
+        pool.submit(tasks_numpy.increment, tasks_numpy.lock).result()
