@@ -19,6 +19,7 @@ import functools
 import importlib
 import itertools
 import json
+import signal
 import sys
 import unittest
 from asyncio import base_events
@@ -166,6 +167,8 @@ def main() -> None:
     support: Any = importlib.import_module("test.support")
     support.use_resources = []
     faulthandler.enable()
+    # A shell that starts us in the background has it ignored; then tests of Ctrl-C wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     uses = Uses()
     with Path(path).open("w", buffering=1) as file, contextlib.ExitStack() as stack:
         if kind == "ours":
