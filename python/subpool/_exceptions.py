@@ -16,20 +16,29 @@ import builtins
 import sys
 from _io import BytesIO
 
-# Loaded already: `_pickle` has need of `functools`, and that of `types`.
-from types import (
-    BuiltinFunctionType,
-    FunctionType,
-    GetSetDescriptorType,
-    MemberDescriptorType,
-    ModuleType,
-    TracebackType,
-)
-
 from subpool._bootstrap import TaskInterrupted, text_of
 from subpool._frames import Frames, names_near
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import (
+        BuiltinFunctionType,
+        FunctionType,
+        GetSetDescriptorType,
+        MemberDescriptorType,
+        ModuleType,
+        TracebackType,
+    )
+else:  # without an import: a task that fails may have emptied `sys.path`
+    BuiltinFunctionType, FunctionType, ModuleType = type(len), type(text_of), type(sys)
+    GetSetDescriptorType, MemberDescriptorType = (
+        type(FunctionType.__code__), type(FunctionType.__globals__)
+    )  # fmt: skip
+    try:
+        int("")
+    except ValueError as _error:
+        TracebackType = type(_error.__traceback__)
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any

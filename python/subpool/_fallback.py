@@ -134,7 +134,7 @@ def send_by_value(module: str, refusal: tuple[Any, ...]) -> bool:
 
 def told(name: str, refusal: tuple[Any, ...], why_not: BaseException) -> IncompatibleModuleError:
     """Make the error for a call that no interpreter can run, nor any without its module."""
-    error = incompatible(name, *refusal, False)
+    error = incompatible(name, *refusal)
     error.add_note(f"Without that module, as code alone, it cannot be sent: {text_of(why_not)}")
     return error
 

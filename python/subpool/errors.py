@@ -196,7 +196,7 @@ def incompatible(  # noqa: PLR0917 - called by the extension module
     text: str,
     modules: list[str],
     traceback: str,
-    begun: bool,
+    begun: bool = False,
 ) -> IncompatibleModuleError:
     """Make the error for a call that needs an extension module which refused to load there."""
     from subpool._incompatible import Refusal, distribution, explain  # noqa: PLC0415 - rare
