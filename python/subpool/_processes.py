@@ -20,6 +20,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from multiprocessing.connection import Connection
 from operator import attrgetter
+from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,12 @@ if TYPE_CHECKING:
 
     from subpool._subpool import Errand
 
-_CHILD = os.path.join(os.path.dirname(__file__), "_child.py")  # noqa: PTH118, PTH120
-# What runs before anything else there; `_child.py` is read, not imported, since it comes before
-# the package.
+_CHILD = Path(__file__).with_name("_child.py")
+# What runs before anything else there: the text of `_child.py`, which comes before the package. It
+# leaves no name in the child's `__main__`, which is that of functions that come by value.
 _PROGRAM = """\
-import sys; sys.path[:] = {path!r}; sys.argv[:] = {argv!r}
-given = {{"FD": {fd}, "WATCH": {watch}, "NUMBER": {number}}}
-exec(compile(open({child!r}).read(), {child!r}, "exec"), given); del sys, given
+import sys; sys.path[:] = {path!r}; sys.argv[:] = {argv!r}; del sys
+exec(compile({source!r}, {child!r}, "exec"), {given!r})
 """
 # Seconds that an idle process has to end by itself.
 _PATIENCE = 1.0
@@ -233,7 +233,11 @@ class _Child:
             fd = other.fileno()
             number, _Child._number = _Child._number, _Child._number + 1
             program = _PROGRAM.format(
-                path=sys.path, argv=sys.argv, child=_CHILD, fd=fd, watch=watch, number=number
+                path=sys.path,
+                argv=sys.argv,
+                source=_CHILD.read_text(encoding="utf-8"),
+                child=str(_CHILD),
+                given={"FD": fd, "WATCH": watch, "NUMBER": number},
             )
             flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
             self.process = subprocess.Popen(  # noqa: S603 - this very Python
