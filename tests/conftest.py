@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test
 
 from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, _default
 from support import Gate, Outcome, eventually, interpreters, os_threads
@@ -25,8 +26,10 @@ def nothing_left_over(request):
         return
     threads, before = set(os_threads()), interpreters()
     # What there is now is no garbage of this test. To look at it all after each of them took half
-    # of the suite's time.
-    gc.freeze()
+    # of the suite's time. Hypothesis looks for what refers to its random numbers, and does not find
+    # it if it is frozen.
+    if not is_hypothesis_test(request.function):
+        gc.freeze()
     yield
     gc.collect()
     gc.unfreeze()
