@@ -23,7 +23,7 @@ export RUSTUP_HOME := $(RUSTUP_BESIDE)
 endif
 endif
 
-.PHONY: help setup demo test suites test-rust test-loom test-debug fuzz lint bench bench-core docs clean $(PRESENT:%=test-%)
+.PHONY: help setup demo test suites test-rust test-loom test-long test-debug fuzz lint bench bench-core docs clean $(PRESENT:%=test-%)
 .NOTPARALLEL:
 
 help: ## list these words
@@ -50,6 +50,10 @@ test-loom: ## the protocols of the core, in every order their threads could take
 
 $(PRESENT:%=test-%): test-%: setup
 	.venv-$*/bin/python -m pytest $(PYTEST_ARGS)
+
+test-long: setup ## the tests of docs/reliability, each as often as it says there
+	@for python in $(PRESENT); do .venv-$$python/bin/python -m pytest --long --timeout 3600 \
+	    $(PYTEST_ARGS) || exit; done
 
 test-debug: ## pytest on the debug build of 3.14
 	@$(PYTHON3) tools/setup.py --debug-build

@@ -18,6 +18,17 @@ TESTS = Path(__file__).parent
 PER_PROCESS = "subpool-"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="repeat as often as the docs say")
+
+
+@pytest.fixture(scope="session")
+def times(request):
+    """How often to try something: seldom in CI, as often as the docs say with ``--long``."""
+    is_long = request.config.getoption("long")
+    return lambda short, *, long: range(long if is_long else short)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_over(request):
     """Fail a test after which a thread or an interpreter lives that did not before."""
