@@ -14,6 +14,7 @@ use crate::core::latch::Latch;
 use crate::core::queue::Queue;
 use crate::core::state::{Ended, Start};
 use crate::core::stats::{Stats, Width, should_grow};
+use crate::core::window::Ban;
 use crate::desk::{Desk, Patience};
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Label};
@@ -22,7 +23,7 @@ use crate::transfer::fallback::{Kind, Refusal};
 use crate::worker;
 use parking_lot::Mutex;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -104,7 +105,7 @@ pub struct Pool {
     /// their interpreters have threads that do not end.
     retired: Mutex<Vec<Arc<Seat>>>,
     /// Nothing starts any more.
-    terminated: AtomicBool,
+    ban: Ban,
     /// Seats that are free again, their workers being about to end.
     leaving: Mutex<Vec<Arc<Seat>>>,
     /// The length of `seats`.
@@ -186,7 +187,7 @@ impl Pool {
             batches: Mutex::new(Vec::new()),
             seats: Mutex::new(Vec::new()),
             retired: Mutex::new(Vec::new()),
-            terminated: AtomicBool::new(false),
+            ban: Ban::new(),
             leaving: Mutex::new(Vec::new()),
             width: Width::default(),
             epoch: Instant::now(),
