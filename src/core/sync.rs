@@ -95,6 +95,7 @@ mod model {
         pub fn push(&self, item: T) {
             let mut items = self.items.lock();
             items.push_back(item);
+            // Release: pairs with the acquire in `len`, as a look at the real one would.
             self.count.fetch_add(1, Ordering::Release);
         }
         pub fn pop(&self) -> Option<T> {
@@ -103,6 +104,7 @@ mod model {
             }
             let mut items = self.items.lock();
             let item = items.pop_front()?;
+            // AcqRel: as in `push` and `len`; the chain of counts stays one.
             self.count.fetch_sub(1, Ordering::AcqRel);
             Some(item)
         }
@@ -110,6 +112,7 @@ mod model {
             self.len() == 0
         }
         pub fn len(&self) -> usize {
+            // Acquire: pairs with the release in `push`.
             self.count.load(Ordering::Acquire)
         }
     }
