@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write requirements/*.txt: versions and hashes of all that the environments here need (`make lock`).
+"""Write requirements/*.txt: versions and hashes of what the environments here need (`make lock`).
 
 Each dependency group of pyproject.toml that tools/setup.py installs has one file, for all Pythons
 and systems. What is locked stays as it is unless it does not fit any more; `--upgrade` takes what
@@ -27,9 +27,7 @@ def main() -> None:
             "--group", f"{setup.ROOT / 'pyproject.toml'}:{group}", "--output-file", lock,
             *sys.argv[1:],
         )  # fmt: skip
-        heading = (
-            f"# pyproject.toml's group {group} ({setup.groups_digest()}): made by `make lock`\n"
-        )
+        heading = f"# pyproject.toml's group {group} ({setup.groups_digest()}): by `make lock`\n"
         lock.write_text(heading + (compiled or lock.read_text()).rstrip() + "\n")
 
 
