@@ -122,7 +122,10 @@ impl PoolCore {
         kwargs: Option<&Bound<'py, PyDict>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Call> {
-        let context = self.capture(function.py(), context)?;
+        let context = match self.carries_context() {
+            true => self.capture(function.py(), context)?,
+            false => None,
+        };
         Ok(encode::call(function, args, kwargs)?.within(context))
     }
 
@@ -137,10 +140,10 @@ impl PoolCore {
         py: Python<'_>,
         context: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Arc<Carried>>> {
-        let variables = self.context_vars.as_ref();
-        variables
-            .map(|variables| variables.capture(py, context))
-            .transpose()
+        match &self.context_vars {
+            None => Ok(None),
+            Some(variables) => variables.capture(py, context).map(Some),
+        }
     }
 
     pub const fn carries_context(&self) -> bool {
