@@ -19,6 +19,7 @@ use crate::batch::{Batch, Drained, Job};
 use crate::core::queue::Queue;
 use crate::core::state::Ended;
 use crate::core::stats::{Stats, Width, should_grow};
+use crate::core::window::Ban;
 use crate::desk::Patience;
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Label};
@@ -115,7 +116,7 @@ pub struct Pool {
     /// their interpreters have threads that do not end.
     retired: Mutex<Vec<Arc<Seat>>>,
     /// Nothing starts any more.
-    terminated: AtomicBool,
+    ban: Ban,
     /// Seats that are free again, their workers being about to end.
     leaving: Mutex<Vec<Arc<Seat>>>,
     /// The length of `seats`.
@@ -158,7 +159,7 @@ impl Pool {
             batches: Mutex::new(Vec::new()),
             seats: Mutex::new(Vec::new()),
             retired: Mutex::new(Vec::new()),
-            terminated: AtomicBool::new(false),
+            ban: Ban::new(),
             leaving: Mutex::new(Vec::new()),
             width: Width::default(),
             epoch: Instant::now(),

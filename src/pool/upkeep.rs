@@ -41,9 +41,9 @@ impl Pool {
         } = &self.settings;
         let look = |seat: &Arc<Seat>| {
             let found = seat.desk.look(now, *patience);
-            if let Some((label, waited)) = found.slow {
+            if let Some((job, waited)) = found.slow {
                 let left = patience.grace.saturating_sub(waited);
-                (upcalls.warn)(label, waited, left);
+                (upcalls.warn)(job.label.clone(), waited, left);
             }
             match found.stuck {
                 None => found.next,
@@ -251,16 +251,13 @@ impl Pool {
     /// is for the caller to cancel (`drain`).
     pub fn terminate(&self) -> io::Result<()> {
         self.queue.close();
-        // Relaxed: a worker looks at it under its desk's lock, which `interrupt_all` takes after
-        // this. So it sees this, or has its task there before.
-        self.terminated.store(true, Ordering::Relaxed);
+        self.ban.raise();
         self.interrupt_all().map(drop)
     }
 
     #[must_use]
     pub fn is_terminated(&self) -> bool {
-        // Relaxed: see `terminate`.
-        self.terminated.load(Ordering::Relaxed)
+        self.ban.is_raised()
     }
 
     /// The end of a task that a worker has taken and does not start.
