@@ -3,7 +3,7 @@
 use super::{PoolCore, time_limit};
 use crate::encode;
 use crate::errand;
-use crate::future::FutureCore;
+use crate::future::{self, FutureCore};
 use crate::task;
 use crate::transfer::call::Call;
 use crate::transfer::context::Carried;
@@ -37,7 +37,7 @@ impl PoolCore {
         let py = function.py();
         self.refuse_if_closed()?;
         let timeout = time_limit(terms.timeout)?;
-        let future = self.future_class.bind(py).call0()?;
+        let future = future::new(self.future_class.bind(py))?;
         let core = future.cast::<FutureCore>()?.get();
         if let Some(kind) = self.fallback(terms) {
             let made = self.submit_or_else(core, kind, function, args, kwargs, timeout, context);
