@@ -112,6 +112,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 
 /// Delivers what is left and ends the threads. After the last worker has ended.
 pub fn stop(py: Python<'_>) {
+    // Relaxed: read by `write_soon` on threads of workers, which were joined before.
     STOPPED.store(true, Ordering::Relaxed);
     let Some(completer) = COMPLETER.lock().take() else {
         return;
@@ -285,6 +286,7 @@ impl Shared {
     }
 
     fn next(&self) -> Option<Errand> {
+        // SeqCst, both: pairs with the load in `call_watcher`.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let looked = idle::look_if_there_is_room(|| self.receiver.try_recv().ok());
         let task = looked.or_else(|| self.receiver.recv().ok());
@@ -297,7 +299,8 @@ impl Shared {
         match errand {
             Errand::Deliver(task) => deliver_here(py, &task),
             Errand::Clear => {
-                // Before the look: who buries after it sends another errand.
+                // Before the look: who buries after it sends another errand. SeqCst, here and
+                // below: pairs with the swaps in `clear_soon` and `write_soon`.
                 self.clearing.store(false, Ordering::SeqCst);
                 clear_graveyard(py);
             }
