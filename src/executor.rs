@@ -384,6 +384,8 @@ pub fn close_all(
     for pool in &pools {
         while let Err(raised) = join(py, pool)
             .and_then(|()| join_retired(py, pool))
+            // One that stood by for a stuck one.
+            .and_then(|()| join(py, pool))
             .and_then(|()| finish.call1((pool.number,)).map(drop))
         {
             if interrupted {

@@ -15,6 +15,7 @@ use crate::desk::{Reachable, Running};
 use crate::farewell;
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
+use crate::interp::knots;
 use crate::interp::object::{Object, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Seat, Why};
@@ -79,6 +80,7 @@ fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Bro
         }
         pool.overstays(seat, threads);
     });
+    knots::untie(interpreter.attached());
     lived
 }
 

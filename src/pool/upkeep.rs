@@ -129,6 +129,8 @@ impl Pool {
             return false;
         }
         let seat = seats.remove(place);
+        // Before it: who waits for those that leave looks at them once.
+        self.dismiss_standby(&seat);
         self.leaves(seat);
         true
     }
