@@ -32,6 +32,7 @@ static UPCALLS: Upcalls = Upcalls {
     interrupt: errand::interrupt_soon,
     warn: completer::warn,
     warn_of_threads: completer::warn_of_threads,
+    warn_of_close: completer::warn_of_close,
     warn_of_harm: completer::warn_of_harm,
 };
 
