@@ -16,6 +16,7 @@ use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
 use crate::interp::object::{Object, Raised};
 use crate::interp::owned::OwnedInterpreter;
+use crate::interp::untraced::Untraced;
 use crate::pool::{Pool, Seat};
 use crate::transfer::adopt::Surroundings;
 use crate::transfer::buffer::Side;
@@ -58,6 +59,8 @@ fn live(
     first: Option<Job>,
     promise: &Promise,
 ) -> Result<(), Broken> {
+    // Until the interpreter is gone.
+    let _untraced = Untraced::begin();
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
