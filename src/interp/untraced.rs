@@ -21,7 +21,7 @@
 
 use super::attach::Attached;
 use super::native::{END, Methods, method_with_keywords};
-use super::object::{Object, Raised};
+use super::object::{Object, Outcome, Raised};
 use super::tracer::{Key, Tracer, is_only_interpreter, set_value, steady};
 use crate::ffi;
 use std::ffi::CStr;
@@ -133,7 +133,7 @@ pub fn install(token: Attached<'_>) -> Result<(), Raised> {
     Ok(())
 }
 
-/// One of `STARTERS`, which is `starter`. A thread's function is its first argument.
+/// One of `STARTERS`, which is `starter`.
 ///
 /// # Safety
 /// Called by CPython as a function, so attached and with live objects.
@@ -151,21 +151,53 @@ unsafe extern "C" fn start_thread(
         (token, object(starter), object(arguments), keywords)
     };
     let start = || {
-        // Without one, or with a wrong one, `starter` says so.
-        let Some(function) = arguments.item(0).filter(is_callable) else {
+        if let Some(function) = arguments.item(0).filter(is_callable) {
+            let head = Object::tuple(token, [marked(&function)?])?;
+            // SAFETY: two live tuples; both calls give a new reference or null with an error.
+            let arguments = unsafe {
+                let tail = ffi::PyTuple_GetSlice(arguments.as_ptr(), 1, ffi::Py_ssize_t::MAX);
+                let tail = Object::from_new(token, tail)?;
+                let joined = ffi::PySequence_Concat(head.as_ptr(), tail.as_ptr());
+                Object::from_new(token, joined)?
+            };
             return starter.call(&arguments, keywords.as_ref());
-        };
-        let marked = Object::tuple(token, [METHODS.bound(1, &function)?])?;
-        // SAFETY: two live tuples; both calls give a new reference or null with an error.
-        let arguments = unsafe {
-            let tail = ffi::PyTuple_GetSlice(arguments.as_ptr(), 1, ffi::Py_ssize_t::MAX);
-            let tail = Object::from_new(token, tail)?;
-            let joined = ffi::PySequence_Concat(marked.as_ptr(), tail.as_ptr());
-            Object::from_new(token, joined)?
-        };
+        }
+        if let Some(keywords) = &keywords
+            && let Some(function) = given(keywords, FUNCTION)?.filter(is_callable)
+        {
+            // SAFETY: a live dict; a new reference or null with an error.
+            let keywords = unsafe {
+                let copy = ffi::PyDict_Copy(keywords.as_ptr());
+                Object::from_new(token, copy)?
+            };
+            keywords.set_item(FUNCTION, &marked(&function)?)?;
+            return starter.call(&arguments, Some(&keywords));
+        }
+        // Without a function, or with a wrong one, it says so.
         starter.call(&arguments, keywords.as_ref())
     };
     start().map_or(ptr::null_mut(), Object::into_ptr)
+}
+
+fn marked<'i>(function: &Object<'i>) -> Outcome<'i> {
+    METHODS.bound(1, function)
+}
+
+/// The name of the starters' first argument.
+const FUNCTION: &CStr = c"function";
+
+/// What a dict has under that name, if anything.
+fn given<'i>(keywords: &Object<'i>, name: &CStr) -> Result<Option<Object<'i>>, Raised> {
+    let name = Object::string(keywords.token(), &name.to_string_lossy())?;
+    // SAFETY: a live dict and key; borrowed from the dict, or null, here with an error or without.
+    unsafe {
+        let found = ffi::PyDict_GetItemWithError(keywords.as_ptr(), name.as_ptr());
+        match NonNull::new(found) {
+            Some(found) => Ok(Some(Object::from_borrowed(keywords.token(), found))),
+            None if ffi::PyErr_Occurred().is_null() => Ok(None),
+            None => Err(Raised::pending(keywords.token())),
+        }
+    }
 }
 
 fn is_callable(object: &Object<'_>) -> bool {
