@@ -14,6 +14,7 @@ use crate::environ;
 use crate::errand::{self, kind_named};
 use crate::error::Error;
 use crate::future::{keep_watch, wait};
+use crate::interp::untraced;
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
 use crate::transfer::outbox;
@@ -66,6 +67,7 @@ impl PoolCore {
     #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, retries=Vec::new(), context_vars=Vec::new(), max_tasks_per_interpreter=None, idle_timeout=None, fallback=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, for Python")]
     fn new(
+        py: Python<'_>,
         max_workers: usize,
         thread_name_prefix: String,
         initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
@@ -87,6 +89,7 @@ impl PoolCore {
             return Err(Error::Argument("max_workers must be greater than 0").into());
         }
         refuse_if_exiting()?;
+        untraced::prepare(encode::token(py)).map_err(|_traced| Error::Traced)?;
         worker_api::describe_with(completer::describe_process);
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))
