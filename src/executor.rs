@@ -1,10 +1,10 @@
 //! What Python sees of a pool. Checks of arguments and conversions; the logic is in `pool`.
 
+mod line;
 mod submit;
 
-pub use submit::Terms;
+pub use submit::{IfFull, Terms};
 
-use crate::batch::Batch;
 use crate::capture::{ContextVars, Located};
 use crate::completer;
 use crate::core::state::Cancel;
@@ -47,7 +47,7 @@ pub struct PoolCore {
 
 impl Drop for PoolCore {
     fn drop(&mut self) {
-        self.pool.queue.close();
+        self.pool.close();
     }
 }
 
@@ -57,9 +57,9 @@ impl PoolCore {
     /// interrupt that did nothing comes a warning, how many after it the worker is replaced, and
     /// how many the threads that tasks have left behind may take to end;
     /// `idle_timeout` is how many seconds a worker may have nothing to do; `fallback` is where
-    /// calls go that no interpreter can run.
+    /// calls go that no interpreter can run; `max_pending` is how many calls may wait in the queue.
     #[new]
-    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None, fallback=None))]
+    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None, fallback=None, max_pending=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, for Python")]
     fn new(
         max_workers: usize,
@@ -70,6 +70,7 @@ impl PoolCore {
         context_vars: Vec<Located<'_>>,
         idle_timeout: Option<f64>,
         fallback: Option<&str>,
+        max_pending: Option<usize>,
     ) -> PyResult<Self> {
         if idle_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
             return Err(Error::Argument("idle_timeout must be greater than 0").into());
@@ -87,6 +88,7 @@ impl PoolCore {
         let settings = Settings {
             fallback: fallback.map(kind_named).transpose()?,
             idle_timeout,
+            most_pending: max_pending,
             most_workers: max_workers,
             thread_name_prefix,
             initializer,
@@ -140,7 +142,7 @@ impl PoolCore {
 
     /// Accepts no more; with `cancel` what has not started is cancelled.
     fn close(&self, py: Python<'_>, cancel: bool) -> PyResult<()> {
-        self.pool.queue.close();
+        self.pool.close();
         if cancel {
             cancel_waiting(py, &self.pool)?;
         }
@@ -184,6 +186,12 @@ impl PoolCore {
         self.pool.stats.outstanding()
     }
 
+    /// Calls that wait for a place in the queue.
+    #[getter]
+    fn lined_up(&self) -> usize {
+        self.pool.line_length()
+    }
+
     /// The workers' threads, in the order in which they were started.
     fn threads(&self) -> Vec<WorkerThread> {
         self.pool
@@ -195,13 +203,6 @@ impl PoolCore {
 }
 
 impl PoolCore {
-    /// Queues a batch for `workers` at the most.
-    pub fn push_batch(&self, py: Python<'_>, batch: &Arc<Batch>, workers: usize) -> PyResult<()> {
-        self.refuse_if_closed()?;
-        let accepted = self.pool.push_batch(batch, workers);
-        self.grow(py, accepted)
-    }
-
     /// Starts workers for what was pushed, or says why it was not accepted.
     fn grow(&self, py: Python<'_>, accepted: bool) -> PyResult<()> {
         if !accepted {
@@ -368,7 +369,7 @@ pub fn close_all(
     EXITING.store(true, Ordering::Relaxed);
     let pools = Pool::living();
     for pool in &pools {
-        pool.queue.close();
+        pool.close();
     }
     let mut interrupted = false;
     for pool in &pools {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +44,8 @@ class InterpreterMethods(ExecutorCore):
 
         For asyncio (its own loops, uvloop) and trio. Cancelling the await cancels a queued call
         and interrupts a running one, which is given 0.1 s to end before the cancellation goes on.
+        At a full pool (``max_pending``) the call waits for its place, behind those that came
+        before; the loop is not blocked.
 
         Raises:
             RuntimeError: The executor is shutting down, or no event loop is running.
@@ -196,9 +199,14 @@ def make_pool(
     context_vars: Iterable[ContextVar[Any]],
     idle_timeout: float | None,
     fallback: str | None,
+    max_pending: int | None,
 ) -> PoolCore:
     if fallback not in FALLBACKS:
         raise ValueError(f"fallback must be None, 'thread' or 'process', not {fallback!r}")
+    if max_pending is not None:
+        max_pending = min(operator.index(max_pending), sys.maxsize)
+        if max_pending < 1:
+            raise ValueError("max_pending must be greater than 0")
     call = None
     if initializer is not None:
         if not callable(initializer):
@@ -217,4 +225,5 @@ def make_pool(
         context_vars=locate(context_vars),
         idle_timeout=idle_timeout,
         fallback=fallback,
+        max_pending=max_pending,
     )

@@ -4,6 +4,7 @@
 //! `PROTOCOL.md` beside this file tells the state and wake-up protocols in prose.
 
 pub mod addresses;
+pub mod entrance;
 pub mod idle;
 pub mod latch;
 pub mod mailbox;

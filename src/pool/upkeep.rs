@@ -236,7 +236,7 @@ impl Pool {
     /// Closes the pool, lets nothing start any more, and interrupts what runs. What has not started
     /// is for the caller to cancel (`drain`).
     pub fn terminate(&self) -> io::Result<()> {
-        self.queue.close();
+        self.close();
         // Relaxed: a worker looks at it under its desk's lock, which `interrupt_all` takes after
         // this. So it sees this, or has its task there before.
         self.terminated.store(true, Ordering::Relaxed);
