@@ -314,8 +314,9 @@ def test_a_bound_on_what_waits(closing, pipe):
     """Calls that go elsewhere at once were not counted, and their queue ate the memory."""
     reader, writer = pipe
     ex = closing(InterpreterPoolExecutor(1, fallback="thread", max_pending=2))
-    assert ex.submit(tasks_numpy.total, [1]).result() == 1
     stay = partial(ex.submit, tasks_numpy.stay, reader)
+    os.write(writer, b"x")
+    assert stay().result() == b"x"  # now it is known where they go
     held = [stay() for _ in range(os.process_cpu_count() + 2)]
     thread = threading.Thread(target=lambda: held.append(stay()))
     thread.start()

@@ -310,7 +310,7 @@ def test_configure(default_pool):
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "1"])
 def test_what_is_no_bound(kind, wrong):
     """A bound of nothing would block the first submit for ever."""
-    with pytest.raises((ValueError, TypeError), match="max_pending|integer"):
+    with pytest.raises((ValueError, TypeError), match=r"max_pending|integer"):
         kind(1, max_pending=wrong)
     with kind(1, max_pending=1 << 80) as pool:
         assert pool.submit(interpreter(tasks.add), 1).result() == 1
