@@ -1,10 +1,10 @@
 //! What Python sees of a pool. Checks of arguments and conversions; the logic is in `pool`.
 
+mod line;
 mod submit;
 
-pub use submit::Terms;
+pub use submit::{IfFull, Terms};
 
-use crate::batch::Batch;
 use crate::capture::{ContextVars, Located};
 use crate::completer;
 use crate::core::state::Cancel;
@@ -50,7 +50,7 @@ pub struct PoolCore {
 
 impl Drop for PoolCore {
     fn drop(&mut self) {
-        self.pool.queue.close();
+        self.pool.close();
     }
 }
 
@@ -62,9 +62,9 @@ impl PoolCore {
     /// wait before a worker that could not start is tried again, one for each time;
     /// `max_tasks_per_interpreter` is how many tasks a worker may run;
     /// `idle_timeout` is how many seconds a worker may have nothing to do; `fallback` is where
-    /// calls go that no interpreter can run.
+    /// calls go that no interpreter can run; `max_pending` is how many calls may wait in the queue.
     #[new]
-    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, retries=Vec::new(), context_vars=Vec::new(), max_tasks_per_interpreter=None, idle_timeout=None, fallback=None))]
+    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, retries=Vec::new(), context_vars=Vec::new(), max_tasks_per_interpreter=None, idle_timeout=None, fallback=None, max_pending=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, for Python")]
     fn new(
         py: Python<'_>,
@@ -78,6 +78,7 @@ impl PoolCore {
         max_tasks_per_interpreter: Option<u64>,
         idle_timeout: Option<f64>,
         fallback: Option<&str>,
+        max_pending: Option<usize>,
     ) -> PyResult<Self> {
         if idle_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
             return Err(Error::Argument("idle_timeout must be greater than 0").into());
@@ -101,6 +102,7 @@ impl PoolCore {
             idle_timeout,
             most_tasks: max_tasks_per_interpreter,
             retries: retries.into_iter().map(seconds).collect(),
+            most_pending: max_pending,
             most_workers: max_workers,
             thread_name_prefix,
             initializer,
@@ -154,7 +156,7 @@ impl PoolCore {
 
     /// Accepts no more; with `cancel` what has not started is cancelled.
     fn close(&self, py: Python<'_>, cancel: bool) -> PyResult<()> {
-        self.pool.queue.close();
+        self.pool.close();
         if cancel {
             cancel_waiting(py, &self.pool)?;
         }
@@ -198,6 +200,12 @@ impl PoolCore {
         self.pool.stats.outstanding()
     }
 
+    /// Calls that wait for a place in the queue.
+    #[getter]
+    fn lined_up(&self) -> usize {
+        self.pool.line_length()
+    }
+
     /// The workers' threads, in the order in which they were started.
     fn threads(&self) -> Vec<WorkerThread> {
         self.pool
@@ -209,13 +217,6 @@ impl PoolCore {
 }
 
 impl PoolCore {
-    /// Queues a batch for `workers` at the most.
-    pub fn push_batch(&self, py: Python<'_>, batch: &Arc<Batch>, workers: usize) -> PyResult<()> {
-        self.refuse_if_closed()?;
-        let accepted = self.pool.push_batch(batch, workers);
-        self.grow(py, accepted)
-    }
-
     /// Starts workers for what was pushed, or says why it was not accepted.
     fn grow(&self, py: Python<'_>, accepted: bool) -> PyResult<()> {
         if !accepted {
@@ -382,7 +383,7 @@ pub fn close_all(
     EXITING.store(true, Ordering::Relaxed);
     let pools = Pool::living();
     for pool in &pools {
-        pool.queue.close();
+        pool.close();
     }
     let mut interrupted = false;
     for pool in &pools {

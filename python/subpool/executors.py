@@ -72,11 +72,13 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         fallback: Where calls go that no interpreter can run, since an extension module refuses to
             load there: ``"thread"`` (of the main interpreter) or ``"process"``. Default: they
             raise `IncompatibleModuleError`. A tag's own fallback goes before this one.
+        max_pending: The most calls that wait to be started. At a full pool `submit` and `map` block
+            until there is room, and `run` waits without blocking the loop. Default: no bound.
 
     Raises:
-        ValueError: `max_workers` or `max_tasks_per_interpreter` is less than one, `idle_timeout`
-            is not greater than 0, a context variable is in no module, or `fallback` is something
-            else.
+        ValueError: `max_workers`, `max_tasks_per_interpreter` or `max_pending` is less than one,
+            `idle_timeout` is not greater than 0, a context variable is in no module, or `fallback`
+            is something else.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: `initializer` or `initargs` cannot be sent to an interpreter.
 
@@ -102,6 +104,7 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         context_vars: Iterable[ContextVar[Any]] = (),
         idle_timeout: float | None = None,
         fallback: str | None = None,
+        max_pending: int | None = None,
     ) -> None:
         if max_workers is None:
             max_workers = _cpu_count()
@@ -118,6 +121,7 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
                 max_tasks_per_interpreter=max_tasks_per_interpreter,
                 idle_timeout=idle_timeout,
                 fallback=fallback,
+                max_pending=max_pending,
             ),
             False,
         )
@@ -190,11 +194,14 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         fallback: Where tagged calls go that no interpreter can run, since an extension module
             refuses to load there: ``"thread"`` (of the main interpreter) or ``"process"``.
             Default: they raise `IncompatibleModuleError`. A tag's own fallback goes before this.
+        max_pending: The most tagged calls that wait to be started. At a full pool `submit` and
+            `map` block until there is room, and `run` waits without blocking the loop. Default: no
+            bound. Plain calls have none, as on the base class.
 
     Raises:
-        ValueError: `max_workers`, `max_interpreters` or `max_tasks_per_interpreter` is less than
-            one, `idle_timeout` is not greater than 0, a context variable is in no module, or
-            `fallback` is something else.
+        ValueError: `max_workers`, `max_interpreters`, `max_tasks_per_interpreter` or `max_pending`
+            is less than one, `idle_timeout` is not greater than 0, a context variable is in no
+            module, or `fallback` is something else.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
 
@@ -220,6 +227,7 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         context_vars: Iterable[ContextVar[Any]] = (),
         idle_timeout: float | None = None,
         fallback: str | None = None,
+        max_pending: int | None = None,
     ) -> None:
         if max_interpreters is None:
             max_interpreters = _cpu_count()
@@ -253,6 +261,7 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
                 max_tasks_per_interpreter=max_tasks_per_interpreter,
                 idle_timeout=idle_timeout,
                 fallback=fallback,
+                max_pending=max_pending,
             ),
             True,
         )

@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod alarm;
+pub mod entrance;
 pub mod idle;
 pub mod latch;
 pub mod mailbox;

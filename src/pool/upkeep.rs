@@ -245,7 +245,7 @@ impl Pool {
     /// Closes the pool, lets nothing start any more, and interrupts what runs. What has not started
     /// is for the caller to cancel (`drain`).
     pub fn terminate(&self) -> io::Result<()> {
-        self.queue.close();
+        self.close();
         self.ban.raise();
         self.interrupt_all().map(drop)
     }
