@@ -12,7 +12,7 @@ pub use upkeep::look_at_all;
 use crate::batch::{Batch, Drained, Job};
 use crate::core::latch::Latch;
 use crate::core::queue::Queue;
-use crate::core::state::{Ended, Start};
+use crate::core::state::Ended;
 use crate::core::stats::{Stats, Width, should_grow};
 use crate::desk::{Desk, Patience};
 use crate::task::Task;
@@ -135,7 +135,7 @@ pub struct Seat {
 
 impl Seat {
     pub fn ready(&self) {
-        fire(&self.readiness);
+        self.readiness.fire();
     }
 
     /// Waits for the thread itself, once `exit` has ended. Bounded: nothing is left to do there.
@@ -148,15 +148,11 @@ impl Seat {
     }
 }
 
-/// Ends a latch that has no task behind it.
-fn fire(latch: &Latch) {
-    if latch.state.start() == Start::Run {
-        latch.wake(latch.state.finish());
-    }
-}
-
 /// Pools whose threads must be gone before the process may finalize Python.
 static LIVING: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
+
+/// The program is past its wait for workers: none starts any more.
+static SEALED: AtomicBool = AtomicBool::new(false);
 
 /// The child of a fork forgets the pools: their threads are not there to be waited for.
 ///
@@ -271,6 +267,10 @@ impl Pool {
         first: Option<Job>,
         environment: &Arc<Numbered>,
     ) -> io::Result<()> {
+        // Relaxed: asked under the seats' lock (`seal`).
+        if SEALED.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the program has ended"));
+        }
         let taken = |(place, seat): &(usize, &Arc<Seat>)| *place == seat.number;
         let number = seats.iter().enumerate().take_while(taken).count();
         let name = format!("{}_{number}", self.settings.thread_name_prefix);
@@ -294,13 +294,22 @@ impl Pool {
                 worker::run(&pool, &own, first);
                 drop(pool);
                 own.ready();
-                fire(&own.exit);
-                fire(&own.vacated);
+                own.exit.fire();
+                own.vacated.fire();
             })?;
         *seat.thread.lock() = Some(handle);
         seats.insert(number, seat);
         self.width.set(seats.len());
         Ok(())
+    }
+
+    /// Lets no worker start any more in any pool, for the end of the program. After this `seats`
+    /// shows all that there will ever be: who started one before had the lock before.
+    pub fn seal() {
+        SEALED.store(true, Ordering::Relaxed);
+        for pool in Self::living() {
+            drop(pool.seats.lock());
+        }
     }
 
     #[must_use]

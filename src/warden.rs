@@ -7,16 +7,17 @@
 //! It knows no pool. `start` is given what to call, which does what is due and tells when to come
 //! again; and whoever makes something due earlier calls `wake_by` after that can be found.
 
+use crate::core::joinable::{Joinable, spawn};
 use parking_lot::Mutex;
 use std::io;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Instant;
 
 /// Does what is due at that time, and gives the next.
 pub type Look = fn(Instant) -> Option<Instant>;
 
 struct Warden {
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Joinable>,
     /// When to look. `None`: when somebody names a time; during a look, the earliest named since
     /// it began.
     next: Option<Instant>,
@@ -45,8 +46,7 @@ impl Warden {
 pub fn start(look: Look) -> io::Result<()> {
     let mut warden = WARDEN.lock();
     if warden.thread.is_none() {
-        let thread = thread::Builder::new().name("subpool-warden".to_owned());
-        warden.thread = Some(thread.spawn(move || watch(look))?);
+        warden.thread = Some(spawn("subpool-warden", move || watch(look))?);
     }
     Ok(())
 }
@@ -62,7 +62,7 @@ pub fn wake_by(at: Instant) {
 
 /// Ends the warden, and gives its thread to wait for.
 #[must_use]
-pub fn stop() -> Option<JoinHandle<()>> {
+pub fn stop() -> Option<Joinable> {
     let mut warden = WARDEN.lock();
     warden.closing = true;
     warden.wake();

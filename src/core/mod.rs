@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod idle;
+pub mod joinable;
 pub mod latch;
 pub mod mailbox;
 pub mod names;
