@@ -188,12 +188,6 @@ def _fallback() -> Any:
     return sys.modules.get("subpool._fallback")
 
 
-def finish_elsewhere(number: int) -> None:
-    """Wait for what a pool has in threads and processes: before the program ends."""
-    if elsewhere := _fallback():
-        elsewhere.join(number)
-
-
 def make_pool(
     max_workers: int,
     prefix: str,
