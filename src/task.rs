@@ -16,6 +16,7 @@ use crate::transfer::graveyard::Kept;
 use parking_lot::Mutex;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub struct Task {
@@ -38,19 +39,54 @@ pub struct Terms {
     pub timeout: Option<Duration>,
     /// For a function with a fallback.
     pub fallback: Option<Fallback>,
+    /// In a queue with a bound.
+    pub place: Option<Place>,
 }
 
 impl Terms {
-    /// A limit to the time, and no fallback. `None`: not even that.
+    /// A limit to the time, a place in a bounded queue, and no fallback. `None`: not even that.
     #[must_use]
     #[inline]
-    pub fn within(timeout: Option<Duration>) -> Option<Box<Self>> {
-        timeout.is_some().then(|| {
+    pub fn within(timeout: Option<Duration>, place: Option<Place>) -> Option<Box<Self>> {
+        (timeout.is_some() || place.is_some()).then(|| {
             Box::new(Self {
                 timeout,
                 fallback: None,
+                place,
             })
         })
+    }
+}
+
+/// The place of a task in a bounded queue, or in the line before that. The task gives it back when
+/// it starts or is cancelled, of which there is one.
+pub struct Place {
+    keeper: Arc<dyn Keeper>,
+    number: AtomicU64,
+}
+
+/// Who sees to the places.
+pub trait Keeper: Send + Sync {
+    /// A task that is in has started, or was cancelled.
+    fn left(&self);
+    /// One was cancelled that may stand in line yet, by this number.
+    fn cancelled(&self, number: u64);
+}
+
+impl Place {
+    #[must_use]
+    pub fn new(keeper: Arc<dyn Keeper>) -> Self {
+        Self {
+            keeper,
+            number: AtomicU64::new(0),
+        }
+    }
+
+    /// The task stands in line by this number. Only who submits it knows it yet, so nobody else can
+    /// cancel it before.
+    pub fn stands_in_line(&self, number: u64) {
+        // Relaxed: others have the task from this thread, by way of the main GIL.
+        self.number.store(number, Ordering::Relaxed);
     }
 }
 
@@ -112,10 +148,23 @@ impl Task {
             .and_then(|terms| terms.fallback.as_ref())
     }
 
+    /// Its place in a bounded queue.
+    #[must_use]
+    #[inline]
+    pub fn place(&self) -> Option<&Place> {
+        self.terms.as_ref().and_then(|terms| terms.place.as_ref())
+    }
+
     /// A worker's claim. `None`: cancelled meanwhile.
     #[must_use]
     pub fn start(&self) -> Option<Call> {
-        self.slot.start(&self.latch.state)
+        let call = self.slot.start(&self.latch.state);
+        if call.is_some()
+            && let Some(place) = self.place()
+        {
+            place.keeper.left();
+        }
+        call
     }
 
     /// The end of a started task, unless somebody else has ended it. The caller hands it on if
@@ -137,6 +186,13 @@ impl Task {
     pub fn cancel(&self) -> Cancel {
         let cancel = self.slot.cancel(&self.latch.state);
         if let Cancel::Cancelled(ended) = cancel {
+            if let Some(place) = self.place() {
+                // Relaxed: see `stands_in_line`.
+                match place.number.load(Ordering::Relaxed) {
+                    0 => place.keeper.left(),
+                    number => place.keeper.cancelled(number),
+                }
+            }
             self.let_go();
             self.tell(ended);
         }

@@ -5,7 +5,9 @@
 
 pub mod addresses;
 pub mod alarm;
+pub mod entrance;
 pub mod idle;
+pub mod joinable;
 pub mod latch;
 pub mod mailbox;
 pub mod names;

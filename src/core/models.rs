@@ -16,9 +16,9 @@ mod ends;
 mod interrupts;
 
 /// Most bugs of this kind need two.
-const PREEMPTIONS: usize = 2;
+pub const PREEMPTIONS: usize = 2;
 
-fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+pub fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.check(model);
@@ -136,20 +136,20 @@ fn what_was_accepted_is_drained() {
 }
 
 /// A sleeper as the latch knows it: unparked once.
-struct Bed {
+pub struct Bed {
     woken: AtomicBool,
     thread: Thread,
 }
 
 impl Bed {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             woken: AtomicBool::new(false),
             thread: thread::current(),
         })
     }
 
-    fn sleep(&self) {
+    pub fn sleep(&self) {
         // Acquire: pairs with the release in `unpark`.
         while !self.woken.load(Ordering::Acquire) {
             thread::park();
