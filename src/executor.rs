@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::future::{keep_watch, wait};
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
-use crate::transfer::outbox;
+use crate::transfer::{graveyard, outbox};
 use crate::warden;
 use crate::worker_api;
 use pyo3::prelude::*;
@@ -347,6 +347,13 @@ impl WorkerThread {
     }
 }
 
+/// For tests: how many buffers of main's objects are not released, after what waited for it was.
+#[pyfunction]
+pub fn _lent_buffers(py: Python<'_>) -> usize {
+    completer::clear_graveyard(py);
+    graveyard::buffers()
+}
+
 /// In the child of a fork.
 #[pyfunction]
 pub fn forget_after_fork() {
@@ -355,9 +362,9 @@ pub fn forget_after_fork() {
         crate::completer::forget_after_fork();
         crate::pool::forget_after_fork();
         crate::warden::forget_after_fork();
-        crate::transfer::graveyard::forget_after_fork();
+        graveyard::forget_after_fork();
         crate::transfer::environment::forget_after_fork();
-        crate::transfer::outbox::forget_after_fork();
+        outbox::forget_after_fork();
         crate::output::forget_after_fork();
     }
 }
