@@ -20,7 +20,7 @@ use crate::future::{keep_watch, wait};
 use crate::interp::untraced;
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
-use crate::transfer::outbox;
+use crate::transfer::{graveyard, outbox};
 use crate::worker_api;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
@@ -354,6 +354,13 @@ impl WorkerThread {
     }
 }
 
+/// For tests: how many buffers of main's objects are not released, after what waited for it was.
+#[pyfunction]
+pub fn _lent_buffers(py: Python<'_>) -> usize {
+    completer::clear_graveyard(py);
+    graveyard::buffers()
+}
+
 /// In the child of a fork.
 #[pyfunction]
 pub fn forget_after_fork() {
@@ -362,9 +369,9 @@ pub fn forget_after_fork() {
         crate::completer::forget_after_fork();
         crate::pool::forget_after_fork();
         crate::warden::forget_after_fork();
-        crate::transfer::graveyard::forget_after_fork();
+        graveyard::forget_after_fork();
         crate::transfer::environment::forget_after_fork();
-        crate::transfer::outbox::forget_after_fork();
+        outbox::forget_after_fork();
         crate::output::forget_after_fork();
     }
 }

@@ -50,8 +50,8 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         initializer: Called once in each interpreter before its first task.
         initargs: The initializer's arguments.
         max_tasks_per_interpreter: How many calls an interpreter runs before a fresh one, made
-            ready meanwhile, takes its place. Each call of a `map` counts, or each chunk if it has
-            a `chunksize`. Default: any number.
+            ready meanwhile, takes its place. Each call of a `map` counts, also within a chunk.
+            Default: any number.
         context_vars: The `ContextVar` objects whose values go along with each call. Each must be
             a global of a module.
         idle_timeout: Seconds after which an interpreter without work is closed; the next work
@@ -172,8 +172,8 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         max_interpreters: The most interpreters, started as tagged work asks for them. Default:
             the CPUs this process may use.
         max_tasks_per_interpreter: How many calls an interpreter runs before a fresh one, made
-            ready meanwhile, takes its place. Each call of a `map` counts, or each chunk if it has
-            a `chunksize`. Default: any number.
+            ready meanwhile, takes its place. Each call of a `map` counts, also within a chunk.
+            Default: any number.
         context_vars: The `ContextVar` objects whose values go along with each tagged call. Each
             must be a global of a module.
         idle_timeout: Seconds after which an interpreter without work is closed; the next work
