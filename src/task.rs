@@ -8,7 +8,8 @@
 //! interpreter call `set_listener` and `take_listener`, and make and open an `Awaiter`.
 
 use crate::core::latch::Latch;
-use crate::core::state::{Cancel, Ended, Phase, Start};
+use crate::core::slot::Slot;
+use crate::core::state::{Cancel, Ended};
 use crate::transfer::call::{Answer, Call, Label};
 use crate::transfer::fallback::Plan;
 use crate::transfer::graveyard::Kept;
@@ -24,7 +25,7 @@ pub struct Task {
     pub label: Label,
     /// Beside, since most have none: a burst is as fast as its tasks are small.
     terms: Option<Box<Terms>>,
-    content: Mutex<Content>,
+    slot: Slot<Call, Answer>,
     listener: Mutex<Option<Listener>>,
     awaiters: Mutex<Vec<Awaiter>>,
     /// With the counts of the `Arc` and the allocator's head it fills whole cache lines: a worker
@@ -89,35 +90,6 @@ impl Place {
     }
 }
 
-/// A call until it is taken, an answer from the end on.
-enum Content {
-    Call(Call),
-    Nothing,
-    Answer(Answer),
-}
-
-impl Content {
-    fn take_call(&mut self) -> Option<Call> {
-        match std::mem::replace(self, Self::Nothing) {
-            Self::Call(call) => Some(call),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-
-    fn take_answer(&mut self) -> Option<Answer> {
-        match std::mem::replace(self, Self::Nothing) {
-            Self::Answer(answer) => Some(answer),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-}
-
 /// Where a task goes if no interpreter can run it.
 pub struct Fallback {
     pub plan: Arc<Plan>,
@@ -153,7 +125,7 @@ impl Task {
             latch: Latch::new(),
             label: call.label(),
             terms,
-            content: Mutex::new(Content::Call(call)),
+            slot: Slot::new(call),
             listener: Mutex::new(None),
             awaiters: Mutex::new(Vec::new()),
             _to_the_line: [0; 2],
@@ -186,16 +158,11 @@ impl Task {
     /// A worker's claim. `None`: cancelled meanwhile.
     #[must_use]
     pub fn start(&self) -> Option<Call> {
-        match self.latch.state.start() {
-            // Only the one call that started the task comes here, so the call is still there.
-            Start::Run => {
-                if let Some(place) = self.place() {
-                    place.keeper.left();
-                }
-                self.content.lock().take_call()
-            }
-            Start::Cancelled => None,
+        let call = self.slot.start(&self.latch.state)?;
+        if let Some(place) = self.place() {
+            place.keeper.left();
         }
+        Some(call)
     }
 
     /// The end of a started task, unless somebody else has ended it. The caller hands it on if
@@ -203,14 +170,8 @@ impl Task {
     ///
     /// `before` is called in between: the end is certain and nobody knows of it.
     pub fn finish(&self, answer: Answer, before: impl FnOnce()) -> Option<Ended> {
-        {
-            // Two may come here: the worker and who gave up waiting for it (pool.rs). The first
-            // leaves its answer; after the end it may be gone from here, but the phase tells.
-            let mut place = self.content.lock();
-            if matches!(*place, Content::Answer(_)) || self.latch.state.phase() != Phase::Running {
-                return None;
-            }
-            *place = Content::Answer(answer);
+        if !self.slot.settle(&self.latch.state, answer) {
+            return None;
         }
         before();
         self.let_go();
@@ -221,10 +182,8 @@ impl Task {
 
     /// Cancels a task that nobody has started.
     pub fn cancel(&self) -> Cancel {
-        let cancel = self.latch.state.cancel();
+        let cancel = self.slot.cancel(&self.latch.state);
         if let Cancel::Cancelled(ended) = cancel {
-            let call = self.content.lock().take_call();
-            drop(call);
             if let Some(place) = self.place() {
                 // Relaxed: see `stands_in_line`.
                 match place.number.load(Ordering::Relaxed) {
@@ -275,7 +234,7 @@ impl Task {
     /// The answer, once.
     #[must_use]
     pub fn take_answer(&self) -> Option<Answer> {
-        self.content.lock().take_answer()
+        self.slot.take_answer()
     }
 
     /// Asks for delivery to `listener`. Gives it back if the task has ended, or has one already.

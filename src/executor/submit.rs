@@ -3,7 +3,7 @@
 use super::{PoolCore, time_limit};
 use crate::encode;
 use crate::errand;
-use crate::future::FutureCore;
+use crate::future::{self, FutureCore};
 use crate::pool::Waiting;
 use crate::task::{self, Task};
 use crate::transfer::call::Call;
@@ -48,7 +48,7 @@ impl PoolCore {
         let py = function.py();
         self.refuse_if_closed()?;
         let timeout = time_limit(terms.timeout)?;
-        let future = self.future_class.bind(py).call0()?;
+        let future = future::new(self.future_class.bind(py))?;
         let core = future.cast::<FutureCore>()?.get();
         if let Some(kind) = self.fallback(terms) {
             let made = self.submit_or_else(
@@ -149,7 +149,10 @@ impl PoolCore {
         kwargs: Option<&Bound<'py, PyDict>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Call> {
-        let context = self.capture(function.py(), context)?;
+        let context = match self.carries_context() {
+            true => self.capture(function.py(), context)?,
+            false => None,
+        };
         Ok(encode::call(function, args, kwargs)?.within(context))
     }
 
@@ -164,10 +167,10 @@ impl PoolCore {
         py: Python<'_>,
         context: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Arc<Carried>>> {
-        let variables = self.context_vars.as_ref();
-        variables
-            .map(|variables| variables.capture(py, context))
-            .transpose()
+        match &self.context_vars {
+            None => Ok(None),
+            Some(variables) => variables.capture(py, context).map(Some),
+        }
     }
 
     pub const fn carries_context(&self) -> bool {
