@@ -112,6 +112,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 
 /// Delivers what is left and ends the threads. After the last worker has ended.
 pub fn stop(py: Python<'_>) {
+    // Relaxed: read by `write_soon` on threads of workers, which were joined before.
     STOPPED.store(true, Ordering::Relaxed);
     let Some(completer) = COMPLETER.lock().take() else {
         return;
@@ -181,6 +182,20 @@ pub fn warn_of_threads(worker: String, threads: Vec<String>, waited: Duration) {
             error.write_unraisable(py, None);
         }
     });
+}
+
+pub fn warn_of_close(worker: String, what: String, waited: Duration) {
+    // Without a completer it would be dropped; without a thread for that it is.
+    let _ = start();
+    run_soon(Box::new(move |py| {
+        let warned = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("warn_of_close"))
+            .and_then(|warn| warn.call1((worker, what, waited.as_secs_f64())));
+        if let Err(error) = warned {
+            error.write_unraisable(py, None);
+        }
+    }));
 }
 
 pub fn warn_of_harm(worker: String, task: Label, how: String) {
@@ -285,6 +300,7 @@ impl Shared {
     }
 
     fn next(&self) -> Option<Errand> {
+        // SeqCst, both: pairs with the load in `call_watcher`.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let looked = idle::look_if_there_is_room(|| self.receiver.try_recv().ok());
         let task = looked.or_else(|| self.receiver.recv().ok());
@@ -297,7 +313,8 @@ impl Shared {
         match errand {
             Errand::Deliver(task) => deliver_here(py, &task),
             Errand::Clear => {
-                // Before the look: who buries after it sends another errand.
+                // Before the look: who buries after it sends another errand. SeqCst, here and
+                // below: pairs with the swaps in `clear_soon` and `write_soon`.
                 self.clearing.store(false, Ordering::SeqCst);
                 clear_graveyard(py);
             }

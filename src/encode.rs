@@ -56,7 +56,7 @@ impl Main {
 }
 
 /// The token for the main interpreter.
-fn token(_py: Python<'_>) -> Attached<'static> {
+pub fn token(_py: Python<'_>) -> Attached<'static> {
     // SAFETY: attached (`_py`). The token is kept in no place that outlives the attachment but
     // `MAIN`, whose objects are used under a `Python<'_>` again and never dropped; the main
     // interpreter ends with the process.

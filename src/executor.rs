@@ -14,6 +14,7 @@ use crate::environ;
 use crate::errand::{self, kind_named};
 use crate::error::Error;
 use crate::future::{keep_watch, wait};
+use crate::interp::untraced;
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
 use crate::transfer::outbox;
@@ -32,6 +33,7 @@ static UPCALLS: Upcalls = Upcalls {
     interrupt: errand::interrupt_soon,
     warn: completer::warn,
     warn_of_threads: completer::warn_of_threads,
+    warn_of_close: completer::warn_of_close,
     warn_of_harm: completer::warn_of_harm,
 };
 
@@ -65,6 +67,7 @@ impl PoolCore {
     #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, retries=Vec::new(), context_vars=Vec::new(), max_tasks_per_interpreter=None, idle_timeout=None, fallback=None, max_pending=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, for Python")]
     fn new(
+        py: Python<'_>,
         max_workers: usize,
         thread_name_prefix: String,
         initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
@@ -87,6 +90,7 @@ impl PoolCore {
             return Err(Error::Argument("max_workers must be greater than 0").into());
         }
         refuse_if_exiting()?;
+        untraced::prepare(encode::token(py)).map_err(|_traced| Error::Traced)?;
         worker_api::describe_with(completer::describe_process);
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))
@@ -96,9 +100,9 @@ impl PoolCore {
         let settings = Settings {
             fallback: fallback.map(kind_named).transpose()?,
             idle_timeout,
-            most_pending: max_pending,
             most_tasks: max_tasks_per_interpreter,
             retries: retries.into_iter().map(seconds).collect(),
+            most_pending: max_pending,
             most_workers: max_workers,
             thread_name_prefix,
             initializer,
@@ -385,6 +389,8 @@ pub fn close_all(
     for pool in &pools {
         while let Err(raised) = join(py, pool)
             .and_then(|()| join_retired(py, pool))
+            // One that stood by for a stuck one.
+            .and_then(|()| join(py, pool))
             .and_then(|()| finish.call1((pool.number,)).map(drop))
         {
             if interrupted {

@@ -5,6 +5,7 @@
 //! may be dropped on any thread.
 //! Not guaranteed: that closing waits. `seats` gives what to wait for.
 
+mod closing;
 mod door;
 mod seat;
 mod succession;
@@ -15,7 +16,6 @@ pub use seat::Seat;
 pub use succession::Why;
 pub use upkeep::look_at_all;
 
-use door::Door;
 use seat::{Standing, fire};
 
 use crate::batch::{Batch, Drained, Job};
@@ -28,6 +28,7 @@ use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Label};
 use crate::transfer::environment::Numbered;
 use crate::transfer::fallback::{Kind, Refusal};
+use door::Door;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,8 +55,11 @@ pub struct Upcalls {
     /// Warn of the threads in that worker's interpreter that have not ended for so long, and wait
     /// until that is done. Called on a thread of a worker, detached.
     pub warn_of_threads: fn(String, Vec<String>, Duration),
+    /// Warn of what runs in that worker's interpreter as it is closed, for so long.
+    pub warn_of_close: fn(String, String, Duration),
     /// Log that a task has harmed that worker's interpreter, and how, and wait until that is done.
-    /// Called as the one before.
+    /// Called on a thread of a worker,
+    /// detached.
     pub warn_of_harm: fn(String, Label, String),
 }
 

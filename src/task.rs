@@ -158,11 +158,13 @@ impl Task {
     /// A worker's claim. `None`: cancelled meanwhile.
     #[must_use]
     pub fn start(&self) -> Option<Call> {
-        let call = self.slot.start(&self.latch.state)?;
-        if let Some(place) = self.place() {
+        let call = self.slot.start(&self.latch.state);
+        if call.is_some()
+            && let Some(place) = self.place()
+        {
             place.keeper.left();
         }
-        Some(call)
+        call
     }
 
     /// The end of a started task, unless somebody else has ended it. The caller hands it on if

@@ -12,11 +12,13 @@ use crate::batch::{Drained, Job};
 use crate::core::queue::Empty;
 use crate::core::sleepers::Looker;
 use crate::desk::{Reachable, Running};
-use crate::farewell;
+use crate::farewell::{self, Step};
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
+use crate::interp::knots;
 use crate::interp::object::{Object, Raised};
 use crate::interp::owned::OwnedInterpreter;
+use crate::interp::untraced::Untraced;
 use crate::pool::{Pool, Seat, Why};
 use crate::transfer::adopt::Surroundings;
 use crate::transfer::buffer::Side;
@@ -63,6 +65,8 @@ pub fn run(pool: &Arc<Pool>, seat: &Arc<Seat>) {
 }
 
 fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Broken> {
+    // Until the interpreter is gone.
+    let _untraced = Untraced::begin();
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
@@ -71,14 +75,31 @@ fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Bro
     pool.dismiss_standby(seat);
     // The helper that sends interrupts has gone with the session: a visitor that stays is a thread
     // of the interpreter, too.
-    farewell::bid(interpreter.attached(), pool.farewell(), |threads| {
-        if let Err(broken) = &lived
-            && pool.break_down_elsewhere(seat, broken)
-        {
-            lived = Ok(());
+    let tell = {
+        let (pool, seat) = (Arc::clone(pool), Arc::clone(seat));
+        move |step| match step {
+            Step::Settling(what, firm) => pool.closes(&seat, Some((what, firm))),
+            Step::Dismissing => pool.closes(&seat, None),
         }
-        pool.overstays(seat, threads);
-    });
+    };
+    farewell::bid(
+        interpreter.attached(),
+        pool.farewell(),
+        Arc::new(tell),
+        |threads| {
+            if let Err(broken) = &lived
+                && pool.break_down_elsewhere(seat, broken)
+            {
+                lived = Ok(());
+            }
+            pool.overstays(seat, threads);
+        },
+    );
+    knots::untie(interpreter.attached());
+    let rest = "what its objects do as they are deleted (`__del__`, weak references' callbacks)";
+    pool.closes(seat, Some((rest.to_owned(), false)));
+    drop(interpreter);
+    pool.closes(seat, None);
     lived
 }
 

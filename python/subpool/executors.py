@@ -199,9 +199,9 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             bound. Plain calls have none, as on the base class.
 
     Raises:
-        ValueError: `max_workers`, `max_interpreters`, `max_tasks_per_interpreter` or
-            `max_pending` is less than one, `idle_timeout` is not greater than 0, a context variable
-            is in no module, or `fallback` is something else.
+        ValueError: `max_workers`, `max_interpreters`, `max_tasks_per_interpreter` or `max_pending`
+            is less than one, `idle_timeout` is not greater than 0, a context variable is in no
+            module, or `fallback` is something else.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
 

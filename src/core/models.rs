@@ -12,6 +12,9 @@ use super::state::{Cancel, Phase, Start};
 use super::stats::{Stats, Width};
 use super::sync::{Arc, AtomicBool, AtomicU32, Ordering, Thread, thread};
 
+mod ends;
+mod interrupts;
+
 /// Most bugs of this kind need two.
 pub const PREEMPTIONS: usize = 2;
 
@@ -208,7 +211,7 @@ fn a_listener_is_either_refused_or_seen() {
 
 #[test]
 fn a_task_is_started_or_cancelled() {
-    check(None, || {
+    check(Some(3), || {
         let latch = Arc::new(Latch::new());
         let other = Arc::clone(&latch);
         let worker = thread::spawn(move || match other.state.start() {

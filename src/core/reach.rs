@@ -65,8 +65,9 @@ impl<H: Send + Sync + 'static> Reach<H> {
         match &*stage {
             Stage::Closed => {}
             Stage::Helped(helper) => {
-                // Release: pairs with the acquire in `heed`, which then finds what was marked.
-                helper.bell.rung.store(true, Ordering::Release);
+                // Release: pairs with the acquire in `heed`, which then finds what was marked. A
+                // swap, as there: so all changes are one chain, also to the checker.
+                helper.bell.rung.swap(true, Ordering::Release);
                 helper.thread.thread().unpark();
             }
             Stage::Open(host) => {

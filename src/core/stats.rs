@@ -44,6 +44,7 @@ impl Stats {
 
     #[must_use]
     pub fn accepted_total(&self) -> usize {
+        // Relaxed, here and below: a figure to show, of no certain moment.
         self.accepted.load(Ordering::Relaxed)
     }
 
