@@ -142,8 +142,8 @@ def one_round(seed, number, forks):
             threads.submit(part, random.Random(f"{seed}/{number}/{part.__name__}"), forks)  # noqa: S311
             for part in BESIDE
         ]
-        ends = [one.result() for one in running][0]
-    return sum(ends.values()), options
+        ends, *_ = [one.result() for one in running]
+    return sum(ends.values())
 
 
 def soak(seconds, seed, first=0, rounds=None):
@@ -161,13 +161,11 @@ def soak(seconds, seed, first=0, rounds=None):
             break
         faulthandler.dump_traceback_later(HANG, exit=True)
         before = set(os_threads())
-        options = None
         try:
-            calls, options = one_round(seed, number, forks)
-            made += calls
+            made += one_round(seed, number, forks)
             eventually(lambda: interpreters() == alive, "the end of all interpreters")
-            eventually(lambda: not strangers(before), f"the end of threads: {strangers(before)}")
-            open_files = len(os.listdir("/proc/self/fd"))
+            nobody_is_left(before)
+            open_files = len(list(Path("/proc/self/fd").iterdir()))
             assert files is None or open_files <= files, f"{open_files - files} files are left open"
         except BaseException:
             print(f"\nround {number} failed. To repeat it: make soak SEED={seed} ROUND={number}")
@@ -187,13 +185,13 @@ def soak(seconds, seed, first=0, rounds=None):
     assert grown[-1] < early + GROWTH, f"it has grown by {grown[-1] - early:.1f} MB"
 
 
-def strangers(before):
+def nobody_is_left(before):
     # What main keeps: the completer's threads, and for a while those of the fallback.
-    return [
-        name
-        for number, name in os_threads().items()
-        if number not in before and not name.startswith("subpool-")
-    ]
+    def strangers():
+        threads = os_threads().items()
+        return {n for i, n in threads if i not in before and not n.startswith("subpool-")}
+
+    eventually(lambda: not strangers(), f"the end of {strangers()}")
 
 
 def main():
