@@ -136,7 +136,7 @@ def _let_go() -> None:
     CPython frees that list after its last garbage collection. The class of a pattern that is left
     in it, and a category, is never freed then, and keeps megabytes of the interpreter's memory.
     """
-    filters: Any = sys.modules["_warnings"].filters  # type: ignore[attr-defined]
+    filters: Any = sys.modules["_warnings"].filters
     plain = (str, type(None))
     filters[:] = [
         item
