@@ -16,7 +16,7 @@ pub use seat::Seat;
 pub use succession::Why;
 pub use upkeep::look_at_all;
 
-use seat::{Standing, fire};
+use seat::Standing;
 
 use crate::batch::{Batch, Drained, Job};
 use crate::core::queue::Queue;
@@ -141,6 +141,9 @@ pub struct Pool {
 
 /// Pools whose threads must be gone before the process may finalize Python.
 static LIVING: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
+
+/// The program is past its wait for workers: none starts any more.
+static SEALED: AtomicBool = AtomicBool::new(false);
 
 /// The child of a fork forgets the pools: their threads are not there to be waited for.
 ///
@@ -273,6 +276,16 @@ impl Pool {
         seats.insert(number, seat);
         self.width.set(seats.len());
         Ok(())
+    }
+
+    /// Lets no worker start any more in any pool, for the end of the program. After this `seats`
+    /// shows all that there will ever be: who started one before had the lock before.
+    pub fn seal() {
+        // Relaxed: who asks has the seats' lock after this, or is a worker that is waited for.
+        SEALED.store(true, Ordering::Relaxed);
+        for pool in Self::living() {
+            drop(pool.seats.lock());
+        }
     }
 
     #[must_use]

@@ -8,16 +8,17 @@
 //! again; and whoever makes something due earlier calls `wake_by` after that can be found.
 
 use crate::core::alarm::{Alarm, Turn};
+use crate::core::joinable::{Joinable, spawn};
 use parking_lot::Mutex;
 use std::io;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Instant;
 
 /// Does what is due at that time, and gives the next.
 pub type Look = fn(Instant) -> Option<Instant>;
 
 struct Warden {
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Joinable>,
     alarm: Alarm,
 }
 
@@ -42,8 +43,7 @@ impl Warden {
 pub fn start(look: Look) -> io::Result<()> {
     let mut warden = WARDEN.lock();
     if warden.thread.is_none() {
-        let thread = thread::Builder::new().name("subpool-warden".to_owned());
-        warden.thread = Some(thread.spawn(move || watch(look))?);
+        warden.thread = Some(spawn("subpool-warden", move || watch(look))?);
     }
     Ok(())
 }
@@ -58,7 +58,7 @@ pub fn wake_by(at: Instant) {
 
 /// Ends the warden, and gives its thread to wait for.
 #[must_use]
-pub fn stop() -> Option<JoinHandle<()>> {
+pub fn stop() -> Option<Joinable> {
     let mut warden = WARDEN.lock();
     warden.alarm.close();
     warden.wake();

@@ -193,12 +193,6 @@ def _fallback() -> Any:
     return elsewhere
 
 
-def finish_elsewhere(number: int) -> None:
-    """Wait for what a pool has in threads and processes: before the program ends."""
-    if elsewhere := _fallback():
-        elsewhere.join(number)
-
-
 def make_pool(
     max_workers: int,
     prefix: str,

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from subpool._methods import NO_TERMS, InterpreterMethods, finish_elsewhere, make_pool
-from subpool._subpool import WorkerThread, close_all, forget_after_fork
+from subpool import _ending  # noqa: F401 - sees to the end of the program
+from subpool._methods import NO_TERMS, InterpreterMethods, make_pool
+from subpool._subpool import WorkerThread, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
 from subpool.routing import route
 
@@ -28,16 +25,6 @@ if TYPE_CHECKING:
     from subpool.futures import Future
 
 
-def _give_up() -> NoReturn:
-    """End the process, for one who pressed Ctrl-C twice while its end waited for a task."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # closed or broken: there is nobody left to tell
-            stream.flush()
-    os._exit(128 + signal.SIGINT)
-
-
-# Before Python finalizes: a process that does so with an interpreter alive crashes.
-threading._register_atexit(close_all, _give_up, finish_elsewhere)  # type: ignore[attr-defined]  # noqa: SLF001
 if hasattr(os, "register_at_fork"):
     # A pool without interpreters survives a fork; one with interpreters does not yet, because
     # CPython does not (docs/limits.md).

@@ -7,6 +7,7 @@ pub mod addresses;
 pub mod alarm;
 pub mod entrance;
 pub mod idle;
+pub mod joinable;
 pub mod latch;
 pub mod mailbox;
 pub mod names;

@@ -4,7 +4,7 @@
 //! pool keeps its width then, and what else its worker had taken is done by the one in its place.
 //! Not guaranteed: that a replaced worker ever ends. The end of the program waits for it.
 
-use super::{Pool, Seat, Settings, fire};
+use super::{Pool, Seat, Settings};
 use crate::batch::{Drained, Job};
 use crate::core::state::Cancel;
 use crate::desk::Stuck;
@@ -202,7 +202,7 @@ impl Pool {
         drop(seats);
         self.dismiss_standby(seat);
         // After that: who waits for this seat looks for others then.
-        fire(&seat.vacated);
+        seat.vacated.fire();
         seated
     }
 

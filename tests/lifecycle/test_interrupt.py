@@ -3,11 +3,10 @@
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from support import eventually
+from support import asleep, eventually
 
 # One task runs, and reads standard input: it ends when this test writes there.
 PRELUDE = """
@@ -82,16 +81,6 @@ def sleeping(child):
     """Wait until the program says `ready`, and its main thread then sleeps."""
     assert child.stdout.readline() == "ready\n", child.communicate()
     eventually(lambda: asleep(child), "its sleep")
-
-
-def asleep(child):
-    """Whether the main thread sleeps and has no signal to handle, or the program has ended."""
-    if child.poll() is not None:
-        return True
-    text = Path(f"/proc/{child.pid}/task/{child.pid}/status").read_text()
-    status = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-    pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
-    return status["State"].startswith("S") and not pending
 
 
 def line(child):
