@@ -185,7 +185,12 @@ class PoolStats(NamedTuple):
 
 def _fallback() -> Any:
     """Give `subpool._fallback`, if any call has needed it."""
-    return sys.modules.get("subpool._fallback")
+    if "subpool._fallback" not in sys.modules:
+        return None
+    # Waits, where another thread is importing it: half of it is of no use.
+    from subpool import _fallback as elsewhere  # noqa: PLC0415 - see above
+
+    return elsewhere
 
 
 def make_pool(
