@@ -23,7 +23,7 @@ export RUSTUP_HOME := $(RUSTUP_BESIDE)
 endif
 endif
 
-.PHONY: help setup demo test suites test-rust test-loom test-long test-debug fuzz lint bench bench-core docs clean $(PRESENT:%=test-%)
+.PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug fuzz lint bench bench-core docs clean $(PRESENT:%=test-%)
 .NOTPARALLEL:
 
 help: ## list these words
@@ -54,6 +54,9 @@ $(PRESENT:%=test-%): test-%: setup
 test-long: setup ## the tests of docs/reliability, each as often as it says there
 	@for python in $(PRESENT); do .venv-$$python/bin/python -m pytest --long --timeout 3600 \
 	    $(PYTEST_ARGS) || exit; done
+
+test-modes: setup ## pytest under tracemalloc, -X dev, profilers and others; MODES_ARGS="--mode dev"
+	$(PYTHON3) tools/test_modes.py $(PRESENT) $(MODES_ARGS) -- $(PYTEST_ARGS)
 
 test-debug: ## pytest on the debug build of 3.14
 	@$(PYTHON3) tools/setup.py --debug-build
