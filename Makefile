@@ -23,8 +23,9 @@ export RUSTUP_HOME := $(RUSTUP_BESIDE)
 endif
 endif
 
-.PHONY: help setup demo test suites test-rust test-loom test-long test-debug test-mutants soak sanitize \
-	sanitize-extension fuzz lint deny advisories lock bench bench-core docs clean $(PRESENT:%=test-%)
+.PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug test-mutants \
+	soak sanitize sanitize-extension fuzz lint deny advisories lock bench bench-core docs clean \
+	$(PRESENT:%=test-%)
 # Only the suites go side by side: they wait more than they work.
 ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
@@ -65,6 +66,9 @@ SECONDS ?= 60
 soak: setup ## everything at once, SECONDS long on every Python, from a SEED
 	@for python in $(PRESENT); do .venv-$$python/bin/python tests/soak.py --seconds $(SECONDS) \
 	    --seed "$(SEED)" --round "$(ROUND)" || exit; done
+
+test-modes: setup ## pytest under tracemalloc, -X dev, profilers and others; MODES_ARGS="--mode dev"
+	$(PYTHON3) tools/test_modes.py $(PRESENT) $(MODES_ARGS) -- $(PYTEST_ARGS)
 
 test-debug: ## pytest on the debug build of 3.14
 	@$(PYTHON3) tools/setup.py --debug-build
