@@ -130,6 +130,13 @@ impl Desk {
         place.as_ref().map(|running| running.job.clone())
     }
 
+    /// The same in the child of a fork, where the lock's holder may be gone.
+    #[must_use]
+    pub fn job_if_free(&self) -> Option<Drained> {
+        let place = self.running.try_lock()?;
+        place.as_ref().map(|running| running.job.clone())
+    }
+
     /// Interrupts `task` if this is where it runs. False: it is not.
     pub fn interrupt(self: &Arc<Self>, task: &Task, timeout: Option<Duration>) -> io::Result<bool> {
         self.interrupt_if(timeout, |running| std::ptr::eq(&*running.job, task))

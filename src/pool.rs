@@ -5,6 +5,7 @@
 //! may be dropped on any thread.
 //! Not guaranteed: that closing waits. `seats` gives what to wait for.
 
+pub mod fork;
 mod upkeep;
 
 pub use upkeep::look_at_all;
@@ -76,6 +77,7 @@ pub enum Reply {
     End,
 }
 
+#[derive(Clone)]
 pub struct Settings {
     pub most_workers: usize,
     pub thread_name_prefix: String,
@@ -103,6 +105,8 @@ pub struct Pool {
     /// Seats that nobody waits for before the program's end: their workers are stuck in a task, or
     /// their interpreters have threads that do not end.
     retired: Mutex<Vec<Arc<Seat>>>,
+    /// What workers had taken and left behind for a fork: invitations to batches.
+    aside: Mutex<Vec<Job>>,
     /// Nothing starts any more.
     terminated: AtomicBool,
     /// Seats that are free again, their workers being about to end.
@@ -158,21 +162,6 @@ fn fire(latch: &Latch) {
 /// Pools whose threads must be gone before the process may finalize Python.
 static LIVING: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
 
-/// The child of a fork forgets the pools: their threads are not there to be waited for.
-///
-/// # Safety
-/// Called in the child, before it has a second thread.
-pub unsafe fn forget_after_fork() {
-    crate::core::idle::forget_after_fork();
-    // SAFETY: as in completer.rs.
-    unsafe {
-        if LIVING.is_locked() {
-            LIVING.force_unlock();
-        }
-        std::ptr::write(LIVING.data_ptr(), Vec::new());
-    }
-}
-
 impl Pool {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
@@ -186,6 +175,7 @@ impl Pool {
             batches: Mutex::new(Vec::new()),
             seats: Mutex::new(Vec::new()),
             retired: Mutex::new(Vec::new()),
+            aside: Mutex::new(Vec::new()),
             terminated: AtomicBool::new(false),
             leaving: Mutex::new(Vec::new()),
             width: Width::default(),
@@ -242,23 +232,27 @@ impl Pool {
             .wants_another(&self.stats, self.settings.most_workers)
     }
 
-    /// Starts workers while there is more work than workers.
+    /// Starts workers while there is more work than workers. None during a fork, after which the
+    /// pool grows by itself.
     pub fn grow(self: &Arc<Self>, environment: &Arc<Numbered>) -> io::Result<()> {
         let mut seats = self.seats.lock();
-        while should_grow(
-            self.stats.outstanding(),
-            seats.len(),
-            self.settings.most_workers,
-        ) {
+        while !fork::is_near()
+            && should_grow(
+                self.stats.outstanding(),
+                seats.len(),
+                self.settings.most_workers,
+            )
+        {
             self.seat(&mut seats, None, environment)?;
         }
         Ok(())
     }
 
-    /// Starts workers until there are `count`.
+    /// Starts workers until there are `count`. None during a fork.
     pub fn grow_to(self: &Arc<Self>, count: usize, environment: &Arc<Numbered>) -> io::Result<()> {
         let mut seats = self.seats.lock();
-        while seats.len() < count.min(self.settings.most_workers) && !self.queue.is_closed() {
+        let count = count.min(self.settings.most_workers);
+        while seats.len() < count && !self.queue.is_closed() && !fork::is_near() {
             self.seat(&mut seats, None, environment)?;
         }
         Ok(())

@@ -183,6 +183,32 @@ impl Task {
         cancel
     }
 
+    /// The end, in the child of a fork, of a task that its parent sees to: cancelled if it waits, with
+    /// `answer` if it runs. Who sleeps is woken; loops are the parent's.
+    pub fn forsake(&self, answer: impl FnOnce() -> Answer) {
+        let ended = match self.latch.state.cancel() {
+            Cancel::Cancelled(ended) => {
+                drop(
+                    self.content
+                        .try_lock()
+                        .map(|mut content| content.take_call()),
+                );
+                ended
+            }
+            Cancel::Already => return,
+            Cancel::TooLate if self.latch.state.phase() != Phase::Running => return,
+            Cancel::TooLate => {
+                // Not free: a worker was at its end when the process forked.
+                if let Some(mut content) = self.content.try_lock() {
+                    *content = Content::Answer(answer());
+                }
+                self.latch.state.finish()
+            }
+        };
+        self.let_go();
+        self.latch.wake(ended);
+    }
+
     /// Of what is main's: nobody needs it any more.
     fn let_go(&self) {
         if let Some(fallback) = self.fallback() {

@@ -17,16 +17,22 @@ pub type Look = fn(Instant) -> Option<Instant>;
 
 struct Warden {
     thread: Option<JoinHandle<()>>,
+    /// What it was started with; then who names a time starts it if need be.
+    look: Option<Look>,
     /// When to look. `None`: when somebody names a time; during a look, the earliest named since
     /// it began.
     next: Option<Instant>,
     closing: bool,
+    /// The thread ends for a fork.
+    resting: bool,
 }
 
 const ASLEEP: Warden = Warden {
     thread: None,
+    look: None,
     next: None,
     closing: false,
+    resting: false,
 };
 
 static WARDEN: Mutex<Warden> = Mutex::new(ASLEEP);
@@ -39,16 +45,25 @@ impl Warden {
             thread.thread().unpark();
         }
     }
+
+    fn come(&mut self) -> io::Result<()> {
+        if let Some(look) = self.look
+            && self.thread.is_none()
+            && !self.closing
+            && !self.resting
+        {
+            let thread = thread::Builder::new().name("subpool-warden".to_owned());
+            self.thread = Some(thread.spawn(move || watch(look))?);
+        }
+        Ok(())
+    }
 }
 
 /// Makes sure there is a warden.
 pub fn start(look: Look) -> io::Result<()> {
     let mut warden = WARDEN.lock();
-    if warden.thread.is_none() {
-        let thread = thread::Builder::new().name("subpool-warden".to_owned());
-        warden.thread = Some(thread.spawn(move || watch(look))?);
-    }
-    Ok(())
+    warden.look = Some(look);
+    warden.come()
 }
 
 /// Has the warden look at `at`, or earlier.
@@ -57,6 +72,8 @@ pub fn wake_by(at: Instant) {
     if warden.next.is_none_or(|next| at < next) {
         warden.next = Some(at);
         warden.wake();
+        // After a fork there may be none. No thread to be had: the next one to name a time tries.
+        let _ = warden.come();
     }
 }
 
@@ -67,6 +84,31 @@ pub fn stop() -> Option<JoinHandle<()>> {
     warden.closing = true;
     warden.wake();
     warden.thread.take()
+}
+
+/// Ends the warden's thread for a fork, and waits for that; what is due is kept. On a thread that is
+/// attached to nothing.
+pub fn rest() {
+    let thread = {
+        let mut warden = WARDEN.lock();
+        warden.resting = true;
+        warden.wake();
+        warden.thread.take()
+    };
+    if let Some(thread) = thread {
+        // A panic there is already printed.
+        drop(thread.join());
+    }
+    WARDEN.lock().resting = false;
+}
+
+/// Has it go on after that, if something is due.
+pub fn go_on() {
+    let mut warden = WARDEN.lock();
+    if warden.next.is_some() {
+        // As in `wake_by`.
+        let _ = warden.come();
+    }
 }
 
 /// The child of a fork has no warden.
@@ -86,7 +128,7 @@ pub unsafe fn forget_after_fork() {
 fn watch(look: Look) {
     loop {
         let mut warden = WARDEN.lock();
-        if warden.closing {
+        if warden.closing || warden.resting {
             return;
         }
         let now = Instant::now();

@@ -107,6 +107,12 @@ fn work(
         refused: None,
         path,
     };
+    let leaves_for_fork = |first: &mut Option<Job>| {
+        pool.queue.is_paused() && token.detached(|| pool.leave_for_fork(seat, first))
+    };
+    if leaves_for_fork(&mut first) {
+        return Ok(());
+    }
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, pool, initializer)?;
     }
@@ -114,6 +120,9 @@ fn work(
 
     let mut looker = Looker::new();
     loop {
+        if leaves_for_fork(&mut first) {
+            return Ok(());
+        }
         let job = match first.take().map_or_else(|| pool.queue.try_pop(), Ok) {
             Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
@@ -129,7 +138,7 @@ fn work(
                 };
                 match token.detached(next) {
                     Some(job) => job,
-                    None => return Ok(()),
+                    None => continue, // the end, or a fork
                 }
             }
         };
@@ -143,6 +152,10 @@ fn work(
             let Some(done) = done else {
                 return Ok(());
             };
+            if pool.queue.is_paused() {
+                first = done.rest();
+                break;
+            }
             next = done.next();
         }
     }

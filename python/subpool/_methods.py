@@ -7,6 +7,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from subpool import _fork
 from subpool._context import locate
 from subpool._subpool import ExecutorCore, PoolCore
 from subpool.futures import Future
@@ -208,7 +209,7 @@ def make_pool(
         if isinstance(initializer, Tagged):
             initializer = initializer.__wrapped__
         call = initializer, tuple(initargs)
-    return PoolCore(
+    pool = PoolCore(
         max_workers,
         prefix,
         call,
@@ -218,3 +219,5 @@ def make_pool(
         idle_timeout=idle_timeout,
         fallback=fallback,
     )
+    _fork.remember_pool(pool)
+    return pool

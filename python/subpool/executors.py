@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from subpool import _fork
 from subpool._methods import NO_TERMS, InterpreterMethods, finish_elsewhere, make_pool
-from subpool._subpool import WorkerThread, close_all, forget_after_fork
+from subpool._subpool import WorkerThread, close_all
 from subpool.errors import BrokenInterpreterPool
 from subpool.routing import route
 
@@ -38,10 +39,7 @@ def _give_up() -> NoReturn:
 
 # Before Python finalizes: a process that does so with an interpreter alive crashes.
 threading._register_atexit(close_all, _give_up, finish_elsewhere)  # type: ignore[attr-defined]  # noqa: SLF001
-if hasattr(os, "register_at_fork"):
-    # A pool without interpreters survives a fork; one with interpreters does not yet, because
-    # CPython does not (docs/limits.md).
-    os.register_at_fork(after_in_child=forget_after_fork)
+_fork.register()
 
 
 def _cpu_count() -> int:
@@ -244,6 +242,7 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             ),
             True,
         )
+        _fork.remember(self)
 
     def set_as_event_loop_default(
         self, loop: asyncio.AbstractEventLoop | asyncio.Runner | None = None

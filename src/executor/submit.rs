@@ -46,7 +46,7 @@ impl PoolCore {
         match self.encode(function, args, kwargs, context) {
             Ok(call) => {
                 let task = core.bind_to(call, task::Terms::within(timeout));
-                let accepted = self.pool.push(task);
+                let accepted = self.pool().push(task);
                 self.grow(py, accepted)?;
             }
             Err(error) => {
@@ -91,13 +91,13 @@ impl PoolCore {
             let context = self.capture(py, context)?;
             let nothing = Call::without_content(encode::name(function)?);
             let task = core.bind_to(nothing, task::Terms::within(timeout));
-            errand::start(&self.pool, &task, kind, context, function, args, kwargs);
+            errand::start(&self.pool(), &task, kind, context, function, args, kwargs);
             return Ok(());
         };
         let fallback = Some(errand::fallback(plan, function, args, kwargs)?);
         let terms = Box::new(task::Terms { timeout, fallback });
         let task = core.bind_to(call, Some(terms));
-        let accepted = self.pool.push(task);
+        let accepted = self.pool().push(task);
         self.grow(py, accepted)
     }
 
@@ -128,7 +128,7 @@ impl PoolCore {
 
     /// Where a call goes that no interpreter can run.
     pub fn fallback(&self, terms: Terms) -> Option<Kind> {
-        terms.fallback.or_else(|| self.pool.fallback())
+        terms.fallback.or_else(|| self.pool().fallback())
     }
 
     /// The values for a call's context variables, if the pool carries any.

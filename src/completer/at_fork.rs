@@ -1,0 +1,84 @@
+//! What the completer does for a fork.
+//!
+//! Guarantees: one that has nothing to do ends its threads, and the next errand starts others; the
+//! child has none, and learns what its parent's had yet to deliver.
+
+use super::{COMPLETER, Completer, Errand, FORKS};
+use crate::task::Task;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use pyo3::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a fork waits for these threads, which end at once unless the main GIL is busy.
+const REST: Duration = Duration::from_millis(100);
+
+/// Ends the threads for a fork if they have nothing to do: who needs them next starts others.
+pub fn rest(py: Python<'_>) {
+    let completer = {
+        // Nobody sends while it is held.
+        let mut place = COMPLETER.lock();
+        // SeqCst: see `call_watcher`. One that has just taken an errand may count as waiting yet;
+        // nothing is behind that errand, so the thread can end after it.
+        let is_idle = |own: &mut Completer| {
+            own.shared.waiting.load(Ordering::SeqCst) > 0
+                && own.shared.receiver.is_empty()
+                && own
+                    .shared
+                    .reliefs
+                    .lock()
+                    .iter()
+                    .all(JoinHandle::is_finished)
+        };
+        place.take_if(is_idle)
+    };
+    if let Some(completer) = completer {
+        drop(completer.sender);
+        // Release: pairs with the acquire in `watch`.
+        completer.shared.closing.store(true, Ordering::Release);
+        completer.watcher.unpark();
+        py.detach(|| {
+            if completer.ended.recv_timeout(REST) == Err(RecvTimeoutError::Disconnected) {
+                for thread in completer.threads {
+                    drop(thread.join());
+                }
+            }
+        });
+    }
+}
+
+/// The child of a fork forgets the completer, whose threads it does not have. Gives the tasks that
+/// were not delivered.
+///
+/// # Safety
+/// Called in the child, before it has a second thread.
+pub unsafe fn forget_after_fork() -> Vec<Arc<Task>> {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: this thread is the only one, so a locked lock is held by a thread that is gone. What
+    // it was doing to the content is unknown, so that is overwritten unseen and not dropped.
+    unsafe {
+        let undelivered = if COMPLETER.is_locked() {
+            COMPLETER.force_unlock();
+            None
+        } else {
+            COMPLETER
+                .lock()
+                .as_ref()
+                .map(|own| own.shared.receiver.clone())
+        };
+        std::ptr::write(COMPLETER.data_ptr(), None);
+        let errands = undelivered.iter().flat_map(Receiver::try_iter);
+        errands
+            .filter_map(|errand| match errand {
+                Errand::Deliver(task) => Some(task),
+                // The parent's business.
+                other => {
+                    std::mem::forget(other);
+                    None
+                }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,103 @@
+//! The hooks of a fork: before it, after it in the parent, and in the child.
+//!
+//! Guarantees: see `pool/fork.rs`. Each hook tells what goes wrong in it and leaves the fork alone.
+
+use super::{Arc, PoolCore};
+use crate::completer;
+use crate::environ;
+use crate::interp::attach::Attached;
+use crate::pool::fork;
+use crate::task::Task;
+use crate::transfer::call::Answer;
+use crate::transfer::graveyard::{self, Kept, Promise};
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::ptr::NonNull;
+
+/// Closes the interpreters, within `patience` seconds. Gives what still runs: the names of pools,
+/// and of the functions there.
+#[pyfunction]
+pub fn before_fork(py: Python<'_>, patience: f64) -> Vec<(String, Vec<String>)> {
+    let restless = py.detach(|| fork::prepare(super::seconds(patience)));
+    completer::rest(py);
+    restless
+        .into_iter()
+        .map(|restless| (restless.pool, restless.functions))
+        .collect()
+}
+
+/// Lets the pools go on.
+#[pyfunction]
+pub fn after_fork_in_parent(py: Python<'_>) {
+    let environment = || {
+        environ::now(py)
+            .inspect_err(|error| error.clone_ref(py).write_unraisable(py, None))
+            .ok()
+    };
+    for (pool, broken) in fork::resume(environment) {
+        py.detach(|| pool.break_down(broken));
+    }
+}
+
+/// Makes each of `pools` a pool of the child, and ends what the parent's have to do: what waits is
+/// cancelled, what runs ends with what `lost` makes of its function's name. The futures' callbacks
+/// are not called.
+#[pyfunction]
+pub fn after_fork_in_child(
+    py: Python<'_>,
+    pools: Vec<PyRef<'_, PoolCore>>,
+    lost: &Bound<'_, PyAny>,
+) {
+    // What is dropped below starts no thread.
+    let promise = Promise::new();
+    // SAFETY: `os.register_at_fork` (executors.py) calls this in the child, which has one thread.
+    let (parents, undelivered) = unsafe {
+        let undelivered = completer::forget_after_fork();
+        let parents = fork::forget_after_fork();
+        crate::warden::forget_after_fork();
+        graveyard::forget_after_fork();
+        crate::transfer::environment::forget_after_fork();
+        crate::transfer::outbox::forget_after_fork();
+        crate::output::forget_after_fork();
+        (parents, undelivered)
+    };
+    for core in pools {
+        core.succeed();
+    }
+    let answer = |label: String| {
+        let error = lost.call1((label,));
+        let error = error.unwrap_or_else(|failed| failed.into_value(py).into_bound(py).into_any());
+        Answer::Here {
+            // SAFETY: `into_ptr` gives an owned reference to an object of main, which is not null.
+            object: unsafe { Kept::object(NonNull::new_unchecked(error.into_ptr())) },
+            raised: true,
+        }
+    };
+    for pool in parents {
+        pool.forsake(
+            |job| answer(job.label.to_string()),
+            |job| {
+                if let Some(task) = job.listenable() {
+                    publish(py, task);
+                }
+            },
+        );
+    }
+    for task in undelivered {
+        publish(py, &task);
+    }
+    // SAFETY: attached to main (`py`), for as long as the call takes.
+    unsafe { graveyard::clear(Attached::assume()) };
+    drop(promise);
+}
+
+/// Lets the end of a task be seen by those who look at its future from now on.
+fn publish(py: Python<'_>, task: &Arc<Task>) {
+    let Some(listener) = task.take_listener() else {
+        return;
+    };
+    let future = completer::reclaim(py, listener);
+    if let Err(error) = future.call_method0(intern!(py, "_publish_after_fork")) {
+        error.write_unraisable(py, Some(&future));
+    }
+}
