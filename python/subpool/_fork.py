@@ -53,11 +53,13 @@ def remember(executor: ThreadPoolExecutor) -> None:
 
 
 def _before() -> None:
-    for pool, functions in before_fork(_PATIENCE):
+    restless, survives = before_fork(_PATIENCE)
+    for pool, functions in restless:
         warnings.warn(
-            f"a fork has waited {_PATIENCE:g} s for the interpreters of {pool} and goes on without "
-            f"their end: {', '.join(functions)} still there. Fork when no task runs, or give "
-            f"the tasks a time limit",
+            f"a fork waited {_PATIENCE:g} s for the interpreters of {pool} to close and goes on "
+            f"while these run: {', '.join(functions)}. "
+            + ("" if survives else "CPython crashes in the child. ")
+            + "Fork when no task runs, or give the tasks a time limit",
             RuntimeWarning,
             stacklevel=2,
         )

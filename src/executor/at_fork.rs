@@ -6,6 +6,7 @@ use super::{Arc, PoolCore};
 use crate::completer;
 use crate::environ;
 use crate::interp::attach::Attached;
+use crate::interp::orphans;
 use crate::pool::fork;
 use crate::task::Task;
 use crate::transfer::call::Answer;
@@ -15,20 +16,21 @@ use pyo3::prelude::*;
 use std::ptr::NonNull;
 
 /// Closes the interpreters, within `patience` seconds. Gives what still runs: the names of pools,
-/// and of the functions there.
+/// and of the functions there; and whether the child can live with that.
 #[pyfunction]
-pub fn before_fork(py: Python<'_>, patience: f64) -> Vec<(String, Vec<String>)> {
+pub fn before_fork(py: Python<'_>, patience: f64) -> (Vec<(String, Vec<String>)>, bool) {
     let restless = py.detach(|| fork::prepare(super::seconds(patience)));
     completer::rest(py);
-    restless
-        .into_iter()
-        .map(|restless| (restless.pool, restless.functions))
-        .collect()
+    let survives = restless.is_empty() || orphans::arm();
+    let told = restless.into_iter();
+    let told = told.map(|restless| (restless.pool, restless.functions));
+    (told.collect(), survives)
 }
 
 /// Lets the pools go on.
 #[pyfunction]
 pub fn after_fork_in_parent(py: Python<'_>) {
+    orphans::disarm();
     let environment = || {
         environ::now(py)
             .inspect_err(|error| error.clone_ref(py).write_unraisable(py, None))

@@ -8,5 +8,6 @@ pub mod config;
 pub mod lock;
 pub mod native;
 pub mod object;
+pub mod orphans;
 pub mod owned;
 pub mod visit;
