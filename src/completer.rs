@@ -12,7 +12,7 @@
 
 mod at_fork;
 
-pub use at_fork::{forget_after_fork, rest};
+pub use at_fork::{forget_after_fork, forsake, publish, rest};
 
 use crate::core::idle;
 use crate::interp::attach::Attached;

@@ -187,6 +187,12 @@ impl PoolCore {
         self.pool().queue.is_closed()
     }
 
+    /// Whether it lets its workers leave for a fork.
+    #[getter]
+    fn resting(&self) -> bool {
+        self.pool().queue.is_paused()
+    }
+
     /// Why the pool is unusable, or `None`.
     #[getter]
     fn broken(&self) -> Option<String> {

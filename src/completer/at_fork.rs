@@ -3,10 +3,15 @@
 //! Guarantees: one that has nothing to do ends its threads, and the next errand starts others; the
 //! child has none, and learns what its parent's had yet to deliver.
 
-use super::{COMPLETER, Completer, Errand, FORKS};
+use super::{COMPLETER, Completer, Errand, FORKS, reclaim};
+use crate::batch::Drained;
 use crate::task::Task;
+use crate::transfer::call::Answer;
+use crate::transfer::graveyard::Kept;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use pyo3::intern;
 use pyo3::prelude::*;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -80,5 +85,33 @@ pub unsafe fn forget_after_fork() -> Vec<Arc<Task>> {
                 }
             })
             .collect()
+    }
+}
+
+/// Ends a task that the parent sees to, in the child: it is cancelled if it waits, and ends with what
+/// `lost` makes of its function's name if it runs. Callbacks are not called.
+pub fn forsake(py: Python<'_>, job: &Drained, lost: &Bound<'_, PyAny>) {
+    job.forsake(|| {
+        let error = lost.call1((job.label.to_string(),));
+        let error = error.unwrap_or_else(|failed| failed.into_value(py).into_bound(py).into_any());
+        Answer::Here {
+            // SAFETY: `into_ptr` gives an owned reference to an object of main, which is not null.
+            object: unsafe { Kept::object(NonNull::new_unchecked(error.into_ptr())) },
+            raised: true,
+        }
+    });
+    if let Some(task) = job.listenable() {
+        publish(py, task);
+    }
+}
+
+/// Lets the end of a task be seen, in the child, by those who look at its future from now on.
+pub fn publish(py: Python<'_>, task: &Task) {
+    let Some(listener) = task.take_listener() else {
+        return;
+    };
+    let future = reclaim(py, listener);
+    if let Err(error) = future.call_method0(intern!(py, "_publish_after_fork")) {
+        error.write_unraisable(py, Some(&future));
     }
 }

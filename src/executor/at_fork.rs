@@ -2,18 +2,14 @@
 //!
 //! Guarantees: see `pool/fork.rs`. Each hook tells what goes wrong in it and leaves the fork alone.
 
-use super::{Arc, PoolCore};
+use super::PoolCore;
 use crate::completer;
 use crate::environ;
 use crate::interp::attach::Attached;
 use crate::interp::orphans;
 use crate::pool::fork;
-use crate::task::Task;
-use crate::transfer::call::Answer;
-use crate::transfer::graveyard::{self, Kept, Promise};
-use pyo3::intern;
+use crate::transfer::graveyard::{self, Promise};
 use pyo3::prelude::*;
-use std::ptr::NonNull;
 
 /// Closes the interpreters, within `patience` seconds. Gives what still runs: the names of pools,
 /// and of the functions there; and whether the child can live with that.
@@ -66,40 +62,13 @@ pub fn after_fork_in_child(
     for core in pools {
         core.succeed();
     }
-    let answer = |label: String| {
-        let error = lost.call1((label,));
-        let error = error.unwrap_or_else(|failed| failed.into_value(py).into_bound(py).into_any());
-        Answer::Here {
-            // SAFETY: `into_ptr` gives an owned reference to an object of main, which is not null.
-            object: unsafe { Kept::object(NonNull::new_unchecked(error.into_ptr())) },
-            raised: true,
-        }
-    };
     for pool in parents {
-        pool.forsake(
-            |job| answer(job.label.to_string()),
-            |job| {
-                if let Some(task) = job.listenable() {
-                    publish(py, task);
-                }
-            },
-        );
+        pool.forsake(|job| completer::forsake(py, job, lost));
     }
     for task in undelivered {
-        publish(py, &task);
+        completer::publish(py, &task);
     }
     // SAFETY: attached to main (`py`), for as long as the call takes.
     unsafe { graveyard::clear(Attached::assume()) };
     drop(promise);
-}
-
-/// Lets the end of a task be seen by those who look at its future from now on.
-fn publish(py: Python<'_>, task: &Arc<Task>) {
-    let Some(listener) = task.take_listener() else {
-        return;
-    };
-    let future = completer::reclaim(py, listener);
-    if let Err(error) = future.call_method0(intern!(py, "_publish_after_fork")) {
-        error.write_unraisable(py, Some(&future));
-    }
 }

@@ -12,7 +12,7 @@
 use super::{LIVING, Pool, Seat, Settings};
 use crate::batch::{Drained, Job};
 use crate::core::latch::Unpark;
-use crate::transfer::call::{Answer, Broken};
+use crate::transfer::call::Broken;
 use crate::transfer::environment::Numbered;
 use crate::warden;
 use parking_lot::Mutex;
@@ -340,11 +340,11 @@ impl Pool {
         successor
     }
 
-    /// Ends, in the child of a fork, what the parent's pool has to do: cancels what waits, and ends
-    /// what runs with an answer. `ended` is called for each.
+    /// Gives `end`, in the child of a fork, each task that the parent's pool has to do, waiting or
+    /// running.
     ///
     /// A lock that is not free is held by a worker that did not come to rest, and is passed by.
-    pub fn forsake(&self, answer: impl Fn(&Drained) -> Answer, mut ended: impl FnMut(&Drained)) {
+    pub fn forsake(&self, mut end: impl FnMut(&Drained)) {
         self.queue.close();
         let queued = std::iter::from_fn(|| self.queue.try_pop().ok());
         let batches = self
@@ -353,14 +353,15 @@ impl Pool {
             .map(|mut it| std::mem::take(&mut *it));
         let batches = batches.into_iter().flatten();
         let batches = batches.filter_map(|batch| batch.upgrade()).map(Job::Batch);
-        let waiting = queued.chain(batches).flat_map(Drained::of);
+        queued
+            .chain(batches)
+            .flat_map(Drained::of)
+            .for_each(|job| end(&job));
         let lists = [&self.seats, &self.leaving, &self.retired].map(Mutex::try_lock);
         let seats = lists.iter().flatten().flat_map(|list| list.iter());
-        let running = seats.filter_map(|seat| seat.desk.job_if_free());
-        for job in waiting.chain(running) {
-            job.forsake(|| answer(&job));
-            ended(&job);
-        }
+        seats
+            .filter_map(|seat| seat.desk.job_if_free())
+            .for_each(|job| end(&job));
     }
 }
 
