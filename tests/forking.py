@@ -19,7 +19,7 @@ def forked(body, fork=os.fork):
     if pid == 0:
         end_child(body, writer)
     os.close(writer)
-    with open(reader, "rb") as file:
+    with open(reader, "rb") as file:  # noqa: PTH123 - a descriptor
         given = file.read()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if terminal is not None:
@@ -34,7 +34,7 @@ def end_child(body, writer):
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(_LONGEST)
-        with open(writer, "wb") as file:
+        with open(writer, "wb") as file:  # noqa: PTH123
             pickle.dump(body(), file)
         status = 0
     except BaseException:

@@ -301,7 +301,7 @@ def _forget_after_fork() -> None:
     _ended = threading.Condition()
     for lanes in _lanes.values():
         # In place: if the child's own thread is one of them, it ends when its call does.
-        lanes.__init__(lanes.kind)  # type: ignore[misc]  # noqa: PLC2801
+        lanes.__init__(lanes.kind)  # type: ignore[misc]
     runs = list(_runs.values())
     _runs.clear()
     for run in runs:

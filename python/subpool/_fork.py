@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -37,7 +39,8 @@ def register() -> None:
     """Register the hooks. Called once, when the executors are first imported."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
-            before=_before,
+            # No Python code before the interpreters are closed: see there.
+            before=partial(before_fork, sys.modules[__name__]),
             after_in_parent=after_fork_in_parent,
             after_in_child=_in_child,
         )
@@ -52,8 +55,8 @@ def remember(executor: ThreadPoolExecutor) -> None:
     _thread_pools.add(executor)
 
 
-def _before() -> None:
-    restless, survives = before_fork(_PATIENCE)
+def warn(restless: list[tuple[str, list[str]]], survives: bool) -> None:
+    """Tell, before a fork, of pools that have not come to rest."""
     for pool, functions in restless:
         warnings.warn(
             f"a fork waited {_PATIENCE:g} s for the interpreters of {pool} to close and goes on "
@@ -61,7 +64,7 @@ def _before() -> None:
             + ("" if survives else "CPython crashes in the child. ")
             + "Fork when no task runs, or give the tasks a time limit",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=2,  # who forks: the hook itself is no Python code
         )
 
 
@@ -83,7 +86,7 @@ def _renew(executor: ThreadPoolExecutor) -> None:
     """Make the threads' side of an executor as new: the child has none of its threads."""
     waiting = executor._work_queue  # noqa: SLF001 - the standard class's
     executor._work_queue = queue.SimpleQueue()  # noqa: SLF001
-    executor._idle_semaphore = threading.Semaphore(0)  # type: ignore[attr-defined]  # noqa: SLF001
+    executor._idle_semaphore = threading.Semaphore(0)  # noqa: SLF001
     executor._threads = set()  # noqa: SLF001
     executor._shutdown_lock = threading.Lock()  # noqa: SLF001
     while True:
@@ -94,5 +97,6 @@ def _renew(executor: ThreadPoolExecutor) -> None:
         if item is not None:
             # Its lock may be held by a thread that is not here.
             item.future._condition = threading.Condition()  # noqa: SLF001
-            item.future._done_callbacks = []  # noqa: SLF001 - the parent's business
+            # The parent's business.
+            item.future._done_callbacks = []  # type: ignore[attr-defined]  # noqa: SLF001
             item.future.cancel()

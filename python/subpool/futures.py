@@ -136,9 +136,11 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
     def _publish_after_fork(self) -> None:
         """Let the end be seen in the child of a fork. Callbacks are the parent's business."""
         # The lock may be held, and the waiters be those, of threads that are not here.
-        self._condition = threading.Condition()
-        self._waiters = []
-        self._done_callbacks = []
+        self.__dict__ |= {
+            "_condition": threading.Condition(),
+            "_waiters": [],
+            "_done_callbacks": [],
+        }
         self._mark_published()
 
     def set_running_or_notify_cancel(self) -> bool:

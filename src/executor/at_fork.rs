@@ -9,18 +9,30 @@ use crate::interp::attach::Attached;
 use crate::interp::orphans;
 use crate::pool::fork;
 use crate::transfer::graveyard::{self, Promise};
+use pyo3::intern;
 use pyo3::prelude::*;
 
-/// Closes the interpreters, within `patience` seconds. Gives what still runs: the names of pools,
-/// and of the functions there; and whether the child can live with that.
+/// Closes the interpreters, within `helper._PATIENCE` seconds, and has `helper.warn` tell what still
+/// runs then: the names of pools with those of the functions, and whether the child can live with
+/// that.
+///
+/// Native, since a signal's handler may raise wherever Python code runs: then the child would crash.
 #[pyfunction]
-pub fn before_fork(py: Python<'_>, patience: f64) -> (Vec<(String, Vec<String>)>, bool) {
+pub fn before_fork(helper: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = helper.py();
+    let patience = helper.getattr(intern!(py, "_PATIENCE"))?.extract()?;
     let restless = py.detach(|| fork::prepare(super::seconds(patience)));
     completer::rest(py);
-    let survives = restless.is_empty() || orphans::arm();
+    if restless.is_empty() {
+        return Ok(());
+    }
+    let survives = orphans::arm();
     let told = restless.into_iter();
-    let told = told.map(|restless| (restless.pool, restless.functions));
-    (told.collect(), survives)
+    let told: Vec<_> = told
+        .map(|restless| (restless.pool, restless.functions))
+        .collect();
+    helper.call_method1(intern!(py, "warn"), (told, survives))?;
+    Ok(())
 }
 
 /// Lets the pools go on.

@@ -39,7 +39,7 @@ FORKS = {"fork": os.fork, "forkpty": os.forkpty, "pty.fork": pty.fork}
 
 @pytest.fixture
 def open_in_fork(gate):
-    """Open the gate when a fork has begun to wait for the pool: no sooner, or the tasks are done."""
+    """Open the gate when a fork waits for the pool: no sooner, or the tasks would be done."""
     threads = []
 
     def open_in_fork(pool):
@@ -221,14 +221,14 @@ def test_a_task_that_does_not_end(pool2, gate, monkeypatch):
     waiting = pool2.submit(tasks.add, 1, 2)
 
     def body():
-        with pytest.raises(PoolError, match="tasks.block runs in the parent"):
+        with pytest.raises(PoolError, match=r"tasks\.block runs in the parent"):
             held.result()
         answer = pool2.submit(tasks.add, 3, 4).result()
         pool2.shutdown()
         return answer, waiting.done()
 
     prefix = pool2._thread_name_prefix
-    with pytest.warns(RuntimeWarning, match=f"the interpreters of {prefix} .*: tasks.block. Fork"):
+    with pytest.warns(RuntimeWarning, match=rf"interpreters of {prefix} .*: tasks\.block\. Fork"):
         assert forked(body) == (7, True)
     assert waiting.result() == 3  # by another worker, while it is held
     assert not held.done()

@@ -74,7 +74,7 @@ def test_pools_come_and_go(times):
     over = threading.Event()
 
     def churn(seed):
-        chance = random.Random(seed)
+        chance = random.Random(seed)  # noqa: S311
         while not over.is_set():
             pool = InterpreterPoolExecutor(2, idle_timeout=chance.choice([None, 0.001]))
             futures = [pool.submit(tasks.add, number) for number in range(chance.randrange(6))]
