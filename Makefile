@@ -24,7 +24,10 @@ endif
 endif
 
 .PHONY: help setup demo test suites test-rust test-loom test-long test-debug fuzz lint bench bench-core docs clean $(PRESENT:%=test-%)
+# Only the suites go side by side: they wait more than they work.
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
+endif
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -35,8 +38,9 @@ setup: ## get the Pythons, make .venv-X.Y for each, build the extension
 demo: setup ## the complexity of the standard library, on five kinds of pool
 	$(BIN)/python examples/stdlib_metrics.py
 
-test: setup ## the Rust core, then pytest on every Python; fails at the end if any failed
-	@$(MAKE) --no-print-directory --keep-going suites
+test: setup ## the Rust core and pytest on every Python, two at a time; fails at the end if any failed
+	@echo "The output of each suite comes at its end."
+	@$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target SIDE_BY_SIDE=1 suites
 
 suites: test-rust test-loom $(PRESENT:%=test-%)
 

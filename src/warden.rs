@@ -7,32 +7,33 @@
 //! It knows no pool. `start` is given what to call, which does what is due and tells when to come
 //! again; and whoever makes something due earlier calls `wake_by` after that can be found.
 
+use crate::core::alarm::{Alarm, Turn};
+use crate::core::joinable::{Joinable, spawn};
 use parking_lot::Mutex;
 use std::io;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Instant;
 
 /// Does what is due at that time, and gives the next.
 pub type Look = fn(Instant) -> Option<Instant>;
 
 struct Warden {
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Joinable>,
     /// What it was started with; then who names a time starts it if need be.
     look: Option<Look>,
-    /// When to look. `None`: when somebody names a time; during a look, the earliest named since
-    /// it began.
-    next: Option<Instant>,
-    closing: bool,
+    alarm: Alarm,
     /// The thread ends for a fork.
     resting: bool,
+    /// It ends for ever.
+    ended: bool,
 }
 
 const ASLEEP: Warden = Warden {
     thread: None,
     look: None,
-    next: None,
-    closing: false,
+    alarm: Alarm::new(),
     resting: false,
+    ended: false,
 };
 
 static WARDEN: Mutex<Warden> = Mutex::new(ASLEEP);
@@ -49,11 +50,10 @@ impl Warden {
     fn come(&mut self) -> io::Result<()> {
         if let Some(look) = self.look
             && self.thread.is_none()
-            && !self.closing
+            && !self.ended
             && !self.resting
         {
-            let thread = thread::Builder::new().name("subpool-warden".to_owned());
-            self.thread = Some(thread.spawn(move || watch(look))?);
+            self.thread = Some(spawn("subpool-warden", move || watch(look))?);
         }
         Ok(())
     }
@@ -69,8 +69,7 @@ pub fn start(look: Look) -> io::Result<()> {
 /// Has the warden look at `at`, or earlier.
 pub fn wake_by(at: Instant) {
     let mut warden = WARDEN.lock();
-    if warden.next.is_none_or(|next| at < next) {
-        warden.next = Some(at);
+    if warden.alarm.wake_by(at) {
         warden.wake();
         // After a fork there may be none. No thread to be had: the next one to name a time tries.
         let _ = warden.come();
@@ -79,16 +78,17 @@ pub fn wake_by(at: Instant) {
 
 /// Ends the warden, and gives its thread to wait for.
 #[must_use]
-pub fn stop() -> Option<JoinHandle<()>> {
+pub fn stop() -> Option<Joinable> {
     let mut warden = WARDEN.lock();
-    warden.closing = true;
+    warden.alarm.close();
+    warden.ended = true;
     warden.wake();
     warden.thread.take()
 }
 
-/// Ends the warden's thread for a fork, and waits for that; what is due is kept. On a thread that is
-/// attached to nothing.
-pub fn rest() {
+/// Ends the warden's thread for a fork, and waits for that. What is due is kept, unless `nothing`
+/// can be. On a thread that is attached to nothing.
+pub fn rest(nothing: bool) {
     let thread = {
         let mut warden = WARDEN.lock();
         warden.resting = true;
@@ -96,16 +96,19 @@ pub fn rest() {
         warden.thread.take()
     };
     if let Some(thread) = thread {
-        // A panic there is already printed.
-        drop(thread.join());
+        thread.join();
     }
-    WARDEN.lock().resting = false;
+    let mut warden = WARDEN.lock();
+    warden.resting = false;
+    if nothing && !warden.ended {
+        warden.alarm = Alarm::new();
+    }
 }
 
 /// Has it go on after that, if something is due.
 pub fn go_on() {
     let mut warden = WARDEN.lock();
-    if warden.next.is_some() {
+    if warden.alarm.is_set() {
         // As in `wake_by`.
         let _ = warden.come();
     }
@@ -127,29 +130,24 @@ pub unsafe fn forget_after_fork() {
 
 fn watch(look: Look) {
     loop {
-        let mut warden = WARDEN.lock();
-        if warden.closing || warden.resting {
-            return;
-        }
         let now = Instant::now();
-        match warden.next {
-            Some(at) if at <= now => {
-                // What is named from here on is kept: the look may have been past its place.
-                warden.next = None;
-                drop(warden);
+        let turn = {
+            let mut warden = WARDEN.lock();
+            match warden.resting {
+                true => Turn::End,
+                false => warden.alarm.turn(now),
+            }
+        };
+        match turn {
+            Turn::End => return,
+            Turn::Look => {
                 if let Some(next) = look(now) {
                     wake_by(next);
                 }
             }
             // A wake-up that comes before the sleep ends it.
-            Some(at) => {
-                drop(warden);
-                thread::park_timeout(at - now);
-            }
-            None => {
-                drop(warden);
-                thread::park();
-            }
+            Turn::Sleep(Some(time)) => thread::park_timeout(time),
+            Turn::Sleep(None) => thread::park(),
         }
     }
 }

@@ -5,17 +5,17 @@
 
 use super::{COMPLETER, Completer, Errand, FORKS, reclaim};
 use crate::batch::Drained;
+use crate::core::joinable::Joinable;
 use crate::task::Task;
 use crate::transfer::call::Answer;
 use crate::transfer::graveyard::Kept;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a fork waits for these threads, which end at once unless the main GIL is busy.
 const REST: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ pub fn rest(py: Python<'_>) {
                     .reliefs
                     .lock()
                     .iter()
-                    .all(JoinHandle::is_finished)
+                    .all(|relief| relief.ended.state.phase().is_done())
         };
         place.take_if(is_idle)
     };
@@ -45,11 +45,11 @@ pub fn rest(py: Python<'_>) {
         completer.shared.closing.store(true, Ordering::Release);
         completer.watcher.unpark();
         py.detach(|| {
-            if completer.ended.recv_timeout(REST) == Err(RecvTimeoutError::Disconnected) {
-                for thread in completer.threads {
-                    drop(thread.join());
-                }
-            }
+            let until = Instant::now() + REST;
+            let threads = completer.threads.into_iter();
+            threads
+                .filter(|thread| thread.ended.is_done_by(until))
+                .for_each(Joinable::join);
         });
     }
 }
@@ -60,6 +60,7 @@ pub fn rest(py: Python<'_>) {
 /// # Safety
 /// Called in the child, before it has a second thread.
 pub unsafe fn forget_after_fork() -> Vec<Arc<Task>> {
+    // Relaxed: see `run`.
     FORKS.fetch_add(1, Ordering::Relaxed);
     // SAFETY: this thread is the only one, so a locked lock is held by a thread that is gone. What
     // it was doing to the content is unknown, so that is overwritten unseen and not dropped.

@@ -4,13 +4,26 @@
 //! after the end is turned away instead of put to sleep. Threads sleep in whatever they bring
 //! (`Unpark`), so that a Python thread can sleep in a lock a signal may interrupt.
 
-use super::state::{Ended, State};
+use super::state::{Ended, Start, State};
 use super::sync::{Arc, Mutex};
+#[cfg(not(loom))]
+use std::{thread, time::Instant};
 
 /// A sleeping thread, as seen by the one who wakes it.
 pub trait Unpark: Send + Sync {
     /// May come before the thread sleeps, and only once.
     fn unpark(&self);
+}
+
+/// A thread in `park`.
+#[cfg(not(loom))]
+struct Parked(thread::Thread);
+
+#[cfg(not(loom))]
+impl Unpark for Parked {
+    fn unpark(&self) {
+        self.0.unpark();
+    }
 }
 
 /// A state word and the sleepers that wait for its end.
@@ -26,6 +39,13 @@ impl Latch {
         Self::default()
     }
 
+    /// Ends a latch that has no task behind it, if it has not ended yet.
+    pub fn fire(&self) {
+        if self.state.start() == Start::Run {
+            self.wake(self.state.finish());
+        }
+    }
+
     /// Enters `sleeper`. False: the end has come, do not sleep.
     #[must_use]
     pub fn register(&self, sleeper: Arc<dyn Unpark>) -> bool {
@@ -35,6 +55,25 @@ impl Latch {
             return false;
         }
         sleepers.push(sleeper);
+        true
+    }
+
+    /// Waits for the end until then, on a thread of ours: no signal ends the wait.
+    #[cfg(not(loom))]
+    pub fn is_done_by(&self, until: Instant) -> bool {
+        let sleeper: Arc<dyn Unpark> = Arc::new(Parked(thread::current()));
+        if !self.register(Arc::clone(&sleeper)) {
+            return true;
+        }
+        // `park` also returns for tokens that others left.
+        while !self.state.phase().is_done() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.leave(&sleeper);
+                return self.state.phase().is_done();
+            }
+            thread::park_timeout(left);
+        }
         true
     }
 
@@ -84,6 +123,17 @@ mod tests {
         latch.wake(latch.state.finish());
         assert!(first_woken.try_recv().is_err());
         assert!(second_woken.try_recv().is_ok());
+    }
+
+    #[test]
+    fn it_fires_once() {
+        let latch = Latch::new();
+        let (sleeper, woken) = sleeper();
+        assert!(latch.register(sleeper));
+        latch.fire();
+        latch.fire();
+        assert_eq!(woken.try_iter().count(), 1);
+        assert!(latch.state.phase().is_done());
     }
 
     #[test]

@@ -5,9 +5,12 @@
 
 pub mod attach;
 pub mod config;
+pub mod knots;
 pub mod lock;
 pub mod native;
 pub mod object;
 pub mod orphans;
 pub mod owned;
+pub mod tracer;
+pub mod untraced;
 pub mod visit;

@@ -11,36 +11,35 @@
 
 use super::{LIVING, Pool, Seat, Settings};
 use crate::batch::{Drained, Job};
-use crate::core::latch::Unpark;
+use crate::core::latch::Latch;
 use crate::transfer::call::Broken;
 use crate::transfer::environment::Numbered;
 use crate::warden;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Thread, ThreadId};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
+
+/// A fork that takes longer is waited for again.
+const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// No worker may start.
 static NEAR: AtomicBool = AtomicBool::new(false);
 
 /// Who forks, and who waits for that.
 struct Gate {
-    holder: Option<ThreadId>,
+    holder: Option<(ThreadId, Arc<Latch>)>,
     /// Forks within the hooks of a fork.
     depth: usize,
     /// The pools that were told to pause. Their workers held them alive.
     paused: Vec<Arc<Pool>>,
-    /// By the threads' own tokens: a condition variable would keep the parent's threads in the
-    /// child, whose stacks are given to others there.
-    waiting: Vec<Thread>,
 }
 
 const OPEN: Gate = Gate {
     holder: None,
     depth: 0,
     paused: Vec::new(),
-    waiting: Vec::new(),
 };
 
 static GATE: Mutex<Gate> = Mutex::new(OPEN);
@@ -74,12 +73,12 @@ pub fn prepare(patience: Duration) -> Vec<Restless> {
         pool.queue.pause();
     }
     let until = Instant::now() + patience;
-    let restless = pools
+    let restless: Vec<_> = pools
         .iter()
         .filter_map(|pool| pool.come_to_rest(until))
         .collect();
     // Its locks are free in the child then.
-    warden::rest();
+    warden::rest(restless.is_empty());
     GATE.lock().paused = pools;
     restless
 }
@@ -91,7 +90,12 @@ pub fn resume(environment: impl Fn() -> Option<Arc<Numbered>>) -> Vec<(Arc<Pool>
     let paused = {
         let mut gate = GATE.lock();
         // Without `prepare`: the hooks came while a fork was under way.
-        if gate.holder != Some(thread::current().id()) {
+        let own = thread::current().id();
+        if gate
+            .holder
+            .as_ref()
+            .is_none_or(|(holder, _)| *holder != own)
+        {
             return Vec::new();
         }
         gate.depth -= 1;
@@ -113,59 +117,38 @@ pub fn resume(environment: impl Fn() -> Option<Arc<Numbered>>) -> Vec<(Arc<Pool>
         Some((Arc::clone(pool), broken))
     });
     let stuck = stuck.collect();
-    let waiting = {
-        let mut gate = GATE.lock();
-        gate.holder = None;
-        std::mem::take(&mut gate.waiting)
-    };
-    for thread in waiting {
-        thread.unpark();
+    let holder = GATE.lock().holder.take();
+    if let Some((_, over)) = holder {
+        over.fire();
     }
     stuck
 }
 
-/// Whether another thread forks, and has not done with that.
+/// Ends when the fork is over that another thread is at. `None`: none is.
 #[must_use]
-pub fn is_elsewhere() -> bool {
+pub fn elsewhere() -> Option<Arc<Latch>> {
     let own = thread::current().id();
-    GATE.lock().holder.is_some_and(|holder| holder != own)
-}
-
-/// Waits while another thread forks, `longest` at most. On a thread that is attached to nothing.
-/// True: none does.
-pub fn wait_until_over(longest: Duration) -> bool {
-    let own = thread::current();
-    let until = Instant::now() + longest;
-    loop {
-        {
-            let mut gate = GATE.lock();
-            if gate.holder.is_none_or(|holder| holder == own.id()) {
-                return true;
-            }
-            gate.waiting.push(own.clone());
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return false;
-        }
-        thread::park_timeout(left);
-    }
+    let gate = GATE.lock();
+    let (holder, over) = gate.holder.as_ref()?;
+    (*holder != own).then(|| Arc::clone(over))
 }
 
 /// Takes the gate, and gives how many times this thread has it now.
 fn enter() -> usize {
-    let own = thread::current();
+    let own = thread::current().id();
     loop {
-        {
+        let over = {
             let mut gate = GATE.lock();
-            if gate.holder.is_none_or(|holder| holder == own.id()) {
-                gate.holder = Some(own.id());
-                gate.depth += 1;
-                return gate.depth;
+            match &gate.holder {
+                Some((holder, over)) if *holder != own => Arc::clone(over),
+                _ => {
+                    gate.holder.get_or_insert_with(|| (own, Arc::default()));
+                    gate.depth += 1;
+                    return gate.depth;
+                }
             }
-            gate.waiting.push(own.clone());
-        }
-        thread::park();
+        };
+        over.is_done_by(Instant::now() + FOR_EVER);
     }
 }
 
@@ -175,7 +158,8 @@ fn enter() -> usize {
 /// Called in the child, before it has a second thread.
 pub unsafe fn forget_after_fork() -> Vec<Arc<Pool>> {
     crate::core::idle::forget_after_fork();
-    NEAR.store(false, Ordering::Release);
+    // Relaxed: one thread, as the contract says.
+    NEAR.store(false, Ordering::Relaxed);
     // SAFETY: this thread is the only one, so a locked lock is held by a thread that is gone. What
     // that was doing to the content is unknown, so it is overwritten unseen. The lists are whole if
     // the locks are free.
@@ -197,43 +181,6 @@ pub unsafe fn forget_after_fork() -> Vec<Arc<Pool>> {
     }
 }
 
-/// Wakes a thread that waits for a latch without a Python lock.
-struct Alarm {
-    rung: AtomicBool,
-    thread: Thread,
-}
-
-impl Unpark for Alarm {
-    fn unpark(&self) {
-        // Release: pairs with the acquire in `wait_until`.
-        self.rung.store(true, Ordering::Release);
-        self.thread.unpark();
-    }
-}
-
-impl Seat {
-    /// Whether its thread's work is over by then.
-    fn has_ended_by(&self, until: Instant) -> bool {
-        let alarm = Arc::new(Alarm {
-            rung: AtomicBool::new(false),
-            thread: thread::current(),
-        });
-        let entry: Arc<dyn Unpark> = alarm.clone();
-        if self.exit.register(Arc::clone(&entry)) {
-            // Acquire: pairs with the release in `unpark`.
-            while !alarm.rung.load(Ordering::Acquire) {
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    self.exit.leave(&entry);
-                    return self.exit.state.phase().is_done();
-                }
-                thread::park_timeout(left);
-            }
-        }
-        true
-    }
-}
-
 impl Pool {
     /// A worker of a paused pool leaves its seat, and what it has taken. False: it goes on, since
     /// the pool does.
@@ -244,13 +191,18 @@ impl Pool {
         if !self.queue.is_paused() {
             return false;
         }
-        self.aside.lock().extend(first.take());
+        let mut aside = self.aside.lock();
+        aside.extend(first.take());
+        aside.extend(seat.admission.first());
+        drop(aside);
         let is_it = |other: &Arc<Seat>| std::ptr::eq(&raw const **other, seat);
-        // One that was given up has no seat.
         if let Some(place) = seats.iter().position(is_it) {
             let seat = seats.remove(place);
             self.width.set(seats.len());
-            self.leaving.lock().push(seat);
+            self.leaves(seat);
+        } else {
+            // It was given up; or it stands by for another, who learns by this that it does not.
+            seat.admission.dismiss();
         }
         true
     }
@@ -265,7 +217,7 @@ impl Pool {
                 .find(|seat| !seat.exit.state.phase().is_done())
             {
                 None => break running,
-                Some(seat) if !seat.has_ended_by(until) => break running,
+                Some(seat) if !seat.exit.is_done_by(until) => break running,
                 Some(_) => {}
             }
         };
@@ -300,7 +252,8 @@ impl Pool {
         environment: impl Fn() -> Option<Arc<Numbered>>,
     ) -> Result<(), Broken> {
         let mut aside = std::mem::take(&mut *self.aside.lock());
-        if aside.is_empty() && !self.wants_worker() {
+        // Relaxed: past the program's end nothing is waited for that is not cancelled.
+        if super::SEALED.load(Ordering::Relaxed) || aside.is_empty() && !self.wants_worker() {
             return Ok(());
         }
         let started = environment().map(|environment| {
@@ -326,16 +279,16 @@ impl Pool {
 
     /// A pool for the child of a fork, in the place of its parent's.
     #[must_use]
-    pub fn successor(&self) -> Arc<Self> {
+    pub fn successor_after_fork(&self) -> Arc<Self> {
         let successor = Self::new(Settings::clone(&self.settings));
         if let Some(broken) = self.broken() {
             let _ = successor.broken.set(Arc::clone(broken));
         }
         if self.is_terminated() {
-            successor.terminated.store(true, Ordering::Relaxed);
+            successor.ban.raise();
         }
         if self.queue.is_closed() {
-            successor.queue.close();
+            successor.close();
         }
         successor
     }
@@ -345,7 +298,8 @@ impl Pool {
     ///
     /// A lock that is not free is held by a worker that did not come to rest, and is passed by.
     pub fn forsake(&self, mut end: impl FnMut(&Drained)) {
-        self.queue.close();
+        // Also what stands in line gets into the queue.
+        self.close();
         let queued = std::iter::from_fn(|| self.queue.try_pop().ok());
         let batches = self
             .batches

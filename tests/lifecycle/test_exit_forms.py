@@ -1,0 +1,22 @@
+"""Programs that end in every way there is: no hang, no crash, no word too many."""
+
+import pytest
+from exit_children import Children
+from exit_programs import PRELUDE, PROGRAMS
+
+
+@pytest.fixture(scope="module")
+def children(request, tmp_path_factory, times):
+    """Run the programs whose tests were chosen."""
+    items = [item for item in request.session.items if item.path == request.path]
+    names = [item.callspec.params["name"] for item in items]
+    rows = {name: PROGRAMS[name] for name in names}
+    children = Children(tmp_path_factory.mktemp("exit"), rows, PRELUDE, times(1, long=100))
+    yield children
+    children.close()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program(children, name):
+    """What each must do is in its row; a hundred times with ``--long``."""
+    children.check(name, PROGRAMS[name])
