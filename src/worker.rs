@@ -136,6 +136,12 @@ fn work(
         mileage: Mileage::new(None, begun.elapsed()),
         leaving: None,
     };
+    let leaves_for_fork = |first: &mut Option<Job>| {
+        pool.queue.is_paused() && token.detached(|| pool.leave_for_fork(seat, first))
+    };
+    if leaves_for_fork(&mut None) {
+        return Ok(());
+    }
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, pool, initializer)?;
     }
@@ -148,6 +154,9 @@ fn work(
 
     let mut looker = Looker::new();
     loop {
+        if leaves_for_fork(&mut first) {
+            return Ok(());
+        }
         let job = match first.take().map_or_else(|| pool.queue.try_pop(), Ok) {
             Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
@@ -163,7 +172,7 @@ fn work(
                 };
                 match token.detached(next) {
                     Some(job) => job,
-                    None => return Ok(()),
+                    None => continue, // the end, or a fork
                 }
             }
         };
@@ -180,6 +189,10 @@ fn work(
             if let Some(why) = session.leaving.take() {
                 token.detached(|| pool.recycle(seat, why, done.rest()));
                 return Ok(());
+            }
+            if pool.queue.is_paused() {
+                first = done.rest();
+                break;
             }
             next = done.next();
         }

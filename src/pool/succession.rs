@@ -6,7 +6,7 @@
 //! Not guaranteed: that the other is ready by then. Tasks wait if it is not.
 
 use super::seat::{Seat, Standing};
-use super::{Pool, STACK};
+use super::{Pool, STACK, fork};
 use crate::batch::Job;
 use crate::transfer::call::{Broken, Label};
 use crate::worker;
@@ -83,7 +83,7 @@ impl Pool {
     /// No thread to be had for it: then it is tried again when the place is free.
     pub fn prepare(self: &Arc<Self>, seat: &Arc<Seat>, left: u64) {
         let outstanding = u64::try_from(self.stats.outstanding()).unwrap_or(u64::MAX);
-        if self.queue.is_closed() && outstanding <= left {
+        if fork::is_near() || self.queue.is_closed() && outstanding <= left {
             return;
         }
         let before = Arc::downgrade(seat);
@@ -110,6 +110,14 @@ impl Pool {
         };
         if self.queue.is_closed() && self.queue.is_empty() && first.is_none() {
             return; // for what?
+        }
+        if fork::is_near() {
+            // The next one comes after that.
+            self.aside.lock().extend(first);
+            let seat = seats.remove(place);
+            self.width.set(seats.len());
+            self.leaves(seat);
+            return;
         }
         let heir = self.successor(seat, first).unwrap_or_else(|(heir, _)| {
             // Then on this thread, when the interpreter is closed.
@@ -187,6 +195,9 @@ impl Pool {
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return true;
+                    }
+                    if self.leave_for_fork(seat, &mut None) {
+                        return false;
                     }
                     thread::sleep(left.min(LOOK));
                 }
