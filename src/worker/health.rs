@@ -1,0 +1,258 @@
+//! Whether a worker's interpreter still does what a new one does.
+//!
+//! Guarantees: a look costs nothing but after a failure, and runs no Python code unless something is
+//! not as it was; what was there at the beginning is kept where no task finds it by its name.
+//! Not guaranteed: that all harm is found. A worker in which everything works that we need of it
+//! stays, whatever its modules have become.
+//!
+//! `subpool._health` has what is looked at in Python. Its code runs with the builtins that were kept,
+//! since those that are there now may be what is harmed.
+
+use crate::ffi;
+use crate::interp::attach::Attached;
+use crate::interp::object::{Object, Outcome, Raised, check};
+use std::cell::{OnceCell, RefCell};
+use std::ffi::{CStr, c_int};
+use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
+
+/// What main gives: the code of `subpool._health`, marshalled. Blocks until it has.
+pub type Code = fn() -> Option<Vec<u8>>;
+
+static CODE: OnceLock<Code> = OnceLock::new();
+
+/// Whom workers ask for the code.
+pub fn code_with(code: Code) {
+    CODE.get_or_init(|| code);
+}
+
+/// With less than this not even an import works, or the look in Python.
+const LEAST_DEPTH: c_int = 150;
+
+/// `sys.monitoring` has so many tools.
+const TOOLS: i64 = 6;
+
+/// What an interpreter began with.
+pub struct Health<'i> {
+    /// All of it, for `subpool._health`.
+    kept: Object<'i>,
+    /// The modules that were there before any code of the user's.
+    core: Object<'i>,
+    /// The names that all code has, as they were before the first task.
+    builtins: Object<'i>,
+    system: Object<'i>,
+    /// The dicts of `builtins` and `sys` themselves.
+    present: [Object<'i>; 2],
+    recursion_limit: c_int,
+    helper: OnceCell<Object<'i>>,
+    /// What was found to be wrong.
+    harm: RefCell<Option<String>>,
+}
+
+impl<'i> Health<'i> {
+    /// The modules of a new interpreter, which nobody has touched.
+    pub fn core(token: Attached<'i>) -> Outcome<'i> {
+        copy(&modules(token))
+    }
+
+    /// Takes note of how an interpreter is that is ready for its first task.
+    pub fn start(token: Attached<'i>, core: Object<'i>) -> Result<Self, Raised> {
+        let kept = new_dict(token)?;
+        let dict = |name: &CStr| -> Outcome<'i> {
+            let module = core.item_named(name)?;
+            // SAFETY: a live module, whose dict it keeps; null with an error for anything else.
+            let dict = NonNull::new(unsafe { ffi::PyModule_GetDict(module.as_ptr()) });
+            let dict = dict.ok_or_else(|| Raised::pending(token))?;
+            // SAFETY: live, as just said.
+            Ok(unsafe { Object::from_borrowed(token, dict) })
+        };
+        let present = [dict(c"builtins")?, dict(c"sys")?];
+        let (builtins, system) = (copy(&present[0])?, copy(&present[1])?);
+        for (name, value) in [(c"core", &core), (c"builtins", &builtins), (c"sys", &system)] {
+            kept.set_item(name, value)?;
+        }
+        for name in [c"meta_path", c"path_hooks"] {
+            let list = present[1].item_named(name)?;
+            // SAFETY: live; a new reference or null with an error.
+            let list = unsafe { Object::from_new(token, ffi::PySequence_List(list.as_ptr())) };
+            kept.set_item(name, &list?)?;
+        }
+        Ok(Self {
+            kept,
+            core,
+            builtins,
+            system,
+            present,
+            // SAFETY: attached (`token`).
+            recursion_limit: unsafe { ffi::Py_GetRecursionLimit() },
+            helper: OnceCell::new(),
+            harm: RefCell::new(None),
+        })
+    }
+
+    /// What was found to be wrong, once.
+    pub fn take_harm(&self) -> Option<String> {
+        self.harm.take()
+    }
+
+    /// Whether something is wrong that a look without Python code shows.
+    #[must_use]
+    pub fn looks_bad(&self, token: Attached<'i>) -> bool {
+        let [builtins, system] = &self.present;
+        // SAFETY: attached (`token`).
+        let shallow = unsafe { ffi::Py_GetRecursionLimit() } < LEAST_DEPTH;
+        shallow
+            || !has_all(builtins, &self.builtins)
+            || !has_all(&modules(token), &self.core)
+            || size(system) < size(&self.system)
+            || [c"stdout", c"stderr"]
+                .iter()
+                .any(|name| self.is_closed(token, name))
+    }
+
+    fn is_closed(&self, token: Attached<'i>, name: &CStr) -> bool {
+        let closed = self.present[1].item_named(name).and_then(|stream| {
+            if stream.as_ptr() == Object::none(token).as_ptr() {
+                return Ok(Object::boolean(token, false));
+            }
+            stream.attribute(c"closed")
+        });
+        match closed {
+            Ok(closed) => closed.as_ptr() != Object::boolean(token, false).as_ptr(),
+            Err(raised) => {
+                raised.clear(token);
+                true
+            }
+        }
+    }
+
+    /// Looks whether the interpreter is harmed. This runs Python code, which may be interrupted:
+    /// then what that raised is the error.
+    pub fn examine(&self, token: Attached<'i>, interrupt: &Object<'i>) -> Result<bool, Raised> {
+        if self.harm.borrow().is_some() {
+            return Ok(true);
+        }
+        let examined = self.call(token, c"examine", &[&self.kept, &modules(token), interrupt]);
+        let found = match examined.map(|told| told.to_text()) {
+            Ok(told) => told.unwrap_or_default(),
+            Err(raised) => {
+                let error = raised.take(token);
+                if let Some(error) = error.filter(|error| error.type_is(interrupt)) {
+                    return Err(Raised::again(token, error));
+                }
+                "Python code does not run as it did".to_owned()
+            }
+        };
+        let harmed = !found.is_empty();
+        if harmed {
+            *self.harm.borrow_mut() = Some(found);
+        }
+        Ok(harmed)
+    }
+
+    /// Puts back what it began with as far as it can, so that what has happened can be told.
+    pub fn mend(&self, token: Attached<'i>) {
+        // SAFETY: attached (`token`): the calling thread's own, and its interpreter's.
+        unsafe {
+            ffi::PyEval_SetTrace(None, ptr::null_mut());
+            ffi::PyEval_SetProfile(None, ptr::null_mut());
+            if ffi::Py_GetRecursionLimit() < self.recursion_limit {
+                ffi::Py_SetRecursionLimit(self.recursion_limit);
+            }
+        }
+        for tool in 0..TOOLS {
+            if let Err(raised) = self.silence(token, tool) {
+                raised.clear(token); // mostly that there is no such tool
+            }
+        }
+        let arguments = [&self.kept, &modules(token)];
+        if let Err(raised) = self.call(token, c"mend", &arguments) {
+            raised.clear(token);
+        }
+    }
+
+    fn silence(&self, token: Attached<'i>, tool: i64) -> Result<(), Raised> {
+        let monitoring = self.system.item_named(c"monitoring")?;
+        let tool = Object::integer(token, tool)?;
+        let arguments = Object::tuple(token, [tool, Object::integer(token, 0)?])?;
+        let set = monitoring.attribute(c"set_events")?;
+        set.call(&arguments, None).map(drop)
+    }
+
+    fn call(&self, token: Attached<'i>, name: &CStr, arguments: &[&Object<'i>]) -> Outcome<'i> {
+        let helper = match self.helper.get() {
+            Some(helper) => helper.share(),
+            None => {
+                let helper = self.load(token)?;
+                self.helper.get_or_init(|| helper).share()
+            }
+        };
+        let arguments = arguments.iter().map(|argument| Ok(argument.share()));
+        let arguments = Object::list(token, arguments)?;
+        // SAFETY: a live list; a new reference or null with an error.
+        let arguments = unsafe { Object::from_new(token, ffi::PyList_AsTuple(arguments.as_ptr())) };
+        helper.item_named(name)?.call(&arguments?, None)
+    }
+
+    /// The names of `subpool._health`, run as no module, with the builtins that were kept.
+    fn load(&self, token: Attached<'i>) -> Outcome<'i> {
+        let code = token.detached(|| CODE.get().and_then(|code| code()));
+        let code = code.unwrap_or_default();
+        let names = new_dict(token)?;
+        names.set_item(c"__builtins__", &self.builtins)?;
+        names.set_item(c"__name__", &Object::string(token, "subpool._health")?)?;
+        // SAFETY: attached; pointer and length of one slice, read during the call, which refuses
+        // what is no code; then live code and a dict; new references or null with an error.
+        unsafe {
+            let (start, size) = (code.as_ptr().cast(), code.len().cast_signed());
+            let code = ffi::PyMarshal_ReadObjectFromString(start, size);
+            let code = Object::from_new(token, code)?;
+            let ran = ffi::PyEval_EvalCode(code.as_ptr(), names.as_ptr(), names.as_ptr());
+            Object::from_new(token, ran)?;
+        }
+        Ok(names)
+    }
+}
+
+/// The dict of modules, wherever `sys.modules` leads to.
+fn modules(token: Attached<'_>) -> Object<'_> {
+    // SAFETY: attached (`token`); borrowed, never null, and made owned at once.
+    unsafe { Object::from_borrowed(token, NonNull::new_unchecked(ffi::PyImport_GetModuleDict())) }
+}
+
+fn new_dict(token: Attached<'_>) -> Outcome<'_> {
+    // SAFETY: attached (`token`); a new reference or null with an error.
+    unsafe { Object::from_new(token, ffi::PyDict_New()) }
+}
+
+fn copy<'i>(dict: &Object<'i>) -> Outcome<'i> {
+    // SAFETY: live; a new reference, or null with an error (also for what is no dict).
+    unsafe { Object::from_new(dict.token(), ffi::PyDict_Copy(dict.as_ptr())) }
+}
+
+fn size(dict: &Object<'_>) -> ffi::Py_ssize_t {
+    // SAFETY: live; -1 with an error for what is no dict, which none here is.
+    unsafe { ffi::PyDict_Size(dict.as_ptr()) }
+}
+
+/// Whether `dict` has everything that `kept` has, each the same object. The keys are exact strings
+/// with a hash that is known, so nothing here runs Python code.
+fn has_all(dict: &Object<'_>, kept: &Object<'_>) -> bool {
+    let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+    // SAFETY: two live dicts, of which nobody changes the second; its keys and values are borrowed
+    // and used before the next step; `GetItem` leaves no exception.
+    unsafe {
+        while ffi::PyDict_Next(
+            kept.as_ptr(),
+            &raw mut position,
+            &raw mut key,
+            &raw mut value,
+        ) != 0
+        {
+            if ffi::PyDict_GetItem(dict.as_ptr(), key) != value {
+                return false;
+            }
+        }
+    }
+    true
+}
