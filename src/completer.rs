@@ -183,6 +183,18 @@ pub fn warn_of_threads(worker: String, threads: Vec<String>, waited: Duration) {
     });
 }
 
+pub fn warn_of_harm(worker: String, task: Label, how: String) {
+    ask(move |py| {
+        let logged = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("log_harm"))
+            .and_then(|log| log.call1((worker, task.to_string(), how)));
+        if let Err(error) = logged {
+            error.write_unraisable(py, None);
+        }
+    });
+}
+
 /// What `_process.describe` says of this process, for its workers.
 pub fn describe_process() -> Option<Vec<u8>> {
     ask(|py| {
@@ -414,13 +426,17 @@ pub fn another<'py>(py: Python<'py>, Listener(pointer): &Listener) -> Bound<'py,
     unsafe { Bound::from_borrowed_ptr(py, pointer.as_ptr()) }
 }
 
-/// Logs that a pool broke. For threads without a thread state.
-pub fn report(broken: &Broken) {
+/// Logs that a pool broke, or a worker could not start, which is tried again after `retry`. For
+/// threads without a thread state.
+pub fn report(broken: &Broken, retry: Option<Duration>) {
     Python::attach(|py| {
         let logged = py
             .import("subpool.errors")
             .and_then(|errors| errors.getattr("log_broken"))
-            .and_then(|log| log.call1((&broken.message, &broken.traceback)));
+            .and_then(|log| {
+                let retry = retry.map(|retry| retry.as_secs_f64());
+                log.call1((&broken.message, &broken.traceback, retry))
+            });
         if let Err(error) = logged {
             error.write_unraisable(py, None);
         }

@@ -32,6 +32,7 @@ static UPCALLS: Upcalls = Upcalls {
     interrupt: errand::interrupt_soon,
     warn: completer::warn,
     warn_of_threads: completer::warn_of_threads,
+    warn_of_harm: completer::warn_of_harm,
 };
 
 /// The program ends: no pool accepts anything any more.
@@ -55,11 +56,13 @@ impl Drop for PoolCore {
 impl PoolCore {
     /// `initializer` is `None` or `(function, args)`; `patience` is how many seconds after an
     /// interrupt that did nothing comes a warning, how many after it the worker is replaced, and
-    /// how many the threads that tasks have left behind may take to end;
+    /// how many the threads that tasks have left behind may take to end; `retries` are those to
+    /// wait before a worker that could not start is tried again, one for each time;
+    /// `max_tasks_per_interpreter` is how many tasks a worker may run;
     /// `idle_timeout` is how many seconds a worker may have nothing to do; `fallback` is where
     /// calls go that no interpreter can run.
     #[new]
-    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None, fallback=None))]
+    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, retries=Vec::new(), context_vars=Vec::new(), max_tasks_per_interpreter=None, idle_timeout=None, fallback=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, for Python")]
     fn new(
         max_workers: usize,
@@ -67,12 +70,17 @@ impl PoolCore {
         initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
         future_class: Bound<'_, PyType>,
         patience: (f64, f64, f64),
+        retries: Vec<f64>,
         context_vars: Vec<Located<'_>>,
+        max_tasks_per_interpreter: Option<u64>,
         idle_timeout: Option<f64>,
         fallback: Option<&str>,
     ) -> PyResult<Self> {
         if idle_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
             return Err(Error::Argument("idle_timeout must be greater than 0").into());
+        }
+        if max_tasks_per_interpreter == Some(0) {
+            return Err(Error::Argument("max_tasks_per_interpreter must be greater than 0").into());
         }
         if max_workers == 0 {
             return Err(Error::Argument("max_workers must be greater than 0").into());
@@ -87,6 +95,8 @@ impl PoolCore {
         let settings = Settings {
             fallback: fallback.map(kind_named).transpose()?,
             idle_timeout,
+            most_tasks: max_tasks_per_interpreter,
+            retries: retries.into_iter().map(seconds).collect(),
             most_workers: max_workers,
             thread_name_prefix,
             initializer,

@@ -5,26 +5,29 @@
 //! may be dropped on any thread.
 //! Not guaranteed: that closing waits. `seats` gives what to wait for.
 
+mod seat;
+mod succession;
 mod upkeep;
 
+pub use seat::Seat;
+pub use succession::Why;
 pub use upkeep::look_at_all;
 
+use seat::{Standing, fire};
+
 use crate::batch::{Batch, Drained, Job};
-use crate::core::latch::Latch;
 use crate::core::queue::Queue;
-use crate::core::state::{Ended, Start};
+use crate::core::state::Ended;
 use crate::core::stats::{Stats, Width, should_grow};
-use crate::desk::{Desk, Patience};
+use crate::desk::Patience;
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Label};
 use crate::transfer::environment::Numbered;
 use crate::transfer::fallback::{Kind, Refusal};
-use crate::worker;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// As much as the main thread has. CPython checks the real bounds and raises `RecursionError`.
@@ -34,8 +37,9 @@ const STACK: usize = 16 << 20;
 pub struct Upcalls {
     /// Somebody listens to this ended task.
     pub deliver: fn(Arc<Task>),
-    /// Log that the pool broke. Called on a thread without a thread state.
-    pub report: fn(&Broken),
+    /// Log that a worker could not start: it is tried again after so long, or, without that, the
+    /// pool broke. Called on a thread without a thread state.
+    pub report: fn(&Broken, Option<Duration>),
     /// Say how a call goes on that a worker's interpreter cannot run. Waits for main.
     pub consult: fn(Question) -> Reply,
     /// Interrupt a task that has gone elsewhere.
@@ -46,6 +50,9 @@ pub struct Upcalls {
     /// Warn of the threads in that worker's interpreter that have not ended for so long, and wait
     /// until that is done. Called on a thread of a worker, detached.
     pub warn_of_threads: fn(String, Vec<String>, Duration),
+    /// Log that a task has harmed that worker's interpreter, and how, and wait until that is done.
+    /// Called as the one before.
+    pub warn_of_harm: fn(String, Label, String),
 }
 
 /// What a worker asks main: its interpreter cannot load what a call needs.
@@ -85,6 +92,10 @@ pub struct Settings {
     pub farewell: Duration,
     /// After which an idle worker ends.
     pub idle_timeout: Option<Duration>,
+    /// After which it is replaced by another: so many tasks, one at least.
+    pub most_tasks: Option<u64>,
+    /// How long to wait before a worker that could not start is tried again, each time.
+    pub retries: Vec<Duration>,
     /// Where what no interpreter can run goes, if its tag says nothing else.
     pub fallback: Option<Kind>,
     pub upcalls: &'static Upcalls,
@@ -112,47 +123,8 @@ pub struct Pool {
     /// The beginning of the time that `Seat::idle` counts.
     epoch: Instant,
     broken: OnceLock<Arc<Broken>>,
-}
-
-/// A worker's place in the pool.
-pub struct Seat {
-    pub number: usize,
-    pub name: String,
-    /// Ends when the interpreter is there and its initializer has run, or will never.
-    pub readiness: Latch,
-    /// Ends when the interpreter is closed.
-    pub exit: Latch,
-    /// Ends with `exit`, or when nobody is to wait for that any more: another worker takes this
-    /// one's place, or its interpreter's threads do not end.
-    pub vacated: Latch,
-    pub desk: Arc<Desk>,
-    /// Since when it sleeps, in nanoseconds; 0 while it does not, or for ever.
-    pub idle: AtomicU64,
-    /// The main interpreter's when the worker was started.
-    pub environment: Arc<Numbered>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Seat {
-    pub fn ready(&self) {
-        fire(&self.readiness);
-    }
-
-    /// Waits for the thread itself, once `exit` has ended. Bounded: nothing is left to do there.
-    pub fn reap(&self) {
-        let handle = self.thread.lock().take();
-        if let Some(handle) = handle {
-            // A worker catches its panics, and one in its loop aborts the process.
-            let _ = handle.join();
-        }
-    }
-}
-
-/// Ends a latch that has no task behind it.
-fn fire(latch: &Latch) {
-    if latch.state.start() == Start::Run {
-        latch.wake(latch.state.finish());
-    }
+    /// A worker has started well.
+    proven: AtomicBool,
 }
 
 /// Pools whose threads must be gone before the process may finalize Python.
@@ -191,6 +163,7 @@ impl Pool {
             width: Width::default(),
             epoch: Instant::now(),
             broken: OnceLock::new(),
+            proven: AtomicBool::new(false),
         });
         let mut living = LIVING.lock();
         living.retain(|pool| pool.strong_count() > 0);
@@ -250,7 +223,7 @@ impl Pool {
             seats.len(),
             self.settings.most_workers,
         ) {
-            self.seat(&mut seats, None, environment)?;
+            self.seat(&mut seats, environment)?;
         }
         Ok(())
     }
@@ -259,45 +232,22 @@ impl Pool {
     pub fn grow_to(self: &Arc<Self>, count: usize, environment: &Arc<Numbered>) -> io::Result<()> {
         let mut seats = self.seats.lock();
         while seats.len() < count.min(self.settings.most_workers) && !self.queue.is_closed() {
-            self.seat(&mut seats, None, environment)?;
+            self.seat(&mut seats, environment)?;
         }
         Ok(())
     }
 
-    /// Starts a worker, at the first number that is free, with something to do before all else.
+    /// Starts a worker, at the first number that is free.
     fn seat(
         self: &Arc<Self>,
         seats: &mut Vec<Arc<Seat>>,
-        first: Option<Job>,
         environment: &Arc<Numbered>,
     ) -> io::Result<()> {
         let taken = |(place, seat): &(usize, &Arc<Seat>)| *place == seat.number;
         let number = seats.iter().enumerate().take_while(taken).count();
-        let name = format!("{}_{number}", self.settings.thread_name_prefix);
-        let seat = Arc::new(Seat {
-            number,
-            readiness: Latch::new(),
-            exit: Latch::new(),
-            vacated: Latch::new(),
-            idle: AtomicU64::new(0),
-            environment: Arc::clone(environment),
-            desk: Arc::default(),
-            thread: Mutex::new(None),
-            name,
-        });
-        let (pool, own) = (Arc::clone(self), Arc::clone(&seat));
-        let handle = thread::Builder::new()
-            // The operating system shows the first 15 bytes; a NUL would be a panic here.
-            .name(seat.name.replace('\0', ""))
-            .stack_size(STACK)
-            .spawn(move || {
-                worker::run(&pool, &own, first);
-                drop(pool);
-                own.ready();
-                fire(&own.exit);
-                fire(&own.vacated);
-            })?;
-        *seat.thread.lock() = Some(handle);
+        let standing = Standing::Admitted(None);
+        let seat = self.new_seat(number, environment, standing, Weak::new());
+        self.start(&seat)?;
         seats.insert(number, seat);
         self.width.set(seats.len());
         Ok(())
@@ -384,7 +334,7 @@ impl Pool {
     /// The calling thread has no thread state: its interpreter is closed.
     pub fn break_down(&self, broken: Broken) {
         // Logged before any future fails, so that who sees the failure finds the log complete.
-        (self.settings.upcalls.report)(&broken);
+        (self.settings.upcalls.report)(&broken, None);
         let broken = Arc::clone(self.broken.get_or_init(|| Arc::new(broken)));
         self.queue.close();
         for task in self.drain() {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +28,10 @@ NO_TERMS = (
 
 # Seconds that the threads which tasks have left behind may take to end when an interpreter closes.
 _FAREWELL = 5.0
+
+# Seconds before a worker that could not start is tried again, once, twice and a third time, if
+# others of its pool have started.
+_RETRIES = (0.1, 0.5, 2.0)
 
 
 class InterpreterMethods(ExecutorCore):
@@ -194,9 +199,15 @@ def make_pool(
     initargs: tuple[Any, ...],
     *,
     context_vars: Iterable[ContextVar[Any]],
+    max_tasks_per_interpreter: int | None,
     idle_timeout: float | None,
     fallback: str | None,
 ) -> PoolCore:
+    if max_tasks_per_interpreter is not None:
+        max_tasks_per_interpreter = operator.index(max_tasks_per_interpreter)
+        if max_tasks_per_interpreter < 1:
+            raise ValueError("max_tasks_per_interpreter must be greater than 0")
+        max_tasks_per_interpreter = min(max_tasks_per_interpreter, sys.maxsize)
     if fallback not in FALLBACKS:
         raise ValueError(f"fallback must be None, 'thread' or 'process', not {fallback!r}")
     call = None
@@ -214,7 +225,9 @@ def make_pool(
         call,
         Future,
         patience=(_WARNING, _GRACE, _FAREWELL),
+        retries=_RETRIES,
         context_vars=locate(context_vars),
+        max_tasks_per_interpreter=max_tasks_per_interpreter,
         idle_timeout=idle_timeout,
         fallback=fallback,
     )

@@ -127,7 +127,9 @@ class PoolCore:
         future_class: type[Future[Any]],
         *,
         patience: tuple[float, float, float],
+        retries: Sequence[float] = ...,
         context_vars: Sequence[tuple[ContextVar[Any], Sequence[tuple[str, str]]]] = ...,
+        max_tasks_per_interpreter: int | None = None,
         idle_timeout: float | None = None,
         fallback: str | None = None,
     ) -> Self: ...

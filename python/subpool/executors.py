@@ -62,6 +62,9 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             the operating system (15 bytes there).
         initializer: Called once in each interpreter before its first task.
         initargs: The initializer's arguments.
+        max_tasks_per_interpreter: How many calls an interpreter runs before a fresh one, made
+            ready meanwhile, takes its place. Each call of a `map` counts, or each chunk if it has
+            a `chunksize`. Default: any number.
         context_vars: The `ContextVar` objects whose values go along with each call. Each must be
             a global of a module.
         idle_timeout: Seconds after which an interpreter without work is closed; the next work
@@ -71,8 +74,9 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             raise `IncompatibleModuleError`. A tag's own fallback goes before this one.
 
     Raises:
-        ValueError: `max_workers` is less than one, `idle_timeout` is not greater than 0, a
-            context variable is in no module, or `fallback` is something else.
+        ValueError: `max_workers` or `max_tasks_per_interpreter` is less than one, `idle_timeout`
+            is not greater than 0, a context variable is in no module, or `fallback` is something
+            else.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: `initializer` or `initargs` cannot be sent to an interpreter.
 
@@ -94,6 +98,7 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         *,
+        max_tasks_per_interpreter: int | None = None,
         context_vars: Iterable[ContextVar[Any]] = (),
         idle_timeout: float | None = None,
         fallback: str | None = None,
@@ -110,6 +115,7 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
                 initializer,
                 initargs,
                 context_vars=context_vars,
+                max_tasks_per_interpreter=max_tasks_per_interpreter,
                 idle_timeout=idle_timeout,
                 fallback=fallback,
             ),
@@ -174,6 +180,9 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         initargs: The initializer's arguments.
         max_interpreters: The most interpreters, started as tagged work asks for them. Default:
             the CPUs this process may use.
+        max_tasks_per_interpreter: How many calls an interpreter runs before a fresh one, made
+            ready meanwhile, takes its place. Each call of a `map` counts, or each chunk if it has
+            a `chunksize`. Default: any number.
         context_vars: The `ContextVar` objects whose values go along with each tagged call. Each
             must be a global of a module.
         idle_timeout: Seconds after which an interpreter without work is closed; the next work
@@ -183,8 +192,9 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             Default: they raise `IncompatibleModuleError`. A tag's own fallback goes before this.
 
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is less than one, `idle_timeout` is not
-            greater than 0, a context variable is in no module, or `fallback` is something else.
+        ValueError: `max_workers`, `max_interpreters` or `max_tasks_per_interpreter` is less than
+            one, `idle_timeout` is not greater than 0, a context variable is in no module, or
+            `fallback` is something else.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
 
@@ -206,6 +216,7 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
         *,
         max_interpreters: int | None = None,
+        max_tasks_per_interpreter: int | None = None,
         context_vars: Iterable[ContextVar[Any]] = (),
         idle_timeout: float | None = None,
         fallback: str | None = None,
@@ -239,6 +250,7 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
                 initializer,
                 initargs,
                 context_vars=context_vars,
+                max_tasks_per_interpreter=max_tasks_per_interpreter,
                 idle_timeout=idle_timeout,
                 fallback=fallback,
             ),

@@ -129,9 +129,7 @@ impl Pool {
             return false;
         }
         let seat = seats.remove(place);
-        let mut leaving = self.leaving.lock();
-        leaving.retain(|seat| !seat.exit.state.phase().is_done());
-        leaving.push(seat);
+        self.leaves(seat);
         true
     }
 
@@ -169,19 +167,32 @@ impl Pool {
     /// Seats another worker in the place of a stuck one, which ends when its task does.
     fn replace(self: &Arc<Self>, seat: &Arc<Seat>, first: Option<Job>) -> io::Result<()> {
         let mut seats = self.seats.lock();
-        seats.retain(|other| !Arc::ptr_eq(other, seat));
-        self.width.set(seats.len());
+        let Some(place) = seats.iter().position(|other| Arc::ptr_eq(other, seat)) else {
+            return Ok(()); // it has left
+        };
         {
             let mut retired = self.retired.lock();
             retired.retain(|seat| !seat.exit.state.phase().is_done());
             retired.push(Arc::clone(seat));
         }
         let seated = if self.queue.is_closed() && self.stats.outstanding() == 0 {
-            Ok(()) // for what?
+            Ok(None) // for what?
         } else {
-            self.seat(&mut seats, first, &seat.environment)
+            self.successor(seat, first).map(Some)
+        };
+        let seated = match seated {
+            Ok(Some(heir)) => {
+                seats[place] = heir;
+                Ok(())
+            }
+            other => {
+                seats.remove(place);
+                self.width.set(seats.len());
+                other.map(drop).map_err(|(_, error)| error)
+            }
         };
         drop(seats);
+        self.dismiss_standby(seat);
         // After that: who waits for this seat looks for others then.
         fire(&seat.vacated);
         seated
@@ -189,28 +200,31 @@ impl Pool {
 
     /// The worker of `seat` has left its loop, but its interpreter has threads that do not end.
     /// Nobody waits for it any more but the end of the program.
-    pub fn overstays(&self, seat: &Seat, threads: Vec<String>) {
-        let is_it = |other: &Arc<Seat>| std::ptr::eq(&raw const **other, seat);
+    pub fn overstays(&self, seat: &Arc<Seat>, threads: Vec<String>) {
+        let is_it = |other: &Arc<Seat>| Arc::ptr_eq(other, seat);
         (self.settings.upcalls.warn_of_threads)(seat.name.clone(), threads, self.farewell());
         {
             let (mut seats, mut leaving) = (self.seats.lock(), self.leaving.lock());
-            // One in neither was given up before.
-            let place = seats.iter().position(is_it);
-            let found = match place {
-                Some(place) => Some(seats.remove(place)),
-                None => leaving.iter().position(is_it).map(|at| leaving.remove(at)),
-            };
+            seats.retain(|other| !is_it(other));
+            leaving.retain(|other| !is_it(other));
             self.width.set(seats.len());
-            self.retired.lock().extend(found);
+            let mut retired = self.retired.lock();
+            // It is if it was given up before; and it was in neither list if it only stood by.
+            if !retired.iter().any(is_it) {
+                retired.push(Arc::clone(seat));
+            }
         }
         seat.ready();
         fire(&seat.vacated);
     }
 
-    /// `break_down` from a thread whose interpreter is there yet. False: there is no thread to be
-    /// had that could do it.
+    /// `break_down` from a thread whose interpreter is there yet, unless its worker only stood by.
+    /// False: there is no thread to be had that could do it.
     #[must_use]
-    pub fn break_down_elsewhere(&self, broken: &Broken) -> bool {
+    pub fn break_down_elsewhere(&self, seat: &Seat, broken: &Broken) -> bool {
+        if !seat.admission.fail() {
+            return false;
+        }
         thread::scope(|scope| {
             let task = || self.break_down(broken.clone());
             thread::Builder::new().spawn_scoped(scope, task).is_ok()
