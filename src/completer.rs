@@ -195,6 +195,18 @@ pub fn warn_of_harm(worker: String, task: Label, how: String) {
     });
 }
 
+/// The code of `subpool._health`, for workers to run without an import.
+pub fn health_code() -> Option<Vec<u8>> {
+    ask(|py| {
+        let code = py
+            .import("subpool._environment")
+            .and_then(|helper| helper.call_method0("health_code"))
+            .and_then(|code| code.extract());
+        code.map_err(|error| error.write_unraisable(py, None)).ok()
+    })
+    .flatten()
+}
+
 /// What `_process.describe` says of this process, for its workers.
 pub fn describe_process() -> Option<Vec<u8>> {
     ask(|py| {

@@ -11,6 +11,7 @@
 //! that is to be interrupted is still there. `PROTOCOL.md`, "Interrupts", has the argument.
 
 use crate::batch::Drained;
+use crate::core::state::Phase;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
 use crate::interp::visit::{self, Host, Visitor};
@@ -42,6 +43,8 @@ pub struct Running {
     due: bool,
     /// It has.
     sent: bool,
+    /// The task goes on at another desk, which takes it from here.
+    moving: bool,
 }
 
 /// An interrupt that was asked for.
@@ -240,7 +243,10 @@ impl Desk {
 
     fn is_due(&self) -> bool {
         let mut place = self.running.lock();
-        let Some(running) = place.as_mut().filter(|running| running.due) else {
+        let Some(running) = place
+            .as_mut()
+            .filter(|running| running.due && !running.moving)
+        else {
             return false;
         };
         running.due = false;
@@ -270,6 +276,12 @@ impl<'i> Reachable<'i> {
         Self { desk, class }
     }
 
+    /// What an interrupt raises.
+    #[must_use]
+    pub const fn class(&self) -> &Object<'i> {
+        &self.class
+    }
+
     /// Whether `error` is an interrupt's.
     #[must_use]
     pub fn is_interrupt(&self, error: &Object<'i>) -> bool {
@@ -297,6 +309,7 @@ impl<'i> Reachable<'i> {
                 warned: false,
                 due: false,
                 sent: false,
+                moving: false,
             });
             call
         };
@@ -305,6 +318,50 @@ impl<'i> Reachable<'i> {
             warden::wake_by(deadline);
         }
         Ok(call)
+    }
+
+    /// Leaves the task here for another worker. No interrupt of it can come to this one any more.
+    pub fn pass_on(&self, token: Attached<'i>) {
+        let sent = {
+            let mut place = self.desk.running.lock();
+            // Attached: no helper is between its look and its call, as in `end`.
+            place.as_mut().is_some_and(|running| {
+                running.moving = true;
+                std::mem::take(&mut running.sent)
+            })
+        };
+        if sent {
+            visit::take_back(token);
+        }
+    }
+
+    /// Takes up a task that another worker has passed on, with the interrupts that came meanwhile.
+    /// False: it has ended.
+    pub fn resume(&self, from: &Desk) -> bool {
+        let (deadline, due) = {
+            let mut theirs = from.running.lock();
+            // In the order in which a task moves, so nobody holds them the other way round.
+            let mut own = self.desk.running.lock();
+            let Some(mut running) = theirs.take() else {
+                return false;
+            };
+            if running.job.latch.state.phase() != Phase::Running {
+                return false;
+            }
+            running.moving = false;
+            running.due = running.asked.is_some();
+            let told = (running.deadline, running.due);
+            *own = Some(running);
+            told
+        };
+        if let Some(deadline) = deadline {
+            warden::wake_by(deadline);
+        }
+        if due {
+            // No thread to be had: then the task runs on, and is told of like any other.
+            let _ = self.desk.ring();
+        }
+        true
     }
 
     /// The desk, as others see it.

@@ -18,6 +18,7 @@ use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
 use crate::transfer::outbox;
 use crate::warden;
+use crate::worker;
 use crate::worker_api;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
@@ -87,6 +88,7 @@ impl PoolCore {
         }
         refuse_if_exiting()?;
         worker_api::describe_with(completer::describe_process);
+        worker::examine_with(completer::health_code);
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))
             .transpose()?;

@@ -25,7 +25,6 @@ pub enum Why {
     /// It has run as many tasks as it may.
     Worn,
     /// A task has done something to its interpreter. That is told.
-    #[expect(dead_code, reason = "what finds harm out comes next")]
     Harmed { task: Label, how: String },
 }
 

@@ -10,7 +10,8 @@
 
 use crate::ffi;
 use crate::interp::attach::Attached;
-use crate::interp::object::{Object, Outcome, Raised, check};
+use crate::interp::object::{Object, Outcome, Raised};
+use crate::interp::visit::is_interrupt;
 use std::cell::{OnceCell, RefCell};
 use std::ffi::{CStr, c_int};
 use std::ptr::{self, NonNull};
@@ -68,7 +69,11 @@ impl<'i> Health<'i> {
         };
         let present = [dict(c"builtins")?, dict(c"sys")?];
         let (builtins, system) = (copy(&present[0])?, copy(&present[1])?);
-        for (name, value) in [(c"core", &core), (c"builtins", &builtins), (c"sys", &system)] {
+        for (name, value) in [
+            (c"core", &core),
+            (c"builtins", &builtins),
+            (c"sys", &system),
+        ] {
             kept.set_item(name, value)?;
         }
         for name in [c"meta_path", c"path_hooks"] {
@@ -137,7 +142,7 @@ impl<'i> Health<'i> {
             Ok(told) => told.unwrap_or_default(),
             Err(raised) => {
                 let error = raised.take(token);
-                if let Some(error) = error.filter(|error| error.type_is(interrupt)) {
+                if let Some(error) = error.filter(|error| is_interrupt(error, interrupt)) {
                     return Err(Raised::again(token, error));
                 }
                 "Python code does not run as it did".to_owned()
