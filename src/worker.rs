@@ -174,7 +174,11 @@ fn work(
             if let Some(why) = session.leaving.take() {
                 let first = session.again.take().map(Job::Again);
                 let first = first.or_else(|| done.rest());
+                let harmed = matches!(why, Why::Harmed { .. });
                 token.detached(|| pool.recycle(seat, why, first));
+                if harmed && let Some(health) = &session.health {
+                    health.mend(token); // so that it can be closed as any other
+                }
                 return Ok(());
             }
             next = done.next();

@@ -85,8 +85,10 @@ def settle() -> None:
     hooks = threading._threading_atexits
     while hooks:
         hooks.pop()()
-    threading._shutdown()
-    atexit._run_exitfuncs()
+    try:
+        threading._shutdown()
+    finally:  # whatever a task has made of that
+        atexit._run_exitfuncs()
 
 
 def is_settled() -> bool:

@@ -1,26 +1,27 @@
 """What a task can do to the interpreter that it runs in. Workers import this.
 
 Each act is a function without arguments, called in a worker. What becomes of the act, of the tasks
-behind it and of the worker is in the table of test_wrecks.py.
+behind it and of the worker is in the table of test_wrecks.py. A new interpreter has next to no
+modules, so each act imports its own.
 """
 
-# ruff: noqa: SLF001 - that is the point
-import asyncio
+# ruff: noqa: B003, F401, N818, S606 - that is the point
 import atexit
 import builtins
 import codecs
-import contextlib
-import copyreg
 import gc
 import io
 import os
-import pickle
 import sys
-import threading
-import traceback
-import warnings
 
-from hostile_objects import Boom, boom
+
+class Boom(Exception):
+    """What the hostile functions raise."""
+
+
+def boom(*_, **__):
+    raise Boom("hostile")
+
 
 ACTS = {}
 
@@ -81,6 +82,8 @@ def modules_without_the_worker():
 
 @act
 def modules_without_threading():
+    import threading
+
     del sys.modules["threading"]
 
 
@@ -269,6 +272,8 @@ def profile_raises():
 
 @act
 def trace_of_all_threads_raises():
+    import threading
+
     threading.settrace(boom)
     threading.setprofile(boom)
 
@@ -298,6 +303,8 @@ def audit_hook_raises_at_imports():
 
 @act
 def hooks_raise():
+    import threading
+
     sys.excepthook = sys.unraisablehook = sys.displayhook = sys.breakpointhook = boom
     threading.excepthook = boom
 
@@ -384,12 +391,15 @@ def codecs_search_functions_raise():
 
 @act
 def pickle_wiped():
+    import pickle
+
     vars(pickle).clear()
 
 
 @act
 def pickle_raises():
     import _pickle
+    import pickle
 
     for module in (pickle, _pickle):
         for name in ("dumps", "loads", "dump", "load", "Pickler", "Unpickler"):
@@ -398,12 +408,16 @@ def pickle_raises():
 
 @act
 def copyreg_raises():
+    import copyreg
+
     copyreg.dispatch_table.clear()
     copyreg.__reduce_ex__ = copyreg.__newobj__ = copyreg._reconstructor = boom
 
 
 @act
 def traceback_raises():
+    import traceback
+
     for name in vars(traceback).copy():
         if not name.startswith("__"):
             setattr(traceback, name, boom)
@@ -430,17 +444,23 @@ def os_wiped():
 
 @act
 def warnings_raise():
+    import warnings
+
     warnings.simplefilter("error")
     warnings.showwarning = warnings.warn = boom
 
 
 @act
 def threading_wiped():
+    import threading
+
     vars(threading).clear()
 
 
 @act
 def threading_hooks_raise():
+    import threading
+
     threading._shutdown = boom
     threading._register_atexit(boom)
 
@@ -452,12 +472,22 @@ def at_exit_raises():
 
 
 @act
+def at_exit_registers_itself():
+    def again():
+        atexit.register(again)
+
+    atexit.register(again)
+
+
+@act
 def at_exit_wiped():
     vars(atexit).clear()
 
 
 @act
 def contextlib_wiped():
+    import contextlib
+
     vars(contextlib).clear()
 
 
@@ -540,6 +570,9 @@ def exits_as_a_generator():
 
 @act
 def loop_left_running():
+    import asyncio
+    import threading
+
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     started = threading.Event()
@@ -550,6 +583,8 @@ def loop_left_running():
 
 @act
 def loop_left_with_a_pending_task():
+    import asyncio
+
     async def wait():
         await asyncio.Event().wait()
 
@@ -562,16 +597,22 @@ def loop_left_with_a_pending_task():
 
 @act
 def thread_left_behind():
+    import threading
+
     threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 
 @act
 def thread_left_that_raises():
+    import threading
+
     threading.Thread(target=boom, daemon=True).start()
 
 
 @act
 def thread_left_that_exits():
+    import threading
+
     threading.Thread(target=sys.exit, args=(3,), daemon=True).start()
 
 
@@ -641,7 +682,7 @@ def replaces_the_process():
 def signals_masked():
     import signal
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
 @act
@@ -664,3 +705,7 @@ def context_changed():
     import decimal
 
     decimal.getcontext().prec = 1
+
+
+def perform_or_add(what):
+    return perform(what) if isinstance(what, str) else what + 1
