@@ -183,6 +183,20 @@ pub fn warn_of_threads(worker: String, threads: Vec<String>, waited: Duration) {
     });
 }
 
+pub fn warn_of_close(worker: String, what: String, waited: Duration) {
+    // Without a completer it would be dropped; without a thread for that it is.
+    let _ = start();
+    run_soon(Box::new(move |py| {
+        let warned = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("warn_of_close"))
+            .and_then(|warn| warn.call1((worker, what, waited.as_secs_f64())));
+        if let Err(error) = warned {
+            error.write_unraisable(py, None);
+        }
+    }));
+}
+
 pub fn warn_of_harm(worker: String, task: Label, how: String) {
     ask(move |py| {
         let logged = py

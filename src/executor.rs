@@ -33,6 +33,7 @@ static UPCALLS: Upcalls = Upcalls {
     interrupt: errand::interrupt_soon,
     warn: completer::warn,
     warn_of_threads: completer::warn_of_threads,
+    warn_of_close: completer::warn_of_close,
     warn_of_harm: completer::warn_of_harm,
 };
 
@@ -386,6 +387,8 @@ pub fn close_all(
     for pool in &pools {
         while let Err(raised) = join(py, pool)
             .and_then(|()| join_retired(py, pool))
+            // One that stood by for a stuck one.
+            .and_then(|()| join(py, pool))
             .and_then(|()| finish.call1((pool.number,)).map(drop))
         {
             if interrupted {

@@ -5,6 +5,7 @@
 //! may be dropped on any thread.
 //! Not guaranteed: that closing waits. `seats` gives what to wait for.
 
+mod closing;
 mod seat;
 mod succession;
 mod upkeep;
@@ -50,8 +51,11 @@ pub struct Upcalls {
     /// Warn of the threads in that worker's interpreter that have not ended for so long, and wait
     /// until that is done. Called on a thread of a worker, detached.
     pub warn_of_threads: fn(String, Vec<String>, Duration),
+    /// Warn of what runs in that worker's interpreter as it is closed, for so long.
+    pub warn_of_close: fn(String, String, Duration),
     /// Log that a task has harmed that worker's interpreter, and how, and wait until that is done.
-    /// Called as the one before.
+    /// Called on a thread of a worker,
+    /// detached.
     pub warn_of_harm: fn(String, Label, String),
 }
 

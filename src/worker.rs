@@ -15,9 +15,10 @@ use crate::batch::{Drained, Job};
 use crate::core::queue::Empty;
 use crate::core::sleepers::Looker;
 use crate::desk::{Reachable, Running};
-use crate::farewell;
+use crate::farewell::{self, Step};
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
+use crate::interp::knots;
 use crate::interp::object::{Object, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::pool::{Pool, Seat, Why};
@@ -66,6 +67,7 @@ pub fn run(pool: &Arc<Pool>, seat: &Arc<Seat>) {
         }
     }
     pool.dismiss_standby(seat);
+    seat.admission.abandon();
 }
 
 fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Broken> {
@@ -77,14 +79,31 @@ fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Bro
     pool.dismiss_standby(seat);
     // The helper that sends interrupts has gone with the session: a visitor that stays is a thread
     // of the interpreter, too.
-    farewell::bid(interpreter.attached(), pool.farewell(), |threads| {
-        if let Err(broken) = &lived
-            && pool.break_down_elsewhere(seat, broken)
-        {
-            lived = Ok(());
+    let tell = {
+        let (pool, seat) = (Arc::clone(pool), Arc::clone(seat));
+        move |step| match step {
+            Step::Settling(what, firm) => pool.closes(&seat, Some((what, firm))),
+            Step::Dismissing => pool.closes(&seat, None),
         }
-        pool.overstays(seat, threads);
-    });
+    };
+    farewell::bid(
+        interpreter.attached(),
+        pool.farewell(),
+        Arc::new(tell),
+        |threads| {
+            if let Err(broken) = &lived
+                && pool.break_down_elsewhere(seat, broken)
+            {
+                lived = Ok(());
+            }
+            pool.overstays(seat, threads);
+        },
+    );
+    knots::untie(interpreter.attached());
+    let rest = "what its objects do as they are deleted (`__del__`, weak references' callbacks)";
+    pool.closes(seat, Some((rest.to_owned(), false)));
+    drop(interpreter);
+    pool.closes(seat, None);
     lived
 }
 
@@ -124,6 +143,8 @@ fn work(
         health: None,
         last: Last::Nothing,
         again: None,
+        seat,
+        well_until: None,
     };
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, pool, initializer)?;
@@ -171,7 +192,7 @@ fn work(
             let Some(done) = done else {
                 return Ok(());
             };
-            if let Some(why) = session.leaving.take() {
+            if let Some(why) = session.why_leave(token, pool) {
                 let first = session.again.take().map(Job::Again);
                 let first = first.or_else(|| done.rest());
                 let harmed = matches!(why, Why::Harmed { .. });
@@ -209,6 +230,9 @@ struct Session<'i> {
     last: Last,
     /// A call for the worker that takes this one's place.
     again: Option<Box<Again>>,
+    seat: &'i Arc<Seat>,
+    /// It was found harmed, but no other could be started: it is looked at again after that.
+    well_until: Option<Instant>,
 }
 
 impl<'i> Session<'i> {
@@ -324,14 +348,13 @@ impl<'i> Session<'i> {
         &mut self,
         token: Attached<'i>,
         pool: &Arc<Pool>,
-        call: Call,
+        mut call: Call,
         plan: Option<&Plan>,
     ) -> Result<Answer, Short<'i>> {
-        let mut call = call;
         if let Err(raised) = self.surroundings.enter(call.environment) {
             // A task runs without what could not be set here, but not on after an interrupt, and
             // not where nothing can be set any more.
-            let (raised, back) = self.move_if_harmed(token, raised, Box::new(call))?;
+            let (raised, back) = self.move_if_harmed(token, pool, raised, Box::new(call))?;
             self.unless_interrupted(token, raised)?;
             call = *back;
         }

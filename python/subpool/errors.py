@@ -192,6 +192,16 @@ def warn_of_threads(worker: str, threads: list[str], waited: float) -> None:
     )
 
 
+def warn_of_close(worker: str, what: str, waited: float) -> None:
+    """Warn of something that keeps a worker's interpreter from being closed."""
+    warnings.warn(
+        f"the interpreter of {worker} has not been closed within {waited:.1f} s. What runs there "
+        f"is {what}. The end of the program waits for it. Let it end sooner, or call it in a task",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
 def untransferable(message: str, path: str, traceback: str) -> NotTransferableError:
     """Make the error for a worker's report."""
     error = NotTransferableError(message)

@@ -3,6 +3,7 @@
 //! Guarantees: of the workers with one number one at a time takes tasks; one that is made ready
 //! for another's place learns exactly once whether it gets it.
 
+use super::closing::Closing;
 use crate::batch::Job;
 use crate::core::latch::{Latch, Unpark};
 use crate::core::state::Start;
@@ -30,6 +31,8 @@ pub struct Seat {
     /// The main interpreter's when the worker was started.
     pub environment: Arc<Numbered>,
     pub admission: Admission,
+    /// While it closes its interpreter.
+    pub(super) closing: Mutex<Option<Closing>>,
     /// The one that is made ready to take this one's place.
     pub(super) standby: Mutex<Option<Arc<Seat>>>,
     /// The one that this thread goes on with, if there was none to be had for it.
@@ -58,6 +61,7 @@ impl Seat {
             idle: AtomicU64::new(0),
             environment: Arc::clone(environment),
             admission: Admission::new(standing),
+            closing: Mutex::new(None),
             standby: Mutex::new(None),
             heir: Mutex::new(None),
             before,
@@ -141,6 +145,16 @@ impl Admission {
         Ok(())
     }
 
+    pub(super) fn can_be_admitted(&self) -> bool {
+        matches!(*self.standing.lock(), Standing::Waiting)
+    }
+
+    /// Lets go of what nobody will do here: the worker has ended.
+    pub fn abandon(&self) {
+        let standing = std::mem::take(&mut *self.standing.lock());
+        drop(standing);
+    }
+
     pub(super) fn dismiss(&self) {
         let mut standing = self.standing.lock();
         if matches!(*standing, Standing::Waiting) {
@@ -176,7 +190,7 @@ impl Unpark for Sleeper {
 }
 
 /// Waits for a latch on a thread of ours.
-fn wait(latch: &Latch, patience: Duration) {
+pub(super) fn wait(latch: &Latch, patience: Duration) {
     let until = Instant::now() + patience;
     let sleeper: Arc<dyn Unpark> = Arc::new(Sleeper(thread::current()));
     if !latch.register(Arc::clone(&sleeper)) {

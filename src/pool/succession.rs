@@ -5,7 +5,7 @@
 //! own; a start that fails costs no task, as long as a later one succeeds.
 //! Not guaranteed: that the other is ready by then. Tasks wait if it is not.
 
-use super::seat::{Seat, Standing, fire};
+use super::seat::{Seat, Standing, fire, wait};
 use super::{Pool, STACK};
 use crate::batch::Job;
 use crate::transfer::call::{Broken, Label};
@@ -86,6 +86,22 @@ impl Pool {
         if self.start(&standby).is_ok() {
             *seat.standby.lock() = Some(standby);
         }
+    }
+
+    /// Has one stand by for the place of `seat`, and waits until it is ready, `patience` at most.
+    /// False: none can be started, so the worker had better stay.
+    ///
+    /// The calling thread is the worker's, detached.
+    #[must_use]
+    pub fn has_heir(self: &Arc<Self>, seat: &Arc<Seat>, patience: Duration) -> bool {
+        let standby = || seat.standby.lock().clone();
+        if standby().is_none() {
+            self.prepare(seat, 0);
+        }
+        standby().is_some_and(|standby| {
+            wait(&standby.readiness, patience);
+            standby.admission.can_be_admitted()
+        })
     }
 
     /// The worker of `seat` leaves after its last task. Another takes its place, and `first`.

@@ -73,7 +73,13 @@ impl Pool {
             .iter()
             .filter_map(|seat| self.look_at_sleep(seat, now))
             .min();
-        [tasks, sleep].into_iter().flatten().min()
+        let closing = seats
+            .iter()
+            .chain(&self.leaving())
+            .chain(&self.retired())
+            .filter_map(|seat| self.look_at_close(seat, now))
+            .min();
+        [tasks, sleep, closing].into_iter().flatten().min()
     }
 
     /// A worker is about to sleep.
@@ -143,6 +149,8 @@ impl Pool {
             return false;
         }
         let seat = seats.remove(place);
+        // Before it: who waits for those that leave looks at them once.
+        self.dismiss_standby(&seat);
         self.leaves(seat);
         true
     }
@@ -215,21 +223,8 @@ impl Pool {
     /// The worker of `seat` has left its loop, but its interpreter has threads that do not end.
     /// Nobody waits for it any more but the end of the program.
     pub fn overstays(&self, seat: &Arc<Seat>, threads: Vec<String>) {
-        let is_it = |other: &Arc<Seat>| Arc::ptr_eq(other, seat);
         (self.settings.upcalls.warn_of_threads)(seat.name.clone(), threads, self.farewell());
-        {
-            let (mut seats, mut leaving) = (self.seats.lock(), self.leaving.lock());
-            seats.retain(|other| !is_it(other));
-            leaving.retain(|other| !is_it(other));
-            self.width.set(seats.len());
-            let mut retired = self.retired.lock();
-            // It is if it was given up before; and it was in neither list if it only stood by.
-            if !retired.iter().any(is_it) {
-                retired.push(Arc::clone(seat));
-            }
-        }
-        seat.ready();
-        fire(&seat.vacated);
+        self.retire(seat);
     }
 
     /// `break_down` from a thread whose interpreter is there yet, unless its worker only stood by.

@@ -16,6 +16,10 @@ use crate::interp::object::{Object, Raised};
 use crate::pool::{Pool, Why};
 use crate::transfer::call::{Answer, Call, Label};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a worker that nobody can replace is not looked at again.
+const REST: Duration = Duration::from_secs(5);
 
 /// The function that ran last.
 pub enum Last {
@@ -42,6 +46,7 @@ impl<'i> Session<'i> {
     pub(super) fn unless_harmed(
         &mut self,
         token: Attached<'i>,
+        pool: &Arc<Pool>,
         failure: Failure,
     ) -> Result<Failure, Short<'i>> {
         let Failure {
@@ -52,7 +57,7 @@ impl<'i> Session<'i> {
         else {
             return Ok(failure);
         };
-        let (raised, call) = self.move_if_harmed(token, raised, call)?;
+        let (raised, call) = self.move_if_harmed(token, pool, raised, call)?;
         Ok(Failure {
             stage,
             raised,
@@ -64,6 +69,7 @@ impl<'i> Session<'i> {
     pub(super) fn move_if_harmed(
         &mut self,
         token: Attached<'i>,
+        pool: &Arc<Pool>,
         raised: Raised,
         call: Box<Call>,
     ) -> Result<(Raised, Box<Call>), Short<'i>> {
@@ -72,13 +78,38 @@ impl<'i> Session<'i> {
         }
         let error = self.unless_interrupted(token, raised)?;
         if self.is_harmed(token)? {
-            if !matches!(self.last, Last::Nothing) {
+            if matches!(self.last, Last::Nothing) {
+                // No task has been here. Another worker would be the same.
+                self.health = None;
+            } else if self.has_heir(token, pool) {
                 return Err(Short::Moved(call));
             }
-            // No task has been here. Another worker would be the same.
-            self.health = None;
         }
         Ok((Raised::from_taken(token, error), call))
+    }
+
+    /// Whether another worker can take this one's place. If not, it may be the process that is
+    /// harmed (no descriptors left, no memory), and a pool is better off with this one.
+    fn has_heir(&mut self, token: Attached<'i>, pool: &Arc<Pool>) -> bool {
+        let seat = self.seat;
+        let has_heir = token.detached(|| pool.has_heir(seat, pool.farewell()));
+        if !has_heir {
+            if let Some(health) = &self.health {
+                drop(health.take_harm());
+            }
+            self.well_until = Some(Instant::now() + REST);
+        }
+        has_heir
+    }
+
+    /// Why this worker leaves after the task that has ended, if it does.
+    #[inline]
+    pub(super) fn why_leave(&mut self, token: Attached<'i>, pool: &Arc<Pool>) -> Option<Why> {
+        let why = self.leaving.take()?;
+        let stays = matches!(why, Why::Harmed { .. })
+            && self.again.is_none()
+            && !self.has_heir(token, pool);
+        (!stays).then_some(why)
     }
 
     /// Whether the interpreter is harmed. May be interrupted.
@@ -86,6 +117,9 @@ impl<'i> Session<'i> {
         let Some(health) = &self.health else {
             return Ok(false);
         };
+        if self.well_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(false);
+        }
         let examined = health.examine(token, self.desk.class());
         examined.or_else(|raised| {
             // Another's exception of the same type is none of ours to raise here.

@@ -25,7 +25,7 @@ impl<'i> Session<'i> {
         let failure = match &self.refused {
             None => match self.perform(token, call, plan) {
                 Ok(value) => return Ok(value),
-                Err(failure) => Err(self.unless_harmed(token, failure)?),
+                Err(failure) => Err(self.unless_harmed(token, pool, failure)?),
             },
             Some(refusal) => Ok((Arc::clone(refusal), Box::new(call))),
         };
@@ -78,7 +78,7 @@ impl<'i> Session<'i> {
                     so_far = seen;
                     match self.perform(token, *again, plan) {
                         Ok(value) => return Ok(value),
-                        Err(failed) => failure = Err(self.unless_harmed(token, failed)?),
+                        Err(failed) => failure = Err(self.unless_harmed(token, pool, failed)?),
                     }
                 }
                 Reply::Elsewhere => return Err(Short::Elsewhere),
