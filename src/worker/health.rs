@@ -45,6 +45,7 @@ pub struct Health<'i> {
     /// The dicts of `builtins` and `sys` themselves.
     present: [Object<'i>; 2],
     recursion_limit: c_int,
+    code: OnceCell<Vec<u8>>,
     helper: OnceCell<Object<'i>>,
     /// What was found to be wrong.
     harm: RefCell<Option<String>>,
@@ -90,6 +91,7 @@ impl<'i> Health<'i> {
             present,
             // SAFETY: attached (`token`).
             recursion_limit: unsafe { ffi::Py_GetRecursionLimit() },
+            code: OnceCell::new(),
             helper: OnceCell::new(),
             harm: RefCell::new(None),
         })
@@ -136,6 +138,9 @@ impl<'i> Health<'i> {
     pub fn examine(&self, token: Attached<'i>, interrupt: &Object<'i>) -> Result<bool, Raised> {
         if self.harm.borrow().is_some() {
             return Ok(true);
+        }
+        if !self.can_be_examined(token) {
+            return Ok(false);
         }
         let examined = self.call(token, c"examine", &[&self.kept, &modules(token), interrupt]);
         let found = match examined.map(|told| told.to_text()) {
@@ -199,10 +204,18 @@ impl<'i> Health<'i> {
         helper.item_named(name)?.call(&arguments?, None)
     }
 
+    fn can_be_examined(&self, token: Attached<'i>) -> bool {
+        if self.code.get().is_none()
+            && let Some(code) = token.detached(|| CODE.get().and_then(|code| code()))
+        {
+            let _ = self.code.set(code);
+        }
+        self.code.get().is_some()
+    }
+
     /// The names of `subpool._health`, run as no module, with the builtins that were kept.
     fn load(&self, token: Attached<'i>) -> Outcome<'i> {
-        let code = token.detached(|| CODE.get().and_then(|code| code()));
-        let code = code.unwrap_or_default();
+        let code = self.code.get().map_or(&[][..], |code| &**code);
         let names = new_dict(token)?;
         names.set_item(c"__builtins__", &self.builtins)?;
         names.set_item(c"__name__", &Object::string(token, "subpool._health")?)?;
