@@ -45,6 +45,9 @@ pub struct Health<'i> {
     /// The dicts of `builtins` and `sys` themselves.
     present: [Object<'i>; 2],
     recursion_limit: c_int,
+    /// `"stdout"`, `"stderr"` and `"closed"`.
+    streams: [Object<'i>; 2],
+    closed: Object<'i>,
     code: OnceCell<Vec<u8>>,
     helper: OnceCell<Object<'i>>,
     /// What was found to be wrong.
@@ -91,6 +94,11 @@ impl<'i> Health<'i> {
             present,
             // SAFETY: attached (`token`).
             recursion_limit: unsafe { ffi::Py_GetRecursionLimit() },
+            streams: [
+                Object::string(token, "stdout")?,
+                Object::string(token, "stderr")?,
+            ],
+            closed: Object::string(token, "closed")?,
             code: OnceCell::new(),
             helper: OnceCell::new(),
             harm: RefCell::new(None),
@@ -112,19 +120,25 @@ impl<'i> Health<'i> {
             || !has_all(builtins, &self.builtins)
             || !has_all(&modules(token), &self.core)
             || size(system) < size(&self.system)
-            || [c"stdout", c"stderr"]
+            || self
+                .streams
                 .iter()
-                .any(|name| self.is_closed(token, name))
+                .any(|stream| self.is_closed(token, stream))
     }
 
-    fn is_closed(&self, token: Attached<'i>, name: &CStr) -> bool {
-        let closed = self.present[1].item_named(name).and_then(|stream| {
-            if stream.as_ptr() == Object::none(token).as_ptr() {
-                return Ok(Object::boolean(token, false));
-            }
-            stream.attribute(c"closed")
-        });
-        match closed {
+    fn is_closed(&self, token: Attached<'i>, name: &Object<'i>) -> bool {
+        // SAFETY: a live dict and a live string; borrowed or null, without an error for a string.
+        let stream =
+            unsafe { ffi::PyDict_GetItemWithError(self.present[1].as_ptr(), name.as_ptr()) };
+        let Some(stream) = NonNull::new(stream) else {
+            return true;
+        };
+        if stream.as_ptr() == Object::none(token).as_ptr() {
+            return false;
+        }
+        // SAFETY: live, and made owned before anything runs.
+        let stream = unsafe { Object::from_borrowed(token, stream) };
+        match stream.attribute_named(&self.closed) {
             Ok(closed) => closed.as_ptr() != Object::boolean(token, false).as_ptr(),
             Err(raised) => {
                 raised.clear(token);
@@ -256,20 +270,22 @@ fn size(dict: &Object<'_>) -> ffi::Py_ssize_t {
 /// Whether `dict` has everything that `kept` has, each the same object. The keys are exact strings
 /// with a hash that is known, so nothing here runs Python code.
 fn has_all(dict: &Object<'_>, kept: &Object<'_>) -> bool {
-    let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-    // SAFETY: two live dicts, of which nobody changes the second; its keys and values are borrowed
-    // and used before the next step; `GetItem` leaves no exception.
-    unsafe {
-        while ffi::PyDict_Next(
-            kept.as_ptr(),
-            &raw mut position,
-            &raw mut key,
-            &raw mut value,
-        ) != 0
-        {
-            if ffi::PyDict_GetItem(dict.as_ptr(), key) != value {
-                return false;
-            }
+    let mut places = [0; 2];
+    let mut next = |of: &Object<'_>, which: usize| {
+        let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
+        let place = &raw mut places[which];
+        // SAFETY: a live dict, which nobody changes meanwhile; what it gives is borrowed.
+        let more = unsafe { ffi::PyDict_Next(of.as_ptr(), place, &raw mut key, &raw mut value) };
+        (more != 0).then_some((key, value))
+    };
+    let mut in_step = true;
+    while let Some((key, value)) = next(kept, 0) {
+        // As long as nothing was taken out they are in the same order, and no look-up is needed.
+        in_step = in_step && next(dict, 1) == Some((key, value));
+        // SAFETY: a live dict and a key that `kept` owns; borrowed or null, without an error for
+        // such a key.
+        if !in_step && unsafe { ffi::PyDict_GetItemWithError(dict.as_ptr(), key) } != value {
+            return false;
         }
     }
     true
