@@ -10,17 +10,23 @@
 
 use crate::ffi;
 use crate::interp::attach::Attached;
-use crate::interp::object::{Object, Outcome, Raised};
+use crate::interp::object::{Object, Outcome, Raised, check};
 use crate::interp::visit::is_interrupt;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::{CStr, c_int};
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What main gives: the code of `subpool._health`, marshalled. Blocks until it has.
 pub type Code = fn() -> Option<Vec<u8>>;
 
 static CODE: OnceLock<Code> = OnceLock::new();
+
+/// How often the builtins of some worker have changed. Who finds it changed looks at its own.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+const ESSENTIAL: [&CStr; 3] = [c"sys", c"builtins", c"_subpool_worker"];
 
 /// Whom workers ask for the code.
 pub fn code_with(code: Code) {
@@ -44,7 +50,11 @@ pub struct Health<'i> {
     system: Object<'i>,
     /// The dicts of `builtins` and `sys` themselves.
     present: [Object<'i>; 2],
+    /// Those of `core` without which nothing works.
+    essential: Object<'i>,
     recursion_limit: c_int,
+    /// `CHANGES`, when the builtins were compared last.
+    seen: Cell<u64>,
     /// `"stdout"`, `"stderr"` and `"closed"`.
     streams: [Object<'i>; 2],
     closed: Object<'i>,
@@ -71,7 +81,14 @@ impl<'i> Health<'i> {
             // SAFETY: live, as just said.
             Ok(unsafe { Object::from_borrowed(token, dict) })
         };
+        let essential = new_dict(token)?;
+        for name in ESSENTIAL {
+            essential.set_item(name, &core.item_named(name)?)?;
+        }
         let present = [dict(c"builtins")?, dict(c"sys")?];
+        // Before the copy: what changes from here on is counted.
+        let changes = CHANGES.load(Ordering::Relaxed);
+        watch(token, &present[0])?;
         let (builtins, system) = (copy(&present[0])?, copy(&present[1])?);
         for (name, value) in [
             (c"core", &core),
@@ -94,6 +111,8 @@ impl<'i> Health<'i> {
             present,
             // SAFETY: attached (`token`).
             recursion_limit: unsafe { ffi::Py_GetRecursionLimit() },
+            essential,
+            seen: Cell::new(changes),
             streams: [
                 Object::string(token, "stdout")?,
                 Object::string(token, "stderr")?,
@@ -114,11 +133,17 @@ impl<'i> Health<'i> {
     #[must_use]
     pub fn looks_bad(&self, token: Attached<'i>) -> bool {
         let [builtins, system] = &self.present;
+        // Relaxed: a change by this thread is in its own order, and one by another thread of the
+        // interpreter came under the GIL that this one has now.
+        let changes = CHANGES.load(Ordering::Relaxed);
+        let changed = self.seen.replace(changes) != changes;
+        let modules = modules(token);
         // SAFETY: attached (`token`).
         let shallow = unsafe { ffi::Py_GetRecursionLimit() } < LEAST_DEPTH;
         shallow
-            || !has_all(builtins, &self.builtins)
-            || !has_all(&modules(token), &self.core)
+            || changed && !has_all(builtins, &self.builtins)
+            || size(&modules) < size(&self.core)
+            || !has_all(&modules, &self.essential)
             || size(system) < size(&self.system)
             || self
                 .streams
@@ -244,6 +269,34 @@ impl<'i> Health<'i> {
         }
         Ok(names)
     }
+}
+
+/// Has changes of a worker's builtins counted. No watcher to be had: then they are not, and harm
+/// there is found when it keeps us from working.
+fn watch(token: Attached<'_>, dict: &Object<'_>) -> Result<(), Raised> {
+    // SAFETY: attached (`token`); the callback has the right signature, and this library stays; a
+    // live dict and a watcher of this interpreter.
+    unsafe {
+        let watcher = ffi::PyDict_AddWatcher(count_change);
+        if watcher < 0 {
+            Raised::pending(token).clear(token);
+            return Ok(());
+        }
+        check(ffi::PyDict_Watch(watcher, dict.as_ptr()))
+    }
+}
+
+/// # Safety
+/// Called by CPython as a watcher, attached. It touches nothing of Python's.
+unsafe extern "C" fn count_change(
+    _event: c_int,
+    _dict: *mut ffi::PyObject,
+    _key: *mut ffi::PyObject,
+    _new_value: *mut ffi::PyObject,
+) -> c_int {
+    // Relaxed: see `looks_bad`.
+    CHANGES.fetch_add(1, Ordering::Relaxed);
+    0
 }
 
 /// The dict of modules, wherever `sys.modules` leads to.
