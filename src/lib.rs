@@ -5,6 +5,8 @@
 pub mod core;
 
 #[cfg(feature = "python")]
+mod again;
+#[cfg(feature = "python")]
 mod batch;
 #[cfg(feature = "python")]
 mod bridge;

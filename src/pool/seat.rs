@@ -152,6 +152,16 @@ impl Admission {
         }
     }
 
+    pub(super) fn can_be_admitted(&self) -> bool {
+        matches!(*self.standing.lock(), Standing::Waiting)
+    }
+
+    /// Lets go of what nobody will do here: the worker has ended.
+    pub fn abandon(&self) {
+        let standing = std::mem::take(&mut *self.standing.lock());
+        drop(standing);
+    }
+
     pub(super) fn dismiss(&self) {
         let mut standing = self.standing.lock();
         if matches!(*standing, Standing::Waiting) {

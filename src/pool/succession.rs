@@ -25,7 +25,6 @@ pub enum Why {
     /// It has run as many tasks as it may.
     Worn,
     /// A task has done something to its interpreter. That is told.
-    #[expect(dead_code, reason = "what finds harm out comes next")]
     Harmed { task: Label, how: String },
 }
 
@@ -91,6 +90,23 @@ impl Pool {
         if self.start(&standby).is_ok() {
             *seat.standby.lock() = Some(standby);
         }
+    }
+
+    /// Has one stand by for the place of `seat`, and waits until it is ready, `patience` at most.
+    /// False: none can be started, so the worker had better stay.
+    ///
+    /// The calling thread is the worker's, detached.
+    #[must_use]
+    pub fn has_heir(self: &Arc<Self>, seat: &Arc<Seat>, patience: Duration) -> bool {
+        let standby = || seat.standby.lock().clone();
+        if standby().is_none() {
+            self.prepare(seat, 0);
+        }
+        standby().is_some_and(|standby| {
+            // Ready or not: what it answers then tells.
+            standby.readiness.is_done_by(Instant::now() + patience);
+            standby.admission.can_be_admitted()
+        })
     }
 
     /// The worker of `seat` leaves after its last task. Another takes its place, and `first`.
