@@ -18,6 +18,8 @@ pub enum Error {
     Closed {
         exiting: bool,
     },
+    /// A new pool after the program began to end.
+    TooLate,
     Broken(Arc<Broken>),
     /// The operating system refused a thread.
     Thread(io::Error),
@@ -42,6 +44,8 @@ pub enum Error {
         begun: bool,
     },
     NoMemory,
+    /// tracemalloc would trace the workers, and this CPython does not bear that.
+    Traced,
     Argument(&'static str),
 }
 
@@ -54,9 +58,18 @@ impl From<Error> for PyErr {
             Error::Closed { exiting: true } => {
                 PyRuntimeError::new_err("cannot schedule new futures after interpreter shutdown")
             }
+            Error::TooLate => PyRuntimeError::new_err(
+                "cannot make a pool while the program ends: make it, and wait for its results, \
+                 before the main thread comes to its end; or call the function itself (of a tagged \
+                 one, its __wrapped__)",
+            ),
             Error::Thread(error) => {
                 PyRuntimeError::new_err(format!("can't start a worker: {error}"))
             }
+            Error::Traced => PyRuntimeError::new_err(
+                "can't start a worker while tracemalloc traces: this version of CPython would \
+                 hang; call tracemalloc.stop() first, or use Python 3.15",
+            ),
             Error::NoMemory => pyo3::exceptions::PyMemoryError::new_err(()),
             Error::Argument(message) => PyValueError::new_err(message),
             Error::Broken(broken) => Python::attach(|py| {

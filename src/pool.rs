@@ -6,25 +6,29 @@
 //! Not guaranteed: that closing waits. `seats` gives what to wait for.
 
 mod closing;
+mod door;
 mod seat;
 mod succession;
 mod upkeep;
 
+pub use door::Waiting;
 pub use seat::Seat;
 pub use succession::Why;
 pub use upkeep::look_at_all;
 
-use seat::{Standing, fire};
+use seat::Standing;
 
 use crate::batch::{Batch, Drained, Job};
 use crate::core::queue::Queue;
 use crate::core::state::Ended;
 use crate::core::stats::{Stats, Width, should_grow};
+use crate::core::window::Ban;
 use crate::desk::Patience;
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Label};
 use crate::transfer::environment::Numbered;
 use crate::transfer::fallback::{Kind, Refusal};
+use door::Door;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -102,6 +106,8 @@ pub struct Settings {
     pub retries: Vec<Duration>,
     /// Where what no interpreter can run goes, if its tag says nothing else.
     pub fallback: Option<Kind>,
+    /// How many tasks may wait in the queue.
+    pub most_pending: Option<usize>,
     pub upcalls: &'static Upcalls,
 }
 
@@ -110,6 +116,8 @@ pub struct Pool {
     pub number: u64,
     pub queue: Queue<Job>,
     pub stats: Stats,
+    /// If the queue has a bound.
+    door: Option<Arc<Door>>,
     settings: Settings,
     /// Batches that workers may be at: taken from the queue, and with calls nobody has claimed.
     batches: Mutex<Vec<Weak<Batch>>>,
@@ -119,7 +127,7 @@ pub struct Pool {
     /// their interpreters have threads that do not end.
     retired: Mutex<Vec<Arc<Seat>>>,
     /// Nothing starts any more.
-    terminated: AtomicBool,
+    ban: Ban,
     /// Seats that are free again, their workers being about to end.
     leaving: Mutex<Vec<Arc<Seat>>>,
     /// The length of `seats`.
@@ -133,6 +141,9 @@ pub struct Pool {
 
 /// Pools whose threads must be gone before the process may finalize Python.
 static LIVING: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
+
+/// The program is past its wait for workers: none starts any more.
+static SEALED: AtomicBool = AtomicBool::new(false);
 
 /// The child of a fork forgets the pools: their threads are not there to be waited for.
 ///
@@ -153,16 +164,17 @@ impl Pool {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let pool = Arc::new(Self {
+        let pool = Arc::new_cyclic(|pool| Self {
             // Relaxed: only uniqueness matters.
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             queue: Queue::new(),
             stats: Stats::default(),
+            door: Door::before(pool, &settings),
             settings,
             batches: Mutex::new(Vec::new()),
             seats: Mutex::new(Vec::new()),
             retired: Mutex::new(Vec::new()),
-            terminated: AtomicBool::new(false),
+            ban: Ban::new(),
             leaving: Mutex::new(Vec::new()),
             width: Width::default(),
             epoch: Instant::now(),
@@ -181,11 +193,20 @@ impl Pool {
         LIVING.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Accepts a task. False: the pool is closed.
-    #[must_use]
-    pub fn push(&self, task: Arc<Task>) -> bool {
+    /// Accepts a task. False: the pool is closed. An error: its queue is full, so the task, counted
+    /// in already, has to line up.
+    pub fn push(&self, task: Arc<Task>) -> Result<bool, Waiting> {
         // Counted first: a worker may end the task before this thread goes on.
         self.stats.accepted(1);
+        if let Some(door) = &self.door
+            && !door.enter()
+        {
+            return Err(Waiting::Task(task));
+        }
+        Ok(self.put(task))
+    }
+
+    fn put(&self, task: Arc<Task>) -> bool {
         let accepted = self.queue.push(Job::Task(task)).is_ok();
         if !accepted {
             self.stats.ended();
@@ -193,11 +214,11 @@ impl Pool {
         accepted
     }
 
-    /// Accepts a batch, to be worked on by `workers` at the same time at most. False: the pool is
-    /// closed. Then what no worker has claimed meanwhile is cancelled.
+    /// Accepts a batch whose tasks are counted in and have their places, to be worked on by
+    /// `workers` at the same time at most. False: the pool is closed. Then what no worker has
+    /// claimed meanwhile is cancelled.
     #[must_use]
-    pub fn push_batch(&self, batch: &Arc<Batch>, workers: usize) -> bool {
-        self.stats.accepted(batch.tasks().len());
+    pub fn put_batch(&self, batch: &Arc<Batch>, workers: usize) -> bool {
         self.remember(batch);
         let invitations = workers.clamp(1, self.settings.most_workers);
         let accepted = (0..invitations.min(batch.tasks().len()))
@@ -255,6 +276,16 @@ impl Pool {
         seats.insert(number, seat);
         self.width.set(seats.len());
         Ok(())
+    }
+
+    /// Lets no worker start any more in any pool, for the end of the program. After this `seats`
+    /// shows all that there will ever be: who started one before had the lock before.
+    pub fn seal() {
+        // Relaxed: who asks has the seats' lock after this, or is a worker that is waited for.
+        SEALED.store(true, Ordering::Relaxed);
+        for pool in Self::living() {
+            drop(pool.seats.lock());
+        }
     }
 
     #[must_use]
@@ -340,7 +371,7 @@ impl Pool {
         // Logged before any future fails, so that who sees the failure finds the log complete.
         (self.settings.upcalls.report)(&broken, None);
         let broken = Arc::clone(self.broken.get_or_init(|| Arc::new(broken)));
-        self.queue.close();
+        self.close();
         for task in self.drain() {
             if task.start().is_some() {
                 let ended = task.finish(Answer::Broken(Arc::clone(&broken)), || ());

@@ -18,6 +18,7 @@ use crate::interp::config::ISOLATED;
 use crate::interp::knots;
 use crate::interp::object::{Object, Raised};
 use crate::interp::owned::OwnedInterpreter;
+use crate::interp::untraced::Untraced;
 use crate::pool::{Pool, Seat, Why};
 use crate::transfer::adopt::Surroundings;
 use crate::transfer::buffer::Side;
@@ -65,6 +66,8 @@ pub fn run(pool: &Arc<Pool>, seat: &Arc<Seat>) {
 
 fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Broken> {
     let begun = Instant::now();
+    // Until the interpreter is gone.
+    let _untraced = Untraced::begin();
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),

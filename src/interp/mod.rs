@@ -10,4 +10,6 @@ pub mod lock;
 pub mod native;
 pub mod object;
 pub mod owned;
+pub mod tracer;
+pub mod untraced;
 pub mod visit;

@@ -5,7 +5,7 @@
 //! daemons, as at the end of any program).
 //! Not guaranteed: that it ends.
 
-use super::{Pool, Seat, fire, look_at_all};
+use super::{Pool, Seat, look_at_all};
 use crate::warden;
 use std::sync::Arc;
 use std::time::Instant;
@@ -83,6 +83,6 @@ impl Pool {
             }
         }
         seat.ready();
-        fire(&seat.vacated);
+        seat.vacated.fire();
     }
 }

@@ -6,7 +6,6 @@
 use super::closing::Closing;
 use crate::batch::Job;
 use crate::core::latch::{Latch, Unpark};
-use crate::core::state::Start;
 use crate::desk::Desk;
 use crate::transfer::environment::Numbered;
 use parking_lot::{Condvar, Mutex};
@@ -70,7 +69,7 @@ impl Seat {
     }
 
     pub fn ready(&self) {
-        fire(&self.readiness);
+        self.readiness.fire();
     }
 
     /// Waits for the thread itself, once `exit` has ended. Bounded: nothing is left to do there.
@@ -161,13 +160,6 @@ impl Admission {
             *standing = Standing::Failed;
         }
         matches!(*standing, Standing::Admitted(_))
-    }
-}
-
-/// Ends a latch that has no task behind it.
-pub(super) fn fire(latch: &Latch) {
-    if latch.state.start() == Start::Run {
-        latch.wake(latch.state.finish());
     }
 }
 

@@ -5,7 +5,7 @@
 //! own; a start that fails costs no task, as long as a later one succeeds.
 //! Not guaranteed: that the other is ready by then. Tasks wait if it is not.
 
-use super::seat::{Seat, Standing, fire};
+use super::seat::{Seat, Standing};
 use super::{Pool, STACK};
 use crate::batch::Job;
 use crate::transfer::call::{Broken, Label};
@@ -32,6 +32,10 @@ pub enum Why {
 impl Pool {
     /// Starts the thread of `seat`, which is in the seats or will be.
     pub(super) fn start(self: &Arc<Self>, seat: &Arc<Seat>) -> io::Result<()> {
+        // Relaxed: asked under the seats' lock (`seal`), or by a worker that is waited for.
+        if super::SEALED.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the program has ended"));
+        }
         let (pool, mut own) = (Arc::clone(self), Arc::clone(seat));
         // Locked until the handle is there, which the thread itself may have to move.
         let mut place = seat.thread.lock();
@@ -173,6 +177,7 @@ impl Pool {
             return false;
         }
         let pause = self.settings.retries.get(failures);
+        // Relaxed: see `is_proven`.
         match pause.filter(|_| self.proven.load(Ordering::Relaxed)) {
             None => self.break_down(broken.clone()),
             Some(pause) => {
@@ -195,7 +200,7 @@ impl Seat {
     /// Its worker has ended.
     fn end(&self) {
         self.ready();
-        fire(&self.exit);
-        fire(&self.vacated);
+        self.exit.fire();
+        self.vacated.fire();
     }
 }

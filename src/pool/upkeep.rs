@@ -4,7 +4,7 @@
 //! pool keeps its width then, and what else its worker had taken is done by the one in its place.
 //! Not guaranteed: that a replaced worker ever ends. The end of the program waits for it.
 
-use super::{Pool, Seat, Settings, fire};
+use super::{Pool, Seat, Settings};
 use crate::batch::{Drained, Job};
 use crate::core::state::Cancel;
 use crate::desk::Stuck;
@@ -41,9 +41,9 @@ impl Pool {
         } = &self.settings;
         let look = |seat: &Arc<Seat>| {
             let found = seat.desk.look(now, *patience);
-            if let Some((label, waited)) = found.slow {
+            if let Some((job, waited)) = found.slow {
                 let left = patience.grace.saturating_sub(waited);
-                (upcalls.warn)(label, waited, left);
+                (upcalls.warn)(job.label.clone(), waited, left);
             }
             match found.stuck {
                 None => found.next,
@@ -202,7 +202,7 @@ impl Pool {
         drop(seats);
         self.dismiss_standby(seat);
         // After that: who waits for this seat looks for others then.
-        fire(&seat.vacated);
+        seat.vacated.fire();
         seated
     }
 
@@ -245,17 +245,14 @@ impl Pool {
     /// Closes the pool, lets nothing start any more, and interrupts what runs. What has not started
     /// is for the caller to cancel (`drain`).
     pub fn terminate(&self) -> io::Result<()> {
-        self.queue.close();
-        // Relaxed: a worker looks at it under its desk's lock, which `interrupt_all` takes after
-        // this. So it sees this, or has its task there before.
-        self.terminated.store(true, Ordering::Relaxed);
+        self.close();
+        self.ban.raise();
         self.interrupt_all().map(drop)
     }
 
     #[must_use]
     pub fn is_terminated(&self) -> bool {
-        // Relaxed: see `terminate`.
-        self.terminated.load(Ordering::Relaxed)
+        self.ban.is_raised()
     }
 
     /// The end of a task that a worker has taken and does not start.
