@@ -185,7 +185,7 @@ impl Pool {
     }
 
     /// A worker has started well. From now on one that does not is tried again.
-    pub fn is_proven(&self) {
+    pub fn worker_started(&self) {
         // Relaxed: a mark; who misses it breaks the pool as the first worker would.
         self.proven.store(true, Ordering::Relaxed);
     }
