@@ -110,6 +110,7 @@ pub fn start() -> io::Result<()> {
 /// Has the threads deliver what is left and end, and gives them to wait for, in that order. After
 /// the last worker has ended.
 pub fn stop() -> impl Iterator<Item = Joinable> {
+    // Relaxed: read by `write_soon` on threads of workers, which were joined before.
     STOPPED.store(true, Ordering::Relaxed);
     let stopped = COMPLETER.lock().take().map(|completer| {
         drop(completer.sender);
@@ -171,6 +172,32 @@ pub fn warn_of_threads(worker: String, threads: Vec<String>, waited: Duration) {
             .and_then(|errors| errors.getattr("warn_of_threads"))
             .and_then(|warn| warn.call1(about));
         if let Err(error) = warned {
+            error.write_unraisable(py, None);
+        }
+    });
+}
+
+pub fn warn_of_close(worker: String, what: String, waited: Duration) {
+    // Without a completer it would be dropped; without a thread for that it is.
+    let _ = start();
+    run_soon(Box::new(move |py| {
+        let warned = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("warn_of_close"))
+            .and_then(|warn| warn.call1((worker, what, waited.as_secs_f64())));
+        if let Err(error) = warned {
+            error.write_unraisable(py, None);
+        }
+    }));
+}
+
+pub fn warn_of_harm(worker: String, task: Label, how: String) {
+    ask(move |py| {
+        let logged = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("log_harm"))
+            .and_then(|log| log.call1((worker, task.to_string(), how)));
+        if let Err(error) = logged {
             error.write_unraisable(py, None);
         }
     });
@@ -266,6 +293,7 @@ impl Shared {
     }
 
     fn next(&self) -> Option<Errand> {
+        // SeqCst, both: pairs with the load in `call_watcher`.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let looked = idle::look_if_there_is_room(|| self.receiver.try_recv().ok());
         let task = looked.or_else(|| self.receiver.recv().ok());
@@ -278,7 +306,8 @@ impl Shared {
         match errand {
             Errand::Deliver(task) => deliver_here(py, &task),
             Errand::Clear => {
-                // Before the look: who buries after it sends another errand.
+                // Before the look: who buries after it sends another errand. SeqCst, here and
+                // below: pairs with the swaps in `clear_soon` and `write_soon`.
                 self.clearing.store(false, Ordering::SeqCst);
                 clear_graveyard(py);
             }
@@ -407,13 +436,17 @@ pub fn another<'py>(py: Python<'py>, Listener(pointer): &Listener) -> Bound<'py,
     unsafe { Bound::from_borrowed_ptr(py, pointer.as_ptr()) }
 }
 
-/// Logs that a pool broke. For threads without a thread state.
-pub fn report(broken: &Broken) {
+/// Logs that a pool broke, or a worker could not start, which is tried again after `retry`. For
+/// threads without a thread state.
+pub fn report(broken: &Broken, retry: Option<Duration>) {
     Python::attach(|py| {
         let logged = py
             .import("subpool.errors")
             .and_then(|errors| errors.getattr("log_broken"))
-            .and_then(|log| log.call1((&broken.message, &broken.traceback)));
+            .and_then(|log| {
+                let retry = retry.map(|retry| retry.as_secs_f64());
+                log.call1((&broken.message, &broken.traceback, retry))
+            });
         if let Err(error) = logged {
             error.write_unraisable(py, None);
         }

@@ -56,7 +56,7 @@ impl Main {
 }
 
 /// The token for the main interpreter.
-fn token(_py: Python<'_>) -> Attached<'static> {
+pub fn token(_py: Python<'_>) -> Attached<'static> {
     // SAFETY: attached (`_py`). The token is kept in no place that outlives the attachment but
     // `MAIN`, whose objects are used under a `Python<'_>` again and never dropped; the main
     // interpreter ends with the process.
@@ -185,6 +185,7 @@ pub fn variable(name: impl FnOnce() -> String, value: &Bound<'_, PyAny>) -> PyRe
 pub type Parts<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
 
 /// Decodes what was encoded here or by a worker.
+#[inline]
 pub fn decode(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
     match main_side(py)?.transfer.decode(token(py), payload) {
         // SAFETY: an owned reference to an object of main, given up by `into_ptr`.
@@ -373,6 +374,7 @@ impl Decoded {
         Self::Error(Box::new((error.into_value(py).into_any(), traceback)))
     }
 
+    #[inline]
     pub fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
             Self::Value(value) => Self::Value(value.clone_ref(py)),
@@ -386,6 +388,7 @@ impl Decoded {
 
     /// The value, or the exception to be raised, as it was before it was raised anywhere: each
     /// raise puts the frames that it passes before those of the worker.
+    #[inline]
     pub fn into_result(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Self::Value(value) => Ok(value),

@@ -18,6 +18,7 @@ use pyo3::types::{PyBytes, PyDict, PyModule, PyString};
 use std::cell::RefCell;
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -130,22 +131,18 @@ impl Watched {
         let Some(list) = &self.list else {
             return true;
         };
+        let known = self.items.as_ptr().cast::<usize>();
         // SAFETY: a list (`new`) of the interpreter whose GIL the caller holds (`Seen::is_true`);
-        // as many items as its size says, compared and not used.
+        // as many items as its size says, and both are pointers (`Py` is a transparent one), which
+        // are compared and not used. A list without items may have no place for them.
         unsafe {
             let size = ffi::Py_SIZE(list.as_ptr()).cast_unsigned();
-            let mut item = (*list.as_ptr().cast::<ffi::PyListObject>()).ob_item;
-            if size != self.items.len() {
-                return false;
-            }
-            for known in &self.items {
-                if *item != known.as_ptr() {
-                    return false;
-                }
-                item = item.add(1);
-            }
+            let items = (*list.as_ptr().cast::<ffi::PyListObject>()).ob_item;
+            size == self.items.len()
+                && (size == 0
+                    || slice::from_raw_parts(items.cast::<usize>(), size)
+                        == slice::from_raw_parts(known, size))
         }
-        true
     }
 }
 

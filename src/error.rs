@@ -44,6 +44,8 @@ pub enum Error {
         begun: bool,
     },
     NoMemory,
+    /// tracemalloc would trace the workers, and this CPython does not bear that.
+    Traced,
     Argument(&'static str),
 }
 
@@ -64,6 +66,10 @@ impl From<Error> for PyErr {
             Error::Thread(error) => {
                 PyRuntimeError::new_err(format!("can't start a worker: {error}"))
             }
+            Error::Traced => PyRuntimeError::new_err(
+                "can't start a worker while tracemalloc traces: this version of CPython would \
+                 hang; call tracemalloc.stop() first, or use Python 3.15",
+            ),
             Error::NoMemory => pyo3::exceptions::PyMemoryError::new_err(()),
             Error::Argument(message) => PyValueError::new_err(message),
             Error::Broken(broken) => Python::attach(|py| {

@@ -1,12 +1,12 @@
 //! What Python sees of a pool. Checks of arguments and conversions; the logic is in `pool`.
 
 mod ending;
+mod line;
 mod submit;
 
 pub use ending::close_all;
-pub use submit::Terms;
+pub use submit::{IfFull, Terms};
 
-use crate::batch::Batch;
 use crate::capture::{ContextVars, Located};
 use crate::completer;
 use crate::core::latch::Latch;
@@ -17,9 +17,10 @@ use crate::environ;
 use crate::errand::{self, kind_named};
 use crate::error::Error;
 use crate::future::{keep_watch, wait};
+use crate::interp::untraced;
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
-use crate::transfer::outbox;
+use crate::transfer::{graveyard, outbox};
 use crate::worker_api;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
@@ -34,6 +35,8 @@ static UPCALLS: Upcalls = Upcalls {
     interrupt: errand::interrupt_soon,
     warn: completer::warn,
     warn_of_threads: completer::warn_of_threads,
+    warn_of_close: completer::warn_of_close,
+    warn_of_harm: completer::warn_of_harm,
 };
 
 /// The program ends: no pool accepts anything any more.
@@ -49,7 +52,7 @@ pub struct PoolCore {
 
 impl Drop for PoolCore {
     fn drop(&mut self) {
-        self.pool.queue.close();
+        self.pool.close();
     }
 }
 
@@ -57,24 +60,33 @@ impl Drop for PoolCore {
 impl PoolCore {
     /// `initializer` is `None` or `(function, args)`; `patience` is how many seconds after an
     /// interrupt that did nothing comes a warning, how many after it the worker is replaced, and
-    /// how many the threads that tasks have left behind may take to end;
+    /// how many the threads that tasks have left behind may take to end; `retries` are those to
+    /// wait before a worker that could not start is tried again, one for each time;
+    /// `max_tasks_per_interpreter` is how many tasks a worker may run;
     /// `idle_timeout` is how many seconds a worker may have nothing to do; `fallback` is where
-    /// calls go that no interpreter can run.
+    /// calls go that no interpreter can run; `max_pending` is how many calls may wait in the queue.
     #[new]
-    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None, fallback=None))]
+    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, retries=Vec::new(), context_vars=Vec::new(), max_tasks_per_interpreter=None, idle_timeout=None, fallback=None, max_pending=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, for Python")]
     fn new(
+        py: Python<'_>,
         max_workers: usize,
         thread_name_prefix: String,
         initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
         future_class: Bound<'_, PyType>,
         patience: (f64, f64, f64),
+        retries: Vec<f64>,
         context_vars: Vec<Located<'_>>,
+        max_tasks_per_interpreter: Option<u64>,
         idle_timeout: Option<f64>,
         fallback: Option<&str>,
+        max_pending: Option<usize>,
     ) -> PyResult<Self> {
         if idle_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
             return Err(Error::Argument("idle_timeout must be greater than 0").into());
+        }
+        if max_tasks_per_interpreter == Some(0) {
+            return Err(Error::Argument("max_tasks_per_interpreter must be greater than 0").into());
         }
         if max_workers == 0 {
             return Err(Error::Argument("max_workers must be greater than 0").into());
@@ -83,6 +95,7 @@ impl PoolCore {
         if EXITING.load(Ordering::Relaxed) {
             return Err(Error::TooLate.into());
         }
+        untraced::prepare(encode::token(py)).map_err(|_traced| Error::Traced)?;
         worker_api::describe_with(completer::describe_process);
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))
@@ -92,6 +105,9 @@ impl PoolCore {
         let settings = Settings {
             fallback: fallback.map(kind_named).transpose()?,
             idle_timeout,
+            most_tasks: max_tasks_per_interpreter,
+            retries: retries.into_iter().map(seconds).collect(),
+            most_pending: max_pending,
             most_workers: max_workers,
             thread_name_prefix,
             initializer,
@@ -145,7 +161,7 @@ impl PoolCore {
 
     /// Accepts no more; with `cancel` what has not started is cancelled.
     fn close(&self, py: Python<'_>, cancel: bool) -> PyResult<()> {
-        self.pool.queue.close();
+        self.pool.close();
         if cancel {
             cancel_waiting(py, &self.pool)?;
         }
@@ -189,6 +205,12 @@ impl PoolCore {
         self.pool.stats.outstanding()
     }
 
+    /// Calls that wait for a place in the queue.
+    #[getter]
+    fn lined_up(&self) -> usize {
+        self.pool.line_length()
+    }
+
     /// The workers' threads, in the order in which they were started.
     fn threads(&self) -> Vec<WorkerThread> {
         self.pool
@@ -200,13 +222,6 @@ impl PoolCore {
 }
 
 impl PoolCore {
-    /// Queues a batch for `workers` at the most.
-    pub fn push_batch(&self, py: Python<'_>, batch: &Arc<Batch>, workers: usize) -> PyResult<()> {
-        self.refuse_if_closed()?;
-        let accepted = self.pool.push_batch(batch, workers);
-        self.grow(py, accepted)
-    }
-
     /// Starts workers for what was pushed, or says why it was not accepted.
     fn grow(&self, py: Python<'_>, accepted: bool) -> PyResult<()> {
         if !accepted {
@@ -339,6 +354,13 @@ impl WorkerThread {
     }
 }
 
+/// For tests: how many buffers of main's objects are not released, after what waited for it was.
+#[pyfunction]
+pub fn _lent_buffers(py: Python<'_>) -> usize {
+    completer::clear_graveyard(py);
+    graveyard::buffers()
+}
+
 /// In the child of a fork.
 #[pyfunction]
 pub fn forget_after_fork() {
@@ -347,9 +369,9 @@ pub fn forget_after_fork() {
         crate::completer::forget_after_fork();
         crate::pool::forget_after_fork();
         crate::warden::forget_after_fork();
-        crate::transfer::graveyard::forget_after_fork();
+        graveyard::forget_after_fork();
         crate::transfer::environment::forget_after_fork();
-        crate::transfer::outbox::forget_after_fork();
+        outbox::forget_after_fork();
         crate::output::forget_after_fork();
     }
 }

@@ -20,11 +20,18 @@ pub type DictWatcher = unsafe extern "C" fn(
     new_value: *mut PyObject,
 ) -> c_int;
 
+/// `PyRefTracer`. The event is an enum of C.
+pub type RefTracer =
+    unsafe extern "C" fn(object: *mut PyObject, event: c_int, data: *mut c_void) -> c_int;
+
 unsafe extern "C" {
     /// The number of the new watcher of the attached interpreter, or -1 with an error.
     pub fn PyDict_AddWatcher(callback: DictWatcher) -> c_int;
     /// Tells of the exception that is set, under a text by `PyUnicode_FromFormat`'s rules.
     pub fn PyErr_FormatUnraisable(format: *const c_char, ...);
+
+    /// Who is told of each object's beginning and end, if anybody is.
+    pub fn PyRefTracer_GetTracer(data: *mut *mut c_void) -> Option<RefTracer>;
 
     /// `pickle.PickleBuffer`.
     pub static mut PyPickleBuffer_Type: PyTypeObject;

@@ -8,6 +8,7 @@ use crate::interp::attach::Attached;
 use crate::interp::native::{END, Methods, method};
 use crate::interp::object::{Object, Outcome, Raised, check};
 use crate::interp::owned::OwnedInterpreter;
+use crate::interp::untraced;
 use crate::interp::visit::interrupt_class;
 use crate::on_import;
 use crate::transfer::environment::Text;
@@ -63,6 +64,7 @@ pub fn install<'i>(
     // SAFETY: a live module; the methods are static, and read only in spite of the type.
     check(unsafe { ffi::PyModule_AddFunctions(module.as_ptr(), METHODS.table()) })?;
     system.attribute(c"modules")?.set_item(MODULE, &module)?;
+    untraced::install(token)?;
     on_import::install(token, &system, &module)?;
     Ok(interrupt)
 }

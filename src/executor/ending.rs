@@ -62,7 +62,7 @@ pub fn close_all(py: Python<'_>, helper: &Bound<'_, PyAny>, late: bool) -> PyRes
         until: None,
     };
     for pool in &ending.pools {
-        pool.queue.close();
+        pool.close();
     }
     if late {
         ending.interrupt();

@@ -5,8 +5,11 @@
 
 pub mod attach;
 pub mod config;
+pub mod knots;
 pub mod lock;
 pub mod native;
 pub mod object;
 pub mod owned;
+pub mod tracer;
+pub mod untraced;
 pub mod visit;

@@ -29,6 +29,17 @@ impl<const N: usize> Methods<N> {
             Object::from_new(token, function)
         }
     }
+
+    /// The same, with `own` as what it gets first.
+    pub fn bound<'i>(&'static self, index: usize, own: &Object<'i>) -> Outcome<'i> {
+        let method = (&raw const self.0[index]).cast_mut();
+        // SAFETY: attached (the object's token); static and only read; the function takes a
+        // reference of its own to a live object; a new reference or null with an error.
+        unsafe {
+            let function = ffi::PyCFunction_NewEx(method, own.as_ptr(), ptr::null_mut());
+            Object::from_new(own.token(), function)
+        }
+    }
 }
 
 pub const END: ffi::PyMethodDef = ffi::PyMethodDef::zeroed();
@@ -45,6 +56,21 @@ pub const fn method(
             PyCFunction: function,
         },
         ml_flags: flags,
+        ml_doc: ptr::null(),
+    }
+}
+
+#[must_use]
+pub const fn method_with_keywords(
+    name: &'static CStr,
+    function: ffi::PyCFunctionWithKeywords,
+) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionWithKeywords: function,
+        },
+        ml_flags: ffi::METH_VARARGS | ffi::METH_KEYWORDS,
         ml_doc: ptr::null(),
     }
 }

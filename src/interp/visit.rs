@@ -8,6 +8,7 @@
 
 use super::attach::Attached;
 use super::object::{Object, Outcome};
+use super::untraced::Untraced;
 use crate::ffi;
 use std::ffi::{CStr, c_long};
 use std::ptr;
@@ -93,7 +94,10 @@ fn own_number() -> c_long {
 }
 
 /// The calling thread as a visitor of another's interpreter.
-pub struct Visitor(*mut ffi::PyThreadState);
+pub struct Visitor {
+    state: *mut ffi::PyThreadState,
+    _untraced: Untraced,
+}
 
 impl Visitor {
     /// `None`: no memory for a thread state.
@@ -103,9 +107,13 @@ impl Visitor {
     /// other thread state.
     #[must_use]
     pub unsafe fn new(host: &Host) -> Option<Self> {
+        let untraced = Untraced::begin();
         // SAFETY: a living interpreter, by this function's contract; needs no GIL.
         let state = unsafe { ffi::PyThreadState_New(host.interpreter) };
-        (!state.is_null()).then_some(Self(state))
+        (!state.is_null()).then_some(Self {
+            state,
+            _untraced: untraced,
+        })
     }
 
     /// Runs `section` attached. Waits for the GIL, which the owner may keep for as long as a C
@@ -121,8 +129,8 @@ impl Drop for Visitor {
         // SAFETY: made on this thread (the type is !Send by its raw pointer) and detached between
         // visits; the interpreter lives (`new`). The last call detaches and frees the state.
         unsafe {
-            ffi::PyEval_RestoreThread(self.0);
-            ffi::PyThreadState_Clear(self.0);
+            ffi::PyEval_RestoreThread(self.state);
+            ffi::PyThreadState_Clear(self.state);
             ffi::PyThreadState_DeleteCurrent();
         }
     }
@@ -134,7 +142,7 @@ impl<'v> Visit<'v> {
     fn begin(visitor: &'v mut Visitor) -> Self {
         // SAFETY: this thread's own detached state (`Visitor::new`), not attached twice: the borrow
         // is exclusive.
-        unsafe { ffi::PyEval_RestoreThread(visitor.0) };
+        unsafe { ffi::PyEval_RestoreThread(visitor.state) };
         Self(visitor)
     }
 
@@ -148,6 +156,6 @@ impl Drop for Visit<'_> {
     fn drop(&mut self) {
         // SAFETY: attached since `begin`, with the state that is given back here.
         let state = unsafe { ffi::PyEval_SaveThread() };
-        debug_assert_eq!(state, self.0.0);
+        debug_assert_eq!(state, self.0.state);
     }
 }

@@ -16,7 +16,7 @@ from subpool import InterpreterThreadPoolExecutor, interpreter
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 started_r, started = os.pipe()
-ex = InterpreterThreadPoolExecutor(max_interpreters=1)
+ex = InterpreterThreadPoolExecutor(max_interpreters=1, max_pending=4)
 future = ex.submit(interpreter(tasks.block), started, 0)
 os.read(started_r, 1)
 # A signal may go to a thread that is just starting, and then wakes nobody: let all have started.
@@ -50,6 +50,8 @@ WAITS = {
     "wait": "futures.wait([future])",
     "as_completed": "list(futures.as_completed([future]))",
     "thread join": "[thread.join() for thread in ex._pool.threads()]",
+    "submit to a full pool": "[ex.submit(interpreter(tasks.nothing)) for _ in range(9)]",
+    "map in a full pool": "ex.map(interpreter(tasks.nothing), range(9))",
     "direct call": "tasks.tagged_block(started, 0)",
 }
 
