@@ -83,7 +83,7 @@ impl Shared {
     }
 
     fn close(&self, py: Python<'_>) {
-        // Before the answer: see `carry`.
+        // Before the answer: see `carry`. Relaxed: the answer, a release, publishes it.
         self.closed.store(true, Ordering::Relaxed);
         self.mailbox.answer();
         self.abandon(py);

@@ -11,6 +11,7 @@
 //! reliefs leave when the queue is empty.
 
 use crate::core::idle;
+use crate::core::joinable::{Joinable, spawn};
 use crate::interp::attach::Attached;
 use crate::output;
 use crate::task::{Listener, Task};
@@ -24,7 +25,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 /// How long the queue may stand still before a relief comes.
@@ -51,7 +52,7 @@ struct Completer {
     sender: Sender<Errand>,
     shared: Arc<Shared>,
     watcher: Thread,
-    threads: [JoinHandle<()>; 2],
+    threads: [Joinable; 2],
 }
 
 struct Shared {
@@ -66,7 +67,7 @@ struct Shared {
     clearing: AtomicBool,
     /// An `Errand::Write` does.
     writing: AtomicBool,
-    reliefs: Mutex<Vec<JoinHandle<()>>>,
+    reliefs: Mutex<Vec<Joinable>>,
 }
 
 static COMPLETER: Mutex<Option<Completer>> = Mutex::new(None);
@@ -106,34 +107,27 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).spawn(body)
-}
-
-/// Delivers what is left and ends the threads. After the last worker has ended.
-pub fn stop(py: Python<'_>) {
+/// Has the threads deliver what is left and end, and gives them to wait for, in that order. After
+/// the last worker has ended.
+pub fn stop() -> impl Iterator<Item = Joinable> {
+    // Relaxed: read by `write_soon` on threads of workers, which were joined before.
     STOPPED.store(true, Ordering::Relaxed);
-    let Some(completer) = COMPLETER.lock().take() else {
-        return;
-    };
-    drop(completer.sender);
-    // Release: pairs with the acquire in `watch`.
-    completer.shared.closing.store(true, Ordering::Release);
-    completer.watcher.unpark();
-    py.detach(|| {
-        let reliefs = || completer.shared.reliefs.lock().pop();
-        for thread in completer
-            .threads
-            .into_iter()
-            .chain(std::iter::from_fn(reliefs))
-        {
-            // The thread that stops the completer may be of it: a callback that ends the program.
-            if thread.thread().id() != thread::current().id() {
-                // A panic there is already printed; nothing can be done about it here.
-                drop(thread.join());
-            }
-        }
+    let stopped = COMPLETER.lock().take().map(|completer| {
+        drop(completer.sender);
+        // Release: pairs with the acquire in `watch`.
+        completer.shared.closing.store(true, Ordering::Release);
+        completer.watcher.unpark();
+        (completer.threads, completer.shared)
     });
+    stopped.into_iter().flat_map(|(threads, shared)| {
+        // No relief comes after the watcher's end, which is waited for before this is asked.
+        let reliefs = std::iter::from_fn(move || shared.reliefs.lock().pop());
+        threads
+            .into_iter()
+            .chain(reliefs)
+            // The thread that stops the completer may be of it: a callback that ends the program.
+            .filter(|thread| thread.thread().id() != thread::current().id())
+    })
 }
 
 /// The child of a fork forgets the completer, whose threads it does not have.
@@ -178,6 +172,32 @@ pub fn warn_of_threads(worker: String, threads: Vec<String>, waited: Duration) {
             .and_then(|errors| errors.getattr("warn_of_threads"))
             .and_then(|warn| warn.call1(about));
         if let Err(error) = warned {
+            error.write_unraisable(py, None);
+        }
+    });
+}
+
+pub fn warn_of_close(worker: String, what: String, waited: Duration) {
+    // Without a completer it would be dropped; without a thread for that it is.
+    let _ = start();
+    run_soon(Box::new(move |py| {
+        let warned = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("warn_of_close"))
+            .and_then(|warn| warn.call1((worker, what, waited.as_secs_f64())));
+        if let Err(error) = warned {
+            error.write_unraisable(py, None);
+        }
+    }));
+}
+
+pub fn warn_of_harm(worker: String, task: Label, how: String) {
+    ask(move |py| {
+        let logged = py
+            .import("subpool.errors")
+            .and_then(|errors| errors.getattr("log_harm"))
+            .and_then(|log| log.call1((worker, task.to_string(), how)));
+        if let Err(error) = logged {
             error.write_unraisable(py, None);
         }
     });
@@ -273,6 +293,7 @@ impl Shared {
     }
 
     fn next(&self) -> Option<Errand> {
+        // SeqCst, both: pairs with the load in `call_watcher`.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let looked = idle::look_if_there_is_room(|| self.receiver.try_recv().ok());
         let task = looked.or_else(|| self.receiver.recv().ok());
@@ -285,7 +306,8 @@ impl Shared {
         match errand {
             Errand::Deliver(task) => deliver_here(py, &task),
             Errand::Clear => {
-                // Before the look: who buries after it sends another errand.
+                // Before the look: who buries after it sends another errand. SeqCst, here and
+                // below: pairs with the swaps in `clear_soon` and `write_soon`.
                 self.clearing.store(false, Ordering::SeqCst);
                 clear_graveyard(py);
             }
@@ -344,7 +366,7 @@ fn send_relief(shared: &Arc<Shared>) {
         return;
     }
     let mut reliefs = shared.reliefs.lock();
-    reliefs.retain(|relief| !relief.is_finished());
+    reliefs.retain(|relief| !relief.ended.state.phase().is_done());
     if reliefs.len() < MOST_RELIEFS {
         let (own, watcher) = (Arc::clone(shared), thread::current());
         // Before the thread exists, which takes it back.
@@ -414,13 +436,17 @@ pub fn another<'py>(py: Python<'py>, Listener(pointer): &Listener) -> Bound<'py,
     unsafe { Bound::from_borrowed_ptr(py, pointer.as_ptr()) }
 }
 
-/// Logs that a pool broke. For threads without a thread state.
-pub fn report(broken: &Broken) {
+/// Logs that a pool broke, or a worker could not start, which is tried again after `retry`. For
+/// threads without a thread state.
+pub fn report(broken: &Broken, retry: Option<Duration>) {
     Python::attach(|py| {
         let logged = py
             .import("subpool.errors")
             .and_then(|errors| errors.getattr("log_broken"))
-            .and_then(|log| log.call1((&broken.message, &broken.traceback)));
+            .and_then(|log| {
+                let retry = retry.map(|retry| retry.as_secs_f64());
+                log.call1((&broken.message, &broken.traceback, retry))
+            });
         if let Err(error) = logged {
             error.write_unraisable(py, None);
         }

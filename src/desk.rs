@@ -11,128 +11,49 @@
 //! that is to be interrupted is still there. `PROTOCOL.md`, "Interrupts", has the argument.
 
 use crate::batch::Drained;
+use crate::core::reach::{Bell, Reach};
+use crate::core::window::Window;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
 use crate::interp::visit::{self, Host, Visitor};
 use crate::task::Task;
 use crate::transfer::call::{Call, Label};
 use crate::warden;
-use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+pub use crate::core::window::Patience;
+
+pub type Running = crate::core::window::Running<Drained>;
+pub type Found = crate::core::window::Found<Drained>;
+pub type Stuck = crate::core::window::Stuck<Drained>;
+
 /// A seat's part that others reach into.
+#[derive(Default)]
 pub struct Desk {
-    running: Mutex<Option<Running>>,
-    reach: Mutex<Reach>,
-}
-
-/// A task that runs.
-pub struct Running {
-    pub job: Drained,
-    /// When its time is up.
-    deadline: Option<Instant>,
-    pub asked: Option<Asked>,
-    /// Somebody was told that it does not react.
-    warned: bool,
-    /// The helper is to raise the exception.
-    due: bool,
-    /// It has.
-    sent: bool,
-}
-
-/// An interrupt that was asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked {
-    /// When it was first.
-    pub at: Instant,
-    /// The time limit that was the reason.
-    pub timeout: Option<Duration>,
-}
-
-enum Reach {
-    /// No interpreter.
-    Closed,
-    Open(Arc<Host>),
-    Helped(Helper),
-}
-
-struct Helper {
-    thread: JoinHandle<()>,
-    bell: Arc<Bell>,
-}
-
-/// What a helper sleeps for.
-#[derive(Default)]
-struct Bell {
-    rung: AtomicBool,
-    closing: AtomicBool,
-}
-
-/// How long a task may take to react to an interrupt.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// Until somebody is told.
-    pub warning: Duration,
-    /// Until its worker is replaced.
-    pub grace: Duration,
-}
-
-/// What a look at a desk found.
-#[derive(Default)]
-pub struct Found {
-    /// When to look again.
-    pub next: Option<Instant>,
-    /// This function has not reacted for so long.
-    pub slow: Option<(Label, Duration)>,
-    /// The task has not reacted within the grace.
-    pub stuck: Option<Stuck>,
-}
-
-/// A task that does not react.
-pub struct Stuck {
-    pub job: Drained,
-    pub asked: Asked,
-}
-
-impl Default for Desk {
-    fn default() -> Self {
-        Self::new()
-    }
+    window: Window<Drained>,
+    reach: Reach<Host>,
 }
 
 impl Desk {
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            running: Mutex::new(None),
-            reach: Mutex::new(Reach::Closed),
-        }
-    }
-
     /// The name of the function that runs.
     #[must_use]
     pub fn label(&self) -> Label {
-        let place = self.running.lock();
-        place.as_ref().map_or_else(
-            || Label::Text("the initializer".into()),
-            |running| running.job.label.clone(),
-        )
+        self.window
+            .seen(|job| job.label.clone())
+            .unwrap_or_else(|| Label::Text("the initializer".into()))
     }
 
     /// The task that runs, if it is not the initializer.
     #[must_use]
     pub fn job(&self) -> Option<Drained> {
-        let place = self.running.lock();
-        place.as_ref().map(|running| running.job.clone())
+        self.window.job()
     }
 
     /// Interrupts `task` if this is where it runs. False: it is not.
     pub fn interrupt(self: &Arc<Self>, task: &Task, timeout: Option<Duration>) -> io::Result<bool> {
-        self.interrupt_if(timeout, |running| std::ptr::eq(&*running.job, task))
+        self.interrupt_if(timeout, |job| std::ptr::eq(&raw const **job, task))
     }
 
     /// Interrupts whatever runs here. False: nothing does.
@@ -141,33 +62,10 @@ impl Desk {
     }
 
     /// Interrupts what has run too long, and tells what has not reacted to that.
+    #[must_use]
     pub fn look(self: &Arc<Self>, now: Instant, patience: Patience) -> Found {
-        let mut found = Found::default();
-        let mut ring = false;
-        if let Some(running) = &mut *self.running.lock() {
-            if running.asked.is_none() && running.deadline.is_some_and(|at| at <= now) {
-                running.ask(now, running.job.timeout());
-                ring = true;
-            }
-            found.next = running.deadline;
-            if let Some(asked) = running.asked {
-                let waited = now.saturating_duration_since(asked.at);
-                if waited >= patience.warning && !running.warned {
-                    running.warned = true;
-                    found.slow = Some((running.job.label.clone(), waited));
-                }
-                found.next = asked.at.checked_add(if running.warned {
-                    patience.grace
-                } else {
-                    patience.warning.min(patience.grace)
-                });
-                if waited >= patience.grace {
-                    let job = running.job.clone();
-                    found.stuck = Some(Stuck { job, asked });
-                }
-            }
-        }
-        if ring {
+        let found = self.window.look(now, patience);
+        if found.ring {
             // No thread to be had: then the task runs on, and is told of like any other.
             let _ = self.ring();
         }
@@ -177,14 +75,10 @@ impl Desk {
     fn interrupt_if(
         self: &Arc<Self>,
         timeout: Option<Duration>,
-        which: impl FnOnce(&Running) -> bool,
+        which: impl FnOnce(&Drained) -> bool,
     ) -> io::Result<bool> {
-        {
-            let mut place = self.running.lock();
-            let Some(running) = place.as_mut().filter(|running| which(running)) else {
-                return Ok(false);
-            };
-            running.ask(Instant::now(), timeout);
+        if !self.window.ask(Instant::now(), timeout, which) {
+            return Ok(false);
         }
         // It finds the interrupt, and comes back when the task should have reacted.
         warden::wake_by(Instant::now());
@@ -194,26 +88,8 @@ impl Desk {
 
     /// Wakes the helper, and makes it if there is none.
     fn ring(self: &Arc<Self>) -> io::Result<()> {
-        let mut reach = self.reach.lock();
-        match &*reach {
-            // The task has ended, and its interpreter after it.
-            Reach::Closed => {}
-            Reach::Helped(helper) => {
-                // Release: pairs with the acquire in `help`, which then finds `due`.
-                helper.bell.rung.store(true, Ordering::Release);
-                helper.thread.thread().unpark();
-            }
-            Reach::Open(host) => {
-                let bell = Arc::new(Bell::default());
-                bell.rung.store(true, Ordering::Release);
-                let (desk, host, own) = (Arc::clone(self), Arc::clone(host), Arc::clone(&bell));
-                let thread = thread::Builder::new()
-                    .name("subpool-helper".to_owned())
-                    .spawn(move || desk.help(&host, &own))?;
-                *reach = Reach::Helped(Helper { thread, bell });
-            }
-        }
-        Ok(())
+        let desk = Arc::clone(self);
+        self.reach.ring(move |host, bell| desk.help(host, bell))
     }
 
     /// The helper's life.
@@ -223,36 +99,14 @@ impl Desk {
         let Some(mut visitor) = (unsafe { Visitor::new(host) }) else {
             return;
         };
-        // Acquire, twice: pairs with the releases in `ring` and in `Reachable::drop`.
-        while !bell.closing.load(Ordering::Acquire) {
-            if bell.rung.swap(false, Ordering::Acquire) {
-                visitor.visit(|visiting| {
-                    if self.is_due() {
-                        // The GIL has been held since the look: the window is still open.
-                        host.raise(visiting);
-                    }
-                });
-            } else {
-                thread::park();
-            }
-        }
-    }
-
-    fn is_due(&self) -> bool {
-        let mut place = self.running.lock();
-        let Some(running) = place.as_mut().filter(|running| running.due) else {
-            return false;
-        };
-        running.due = false;
-        running.sent = true;
-        true
-    }
-}
-
-impl Running {
-    fn ask(&mut self, at: Instant, timeout: Option<Duration>) {
-        self.asked.get_or_insert(Asked { at, timeout });
-        self.due = true;
+        bell.heed(|| {
+            visitor.visit(|visiting| {
+                if self.window.take_due() {
+                    // The GIL has been held since the look: the window is still open.
+                    host.raise(visiting);
+                }
+            });
+        });
     }
 }
 
@@ -266,7 +120,7 @@ impl<'i> Reachable<'i> {
     /// Opens `desk` for the calling worker.
     #[must_use]
     pub fn open(desk: &'i Arc<Desk>, class: Object<'i>) -> Self {
-        *desk.reach.lock() = Reach::Open(Arc::new(Host::here(&class)));
+        desk.reach.open(Host::here(&class));
         Self { desk, class }
     }
 
@@ -281,26 +135,13 @@ impl<'i> Reachable<'i> {
     ///
     /// The locks are held while attached, here and below, but by nobody who waits for a GIL.
     pub fn begin(&self, job: Drained, may: impl FnOnce() -> bool) -> Result<Call, Drained> {
-        let deadline = job
+        let limit = job
             .timeout()
-            .and_then(|limit| Instant::now().checked_add(limit));
-        let call = {
-            let mut place = self.desk.running.lock();
-            // Asked under the lock: who forbids it looks here after that (`Pool::terminate`).
-            let Some(call) = may().then(|| job.start()).flatten() else {
-                return Err(job);
-            };
-            *place = Some(Running {
-                job,
-                deadline,
-                asked: None,
-                warned: false,
-                due: false,
-                sent: false,
-            });
-            call
-        };
-        if let Some(deadline) = deadline {
+            .and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
+        // Asked under the lock: who forbids it looks here after that (`Pool::terminate`).
+        let start = |job: &Drained| may().then(|| job.start()).flatten();
+        let call = self.desk.window.open(job, limit, start)?;
+        if let Some((deadline, _)) = limit {
             // Now that the warden would find it.
             warden::wake_by(deadline);
         }
@@ -318,8 +159,8 @@ impl<'i> Reachable<'i> {
     /// `None` would mean that nothing has begun.
     #[must_use]
     pub fn end(&self, token: Attached<'i>) -> Option<Running> {
-        let ended = self.desk.running.lock().take();
-        if ended.as_ref().is_some_and(|running| running.sent) {
+        let ended = self.desk.window.close();
+        if ended.as_ref().is_some_and(Running::is_sent) {
             // Maybe not raised yet; then it would hit what comes next.
             visit::take_back(token);
         }
@@ -329,14 +170,10 @@ impl<'i> Reachable<'i> {
 
 impl Drop for Reachable<'_> {
     fn drop(&mut self) {
-        let reach = std::mem::replace(&mut *self.desk.reach.lock(), Reach::Closed);
-        if let Reach::Helped(helper) = reach {
-            // Release: pairs with the acquire in `help`.
-            helper.bell.closing.store(true, Ordering::Release);
-            helper.thread.thread().unpark();
+        if let Some(helper) = self.desk.reach.close() {
             // Detached, since the helper needs the GIL once more to leave. It did not panic: it
             // calls nothing of the user's.
-            let _ = self.class.token().detached(|| helper.thread.join());
+            let _ = self.class.token().detached(|| helper.join());
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::bridge;
 use crate::errand::kind_named;
-use crate::executor::{PoolCore, Terms, time_limit};
+use crate::executor::{IfFull, PoolCore, Terms, time_limit};
 use crate::ffi;
 use crate::future::FutureCore;
 use crate::map::{self, Plan};
@@ -63,10 +63,11 @@ impl ExecutorCore {
     /// On `InterpreterPoolExecutor` every call runs in an interpreter. On
     /// `InterpreterThreadPoolExecutor` a tagged call does, and a plain one runs on a thread and
     /// gives a standard future. What cannot be sent to an interpreter ends the future with a
-    /// `NotTransferableError`.
+    /// `NotTransferableError`. If as many calls wait as `max_pending` says, a call for an
+    /// interpreter waits here until another one starts or is cancelled.
     ///
     /// Raises:
-    ///     RuntimeError: The executor or the program is shutting down.
+    ///     RuntimeError: The executor or the program is shutting down, also while the call waits.
     ///     BrokenInterpreterPool: A worker could not start.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn submit<'py>(
@@ -76,7 +77,7 @@ impl ExecutorCore {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        if let Some(future) = slf.get().start(r#fn, args, kwargs, false)? {
+        if let Some(future) = slf.get().start(r#fn, args, kwargs, IfFull::Block)? {
             return Ok(future);
         }
         // A tagged call never comes here: tracing libraries patch the standard `submit`, and wrap
@@ -90,7 +91,7 @@ impl ExecutorCore {
         )
     }
 
-    /// Queue a call for an interpreter, tagged or not.
+    /// Queue a call for an interpreter, tagged or not. Does not wait for a place.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn _start<'py>(
         &self,
@@ -98,7 +99,7 @@ impl ExecutorCore {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let future = self.start(r#fn, args, kwargs, true)?;
+        let future = self.start(r#fn, args, kwargs, IfFull::LineUp)?;
         Ok(future.expect("every call is for an interpreter"))
     }
 
@@ -177,26 +178,35 @@ impl ExecutorCore {
 }
 
 impl ExecutorCore {
-    /// Queues the call if it is for an interpreter, as it is with `always`.
+    /// Queues the call if it is for an interpreter, as it is if it may not block.
     fn start<'py>(
         &self,
         function: &Bound<'py, PyAny>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-        always: bool,
+        if_full: IfFull,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Target { pool, by_tag } = self.target()?;
         let pool = pool.get();
-        let by_tag = *by_tag && !always;
+        let by_tag = *by_tag && if_full == IfFull::Block;
         if let Some(tagged) = route(function, args, kwargs, by_tag)? {
             let context = context_of(pool, function, args)?;
             let (function, args, kwargs) = (&tagged.function, &tagged.args, tagged.kwargs.as_ref());
-            let future = pool.submit(function, args, kwargs, tagged.terms, context.as_ref());
+            let future = pool.submit(
+                function,
+                args,
+                kwargs,
+                tagged.terms,
+                context.as_ref(),
+                if_full,
+            );
             return future.map(Some);
         }
         if !by_tag {
             let terms = Terms::default();
-            return pool.submit(function, args, kwargs, terms, None).map(Some);
+            return pool
+                .submit(function, args, kwargs, terms, None, if_full)
+                .map(Some);
         }
         Ok(None)
     }

@@ -18,6 +18,8 @@ pub enum Error {
     Closed {
         exiting: bool,
     },
+    /// A new pool after the program began to end.
+    TooLate,
     Broken(Arc<Broken>),
     /// The operating system refused a thread.
     Thread(io::Error),
@@ -56,6 +58,11 @@ impl From<Error> for PyErr {
             Error::Closed { exiting: true } => {
                 PyRuntimeError::new_err("cannot schedule new futures after interpreter shutdown")
             }
+            Error::TooLate => PyRuntimeError::new_err(
+                "cannot make a pool while the program ends: make it, and wait for its results, \
+                 before the main thread comes to its end; or call the function itself (of a tagged \
+                 one, its __wrapped__)",
+            ),
             Error::Thread(error) => {
                 PyRuntimeError::new_err(format!("can't start a worker: {error}"))
             }

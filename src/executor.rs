@@ -1,12 +1,15 @@
 //! What Python sees of a pool. Checks of arguments and conversions; the logic is in `pool`.
 
+mod ending;
+mod line;
 mod submit;
 
-pub use submit::Terms;
+pub use ending::close_all;
+pub use submit::{IfFull, Terms};
 
-use crate::batch::Batch;
 use crate::capture::{ContextVars, Located};
 use crate::completer;
+use crate::core::latch::Latch;
 use crate::core::state::Cancel;
 use crate::desk::Patience;
 use crate::encode;
@@ -17,8 +20,7 @@ use crate::future::{keep_watch, wait};
 use crate::interp::untraced;
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls};
-use crate::transfer::outbox;
-use crate::warden;
+use crate::transfer::{graveyard, outbox};
 use crate::worker_api;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
@@ -33,6 +35,8 @@ static UPCALLS: Upcalls = Upcalls {
     interrupt: errand::interrupt_soon,
     warn: completer::warn,
     warn_of_threads: completer::warn_of_threads,
+    warn_of_close: completer::warn_of_close,
+    warn_of_harm: completer::warn_of_harm,
 };
 
 /// The program ends: no pool accepts anything any more.
@@ -48,7 +52,7 @@ pub struct PoolCore {
 
 impl Drop for PoolCore {
     fn drop(&mut self) {
-        self.pool.queue.close();
+        self.pool.close();
     }
 }
 
@@ -56,11 +60,13 @@ impl Drop for PoolCore {
 impl PoolCore {
     /// `initializer` is `None` or `(function, args)`; `patience` is how many seconds after an
     /// interrupt that did nothing comes a warning, how many after it the worker is replaced, and
-    /// how many the threads that tasks have left behind may take to end;
+    /// how many the threads that tasks have left behind may take to end; `retries` are those to
+    /// wait before a worker that could not start is tried again, one for each time;
+    /// `max_tasks_per_interpreter` is how many tasks a worker may run;
     /// `idle_timeout` is how many seconds a worker may have nothing to do; `fallback` is where
-    /// calls go that no interpreter can run.
+    /// calls go that no interpreter can run; `max_pending` is how many calls may wait in the queue.
     #[new]
-    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, context_vars=Vec::new(), idle_timeout=None, fallback=None))]
+    #[pyo3(signature = (max_workers, thread_name_prefix, initializer, future_class, *, patience, retries=Vec::new(), context_vars=Vec::new(), max_tasks_per_interpreter=None, idle_timeout=None, fallback=None, max_pending=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, for Python")]
     fn new(
         py: Python<'_>,
@@ -69,17 +75,26 @@ impl PoolCore {
         initializer: Option<(Bound<'_, PyAny>, Bound<'_, PyTuple>)>,
         future_class: Bound<'_, PyType>,
         patience: (f64, f64, f64),
+        retries: Vec<f64>,
         context_vars: Vec<Located<'_>>,
+        max_tasks_per_interpreter: Option<u64>,
         idle_timeout: Option<f64>,
         fallback: Option<&str>,
+        max_pending: Option<usize>,
     ) -> PyResult<Self> {
         if idle_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
             return Err(Error::Argument("idle_timeout must be greater than 0").into());
         }
+        if max_tasks_per_interpreter == Some(0) {
+            return Err(Error::Argument("max_tasks_per_interpreter must be greater than 0").into());
+        }
         if max_workers == 0 {
             return Err(Error::Argument("max_workers must be greater than 0").into());
         }
-        refuse_if_exiting()?;
+        // Relaxed: see `refuse_if_exiting`.
+        if EXITING.load(Ordering::Relaxed) {
+            return Err(Error::TooLate.into());
+        }
         untraced::prepare(encode::token(py)).map_err(|_traced| Error::Traced)?;
         worker_api::describe_with(completer::describe_process);
         let initializer = initializer
@@ -90,6 +105,9 @@ impl PoolCore {
         let settings = Settings {
             fallback: fallback.map(kind_named).transpose()?,
             idle_timeout,
+            most_tasks: max_tasks_per_interpreter,
+            retries: retries.into_iter().map(seconds).collect(),
+            most_pending: max_pending,
             most_workers: max_workers,
             thread_name_prefix,
             initializer,
@@ -143,7 +161,7 @@ impl PoolCore {
 
     /// Accepts no more; with `cancel` what has not started is cancelled.
     fn close(&self, py: Python<'_>, cancel: bool) -> PyResult<()> {
-        self.pool.queue.close();
+        self.pool.close();
         if cancel {
             cancel_waiting(py, &self.pool)?;
         }
@@ -166,7 +184,7 @@ impl PoolCore {
 
     /// Waits for the workers' end, with the GIL released.
     fn join(&self, py: Python<'_>) -> PyResult<()> {
-        join(py, &self.pool)?;
+        join(py, &self.pool, |latch| wait(py, latch, None).map(drop))?;
         output::catch_up(py)
     }
 
@@ -187,6 +205,12 @@ impl PoolCore {
         self.pool.stats.outstanding()
     }
 
+    /// Calls that wait for a place in the queue.
+    #[getter]
+    fn lined_up(&self) -> usize {
+        self.pool.line_length()
+    }
+
     /// The workers' threads, in the order in which they were started.
     fn threads(&self) -> Vec<WorkerThread> {
         self.pool
@@ -198,13 +222,6 @@ impl PoolCore {
 }
 
 impl PoolCore {
-    /// Queues a batch for `workers` at the most.
-    pub fn push_batch(&self, py: Python<'_>, batch: &Arc<Batch>, workers: usize) -> PyResult<()> {
-        self.refuse_if_closed()?;
-        let accepted = self.pool.push_batch(batch, workers);
-        self.grow(py, accepted)
-    }
-
     /// Starts workers for what was pushed, or says why it was not accepted.
     fn grow(&self, py: Python<'_>, accepted: bool) -> PyResult<()> {
         if !accepted {
@@ -267,21 +284,24 @@ fn cancel_waiting(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     passed
 }
 
-/// Waits for all workers but those that were given up, or whose threads do not end.
-fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
+/// Waits for all workers but those that were given up, or whose threads do not end. `wait` waits for
+/// a latch.
+fn join<E>(
+    py: Python<'_>,
+    pool: &Pool,
+    mut wait: impl FnMut(&Latch) -> Result<(), E>,
+) -> Result<(), E> {
     loop {
         let seats = pool.seats();
         for seat in &seats {
-            wait(py, &seat.vacated, None)?;
-            if seat.exit.state.phase().is_done() {
-                py.detach(|| seat.reap());
-            }
+            wait(&seat.vacated)?;
+            reap(py, seat);
         }
         // One that was vacated has another in its place.
         let after = pool.seats();
         for seat in pool.leaving() {
-            wait(py, &seat.vacated, None)?;
-            join_seat(py, &seat, Some(0.0))?;
+            wait(&seat.vacated)?;
+            reap(py, &seat);
         }
         if after
             .iter()
@@ -292,19 +312,11 @@ fn join(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     }
 }
 
-/// Waits for those as well.
-fn join_retired(py: Python<'_>, pool: &Pool) -> PyResult<()> {
-    for seat in pool.retired() {
-        join_seat(py, &seat, None)?;
-    }
-    Ok(())
-}
-
-fn join_seat(py: Python<'_>, seat: &Seat, timeout: Option<f64>) -> PyResult<()> {
-    if wait(py, &seat.exit, timeout)? {
+/// Waits for the thread itself, if there is nothing left to do for it.
+fn reap(py: Python<'_>, seat: &Seat) {
+    if seat.exit.state.phase().is_done() {
         py.detach(|| seat.reap());
     }
-    Ok(())
 }
 
 /// A worker's thread, with the part of `threading.Thread` that makes sense for it.
@@ -326,7 +338,10 @@ impl WorkerThread {
 
     #[pyo3(signature = (timeout=None))]
     fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        join_seat(py, &self.seat, timeout)
+        if wait(py, &self.seat.exit, timeout)? {
+            reap(py, &self.seat);
+        }
+        Ok(())
     }
 
     fn __repr__(&self) -> String {
@@ -339,6 +354,13 @@ impl WorkerThread {
     }
 }
 
+/// For tests: how many buffers of main's objects are not released, after what waited for it was.
+#[pyfunction]
+pub fn _lent_buffers(py: Python<'_>) -> usize {
+    completer::clear_graveyard(py);
+    graveyard::buffers()
+}
+
 /// In the child of a fork.
 #[pyfunction]
 pub fn forget_after_fork() {
@@ -347,61 +369,9 @@ pub fn forget_after_fork() {
         crate::completer::forget_after_fork();
         crate::pool::forget_after_fork();
         crate::warden::forget_after_fork();
-        crate::transfer::graveyard::forget_after_fork();
+        graveyard::forget_after_fork();
         crate::transfer::environment::forget_after_fork();
-        crate::transfer::outbox::forget_after_fork();
+        outbox::forget_after_fork();
         crate::output::forget_after_fork();
     }
-}
-
-/// The end of the program: finishes what is queued everywhere, closes the interpreters, joins the
-/// threads. Registered with `threading`, so it runs before Python finalizes.
-///
-/// A signal whose handler raises (Ctrl-C) is told as unraisable, cancels what has not started and
-/// interrupts what runs; the wait for that goes on, since Python must not finalize with an
-/// interpreter alive. Another one calls `give_up`, which ends the process. `finish` waits for what
-/// runs in threads and processes instead.
-#[pyfunction]
-pub fn close_all(
-    py: Python<'_>,
-    give_up: &Bound<'_, PyAny>,
-    finish: &Bound<'_, PyAny>,
-) -> PyResult<()> {
-    // Relaxed: see `refuse_if_exiting`.
-    EXITING.store(true, Ordering::Relaxed);
-    let pools = Pool::living();
-    for pool in &pools {
-        pool.queue.close();
-    }
-    let mut interrupted = false;
-    for pool in &pools {
-        while let Err(raised) = join(py, pool)
-            .and_then(|()| join_retired(py, pool))
-            .and_then(|()| finish.call1((pool.number,)).map(drop))
-        {
-            if interrupted {
-                give_up.call0()?;
-            }
-            interrupted = true;
-            raised.write_unraisable(py, None);
-            // Without a watch nobody would warn or give up; the interrupts come all the same.
-            let _ = keep_watch();
-            for pool in &pools {
-                // No thread to be had: the next Ctrl-C ends the process.
-                let _ = pool.terminate();
-                if let Err(passed) = cancel_waiting(py, pool) {
-                    passed.write_unraisable(py, None);
-                }
-            }
-        }
-    }
-    if let Some(warden) = warden::stop() {
-        // It has no panic to tell of but one that is printed already.
-        let _ = py.detach(|| warden.join());
-    }
-    completer::stop(py);
-    // What the last workers let go of. From here on only threads of main let go of anything.
-    completer::clear_graveyard(py);
-    output::catch_up_or_tell(py);
-    Ok(())
 }

@@ -16,8 +16,10 @@ use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::native::{Methods, method};
 use crate::interp::object::{Object, Raised};
+use std::cell::RefCell;
 use std::ffi::c_ulong;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,9 +30,38 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// keep us here.
 const MOST_HOOKS: usize = 1000;
 
+/// What is being done. Said before it is.
+pub enum Step {
+    /// What has a name; and whether it may take as long as it takes.
+    Settling(String, bool),
+    /// The daemon threads' end, which is timed here.
+    Dismissing,
+}
+
+/// Whom to tell. Must not block.
+type Note = Arc<dyn Fn(Step)>;
+
+thread_local! {
+    /// For what runs in `bid`.
+    static NOTE: RefCell<Option<Note>> = const { RefCell::new(None) };
+}
+
+fn note(step: Step) {
+    let told = NOTE.with_borrow(Option::clone);
+    if let Some(told) = told {
+        told(step);
+    }
+}
+
 /// Ends the threads of the interpreter, or waits for their end. If that takes longer than
 /// `patience`, `overdue` is called once, detached, with the names of those that are left.
-pub fn bid(token: Attached<'_>, patience: Duration, overdue: impl FnOnce(Vec<String>) + Send) {
+pub fn bid(
+    token: Attached<'_>,
+    patience: Duration,
+    tell: Note,
+    overdue: impl FnOnce(Vec<String>) + Send,
+) {
+    NOTE.set(Some(tell));
     let mut overdue = Some(overdue);
     let mut until = None;
     let mut failed = false;
@@ -39,6 +70,7 @@ pub fn bid(token: Attached<'_>, patience: Duration, overdue: impl FnOnce(Vec<Str
         if let Some(helper) = &helper {
             settle(token, helper);
         }
+        note(Step::Dismissing);
         // From here on: what `settle` waits for has the time that it takes.
         let until = *until.get_or_insert_with(|| Instant::now() + patience);
         let left = until.saturating_duration_since(Instant::now());
@@ -84,7 +116,7 @@ fn settle<'i>(token: Attached<'i>, helper: &Object<'i>) {
     for _ in 0..MOST_HOOKS {
         let settled = helper
             .attribute(c"settle")
-            .and_then(|settle| settle.call(&Object::tuple(token, [])?, None));
+            .and_then(|settle| settle.call1(&METHODS.function(token, 2)?));
         match settled {
             Ok(_) => return,
             // As CPython does, but that the hooks behind it are not forgotten.
@@ -154,9 +186,10 @@ fn others() -> impl Iterator<Item = *mut ffi::PyThreadState> {
     .filter(move |state| *state != own)
 }
 
-static METHODS: Methods<2> = Methods([
+static METHODS: Methods<3> = Methods([
     method(c"end", end, ffi::METH_O),
     method(c"frames", frames, ffi::METH_NOARGS),
+    method(c"note", take_note, ffi::METH_VARARGS),
 ]);
 
 /// `end(ident)`: raises `SystemExit` in that thread of the interpreter.
@@ -203,4 +236,26 @@ unsafe extern "C" fn frames(
         })
         .collect();
     Object::list(token, frames.into_iter().map(Ok)).map_or(ptr::null_mut(), Object::into_ptr)
+}
+
+/// `note(what, firm)`: says what comes next, and whether it may take as long as it takes.
+///
+/// # Safety
+/// Called by CPython as a function with a tuple, so attached.
+unsafe extern "C" fn take_note(
+    _nothing: *mut ffi::PyObject,
+    arguments: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: attached, by the contract; nothing that is made here outlives this function.
+    let token: Attached<'_> = unsafe { Attached::assume() };
+    if let Some(arguments) = NonNull::new(arguments) {
+        // SAFETY: live for this call.
+        let arguments = unsafe { Object::from_borrowed(token, arguments) };
+        if let [Some(what), Some(firm)] = [0, 1].map(|index| arguments.item(index)) {
+            // SAFETY: `True` lives for ever and is compared only.
+            let firm = firm.as_ptr() == unsafe { ffi::Py_True() };
+            note(Step::Settling(what.to_text().unwrap_or_default(), firm));
+        }
+    }
+    Object::none(token).into_ptr()
 }

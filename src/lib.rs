@@ -67,7 +67,7 @@ mod _subpool {
     #[pymodule_export]
     use crate::errand::{Errand, FallbackPlan, raise_in_thread};
     #[pymodule_export]
-    use crate::executor::{PoolCore, WorkerThread, close_all, forget_after_fork};
+    use crate::executor::{_lent_buffers, PoolCore, WorkerThread, close_all, forget_after_fork};
     #[pymodule_export]
     use crate::future::FutureCore;
     #[pymodule_export]

@@ -10,7 +10,7 @@ use crate::encode;
 use crate::executor::PoolCore;
 use crate::future::{cancelled_error, wait};
 use crate::output;
-use crate::task::{Task, Terms};
+use crate::task::Task;
 use crate::transfer::context::Carried;
 use crate::transfer::function::Definition;
 use parking_lot::Mutex;
@@ -261,21 +261,20 @@ impl State {
         let Some(source) = &self.source else {
             return Ok(false);
         };
-        let mut tasks = Vec::new();
+        let mut calls = Vec::new();
         let mut bytes = 0;
         let mut failed = None;
         let mut more = true;
         while more
             && failed.is_none()
-            && tasks.len() < source.collect
+            && calls.len() < source.collect
             && (bytes < MANY_BYTES || source.together)
         {
             match source.next_call(py) {
                 Ok(Some(args)) => match encode::call_of(&source.known, &args) {
                     Ok(call) => {
                         bytes += call.payload.bytes.len();
-                        let call = call.within(source.context.clone());
-                        tasks.push(Task::new(call, Terms::within(source.limit)));
+                        calls.push(call.within(source.context.clone()));
                     }
                     Err(error) if error.is_instance_of::<PyException>(py) => failed = Some(error),
                     Err(error) => return Err(self.give_up(error)),
@@ -284,14 +283,13 @@ impl State {
                 Err(error) => return Err(self.give_up(error)),
             }
         }
-        let together = source.together;
-        if !tasks.is_empty() {
-            let batch = Batch::new(tasks);
-            let workers = if together { 1 } else { usize::MAX };
-            if let Err(error) = core.get().push_batch(py, &batch, workers) {
-                return Err(self.give_up(error));
+        let workers = if source.together { 1 } else { usize::MAX };
+        let limit = source.limit;
+        while !calls.is_empty() {
+            match core.get().submit_batch(py, &mut calls, limit, workers) {
+                Ok(batch) => self.waiting.push_back(Waiting::Batch(batch, 0)),
+                Err(error) => return Err(self.give_up(error)),
             }
-            self.waiting.push_back(Waiting::Batch(batch, 0));
         }
         if let Some(error) = failed {
             self.waiting.push_back(Waiting::failed(py, error));

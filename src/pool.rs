@@ -5,26 +5,34 @@
 //! may be dropped on any thread.
 //! Not guaranteed: that closing waits. `seats` gives what to wait for.
 
+mod closing;
+mod door;
+mod seat;
+mod succession;
 mod upkeep;
 
+pub use door::Waiting;
+pub use seat::Seat;
+pub use succession::Why;
 pub use upkeep::look_at_all;
 
+use seat::Standing;
+
 use crate::batch::{Batch, Drained, Job};
-use crate::core::latch::Latch;
 use crate::core::queue::Queue;
-use crate::core::state::{Ended, Start};
+use crate::core::state::Ended;
 use crate::core::stats::{Stats, Width, should_grow};
-use crate::desk::{Desk, Patience};
+use crate::core::window::Ban;
+use crate::desk::Patience;
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken, Call, Label};
 use crate::transfer::environment::Numbered;
 use crate::transfer::fallback::{Kind, Refusal};
-use crate::worker;
+use door::Door;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// As much as the main thread has. CPython checks the real bounds and raises `RecursionError`.
@@ -34,8 +42,9 @@ const STACK: usize = 16 << 20;
 pub struct Upcalls {
     /// Somebody listens to this ended task.
     pub deliver: fn(Arc<Task>),
-    /// Log that the pool broke. Called on a thread without a thread state.
-    pub report: fn(&Broken),
+    /// Log that a worker could not start: it is tried again after so long, or, without that, the
+    /// pool broke. Called on a thread without a thread state.
+    pub report: fn(&Broken, Option<Duration>),
     /// Say how a call goes on that a worker's interpreter cannot run. Waits for main.
     pub consult: fn(Question) -> Reply,
     /// Interrupt a task that has gone elsewhere.
@@ -46,6 +55,12 @@ pub struct Upcalls {
     /// Warn of the threads in that worker's interpreter that have not ended for so long, and wait
     /// until that is done. Called on a thread of a worker, detached.
     pub warn_of_threads: fn(String, Vec<String>, Duration),
+    /// Warn of what runs in that worker's interpreter as it is closed, for so long.
+    pub warn_of_close: fn(String, String, Duration),
+    /// Log that a task has harmed that worker's interpreter, and how, and wait until that is done.
+    /// Called on a thread of a worker,
+    /// detached.
+    pub warn_of_harm: fn(String, Label, String),
 }
 
 /// What a worker asks main: its interpreter cannot load what a call needs.
@@ -85,8 +100,14 @@ pub struct Settings {
     pub farewell: Duration,
     /// After which an idle worker ends.
     pub idle_timeout: Option<Duration>,
+    /// After which it is replaced by another: so many tasks, one at least.
+    pub most_tasks: Option<u64>,
+    /// How long to wait before a worker that could not start is tried again, each time.
+    pub retries: Vec<Duration>,
     /// Where what no interpreter can run goes, if its tag says nothing else.
     pub fallback: Option<Kind>,
+    /// How many tasks may wait in the queue.
+    pub most_pending: Option<usize>,
     pub upcalls: &'static Upcalls,
 }
 
@@ -95,6 +116,8 @@ pub struct Pool {
     pub number: u64,
     pub queue: Queue<Job>,
     pub stats: Stats,
+    /// If the queue has a bound.
+    door: Option<Arc<Door>>,
     settings: Settings,
     /// Batches that workers may be at: taken from the queue, and with calls nobody has claimed.
     batches: Mutex<Vec<Weak<Batch>>>,
@@ -104,7 +127,7 @@ pub struct Pool {
     /// their interpreters have threads that do not end.
     retired: Mutex<Vec<Arc<Seat>>>,
     /// Nothing starts any more.
-    terminated: AtomicBool,
+    ban: Ban,
     /// Seats that are free again, their workers being about to end.
     leaving: Mutex<Vec<Arc<Seat>>>,
     /// The length of `seats`.
@@ -112,51 +135,15 @@ pub struct Pool {
     /// The beginning of the time that `Seat::idle` counts.
     epoch: Instant,
     broken: OnceLock<Arc<Broken>>,
-}
-
-/// A worker's place in the pool.
-pub struct Seat {
-    pub number: usize,
-    pub name: String,
-    /// Ends when the interpreter is there and its initializer has run, or will never.
-    pub readiness: Latch,
-    /// Ends when the interpreter is closed.
-    pub exit: Latch,
-    /// Ends with `exit`, or when nobody is to wait for that any more: another worker takes this
-    /// one's place, or its interpreter's threads do not end.
-    pub vacated: Latch,
-    pub desk: Arc<Desk>,
-    /// Since when it sleeps, in nanoseconds; 0 while it does not, or for ever.
-    pub idle: AtomicU64,
-    /// The main interpreter's when the worker was started.
-    pub environment: Arc<Numbered>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Seat {
-    pub fn ready(&self) {
-        fire(&self.readiness);
-    }
-
-    /// Waits for the thread itself, once `exit` has ended. Bounded: nothing is left to do there.
-    pub fn reap(&self) {
-        let handle = self.thread.lock().take();
-        if let Some(handle) = handle {
-            // A worker catches its panics, and one in its loop aborts the process.
-            let _ = handle.join();
-        }
-    }
-}
-
-/// Ends a latch that has no task behind it.
-fn fire(latch: &Latch) {
-    if latch.state.start() == Start::Run {
-        latch.wake(latch.state.finish());
-    }
+    /// A worker has started well.
+    proven: AtomicBool,
 }
 
 /// Pools whose threads must be gone before the process may finalize Python.
 static LIVING: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
+
+/// The program is past its wait for workers: none starts any more.
+static SEALED: AtomicBool = AtomicBool::new(false);
 
 /// The child of a fork forgets the pools: their threads are not there to be waited for.
 ///
@@ -177,20 +164,22 @@ impl Pool {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let pool = Arc::new(Self {
+        let pool = Arc::new_cyclic(|pool| Self {
             // Relaxed: only uniqueness matters.
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             queue: Queue::new(),
             stats: Stats::default(),
+            door: Door::before(pool, &settings),
             settings,
             batches: Mutex::new(Vec::new()),
             seats: Mutex::new(Vec::new()),
             retired: Mutex::new(Vec::new()),
-            terminated: AtomicBool::new(false),
+            ban: Ban::new(),
             leaving: Mutex::new(Vec::new()),
             width: Width::default(),
             epoch: Instant::now(),
             broken: OnceLock::new(),
+            proven: AtomicBool::new(false),
         });
         let mut living = LIVING.lock();
         living.retain(|pool| pool.strong_count() > 0);
@@ -204,11 +193,20 @@ impl Pool {
         LIVING.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Accepts a task. False: the pool is closed.
-    #[must_use]
-    pub fn push(&self, task: Arc<Task>) -> bool {
+    /// Accepts a task. False: the pool is closed. An error: its queue is full, so the task, counted
+    /// in already, has to line up.
+    pub fn push(&self, task: Arc<Task>) -> Result<bool, Waiting> {
         // Counted first: a worker may end the task before this thread goes on.
         self.stats.accepted(1);
+        if let Some(door) = &self.door
+            && !door.enter()
+        {
+            return Err(Waiting::Task(task));
+        }
+        Ok(self.put(task))
+    }
+
+    fn put(&self, task: Arc<Task>) -> bool {
         let accepted = self.queue.push(Job::Task(task)).is_ok();
         if !accepted {
             self.stats.ended();
@@ -216,11 +214,11 @@ impl Pool {
         accepted
     }
 
-    /// Accepts a batch, to be worked on by `workers` at the same time at most. False: the pool is
-    /// closed. Then what no worker has claimed meanwhile is cancelled.
+    /// Accepts a batch whose tasks are counted in and have their places, to be worked on by
+    /// `workers` at the same time at most. False: the pool is closed. Then what no worker has
+    /// claimed meanwhile is cancelled.
     #[must_use]
-    pub fn push_batch(&self, batch: &Arc<Batch>, workers: usize) -> bool {
-        self.stats.accepted(batch.tasks().len());
+    pub fn put_batch(&self, batch: &Arc<Batch>, workers: usize) -> bool {
         self.remember(batch);
         let invitations = workers.clamp(1, self.settings.most_workers);
         let accepted = (0..invitations.min(batch.tasks().len()))
@@ -250,7 +248,7 @@ impl Pool {
             seats.len(),
             self.settings.most_workers,
         ) {
-            self.seat(&mut seats, None, environment)?;
+            self.seat(&mut seats, environment)?;
         }
         Ok(())
     }
@@ -259,48 +257,35 @@ impl Pool {
     pub fn grow_to(self: &Arc<Self>, count: usize, environment: &Arc<Numbered>) -> io::Result<()> {
         let mut seats = self.seats.lock();
         while seats.len() < count.min(self.settings.most_workers) && !self.queue.is_closed() {
-            self.seat(&mut seats, None, environment)?;
+            self.seat(&mut seats, environment)?;
         }
         Ok(())
     }
 
-    /// Starts a worker, at the first number that is free, with something to do before all else.
+    /// Starts a worker, at the first number that is free.
     fn seat(
         self: &Arc<Self>,
         seats: &mut Vec<Arc<Seat>>,
-        first: Option<Job>,
         environment: &Arc<Numbered>,
     ) -> io::Result<()> {
         let taken = |(place, seat): &(usize, &Arc<Seat>)| *place == seat.number;
         let number = seats.iter().enumerate().take_while(taken).count();
-        let name = format!("{}_{number}", self.settings.thread_name_prefix);
-        let seat = Arc::new(Seat {
-            number,
-            readiness: Latch::new(),
-            exit: Latch::new(),
-            vacated: Latch::new(),
-            idle: AtomicU64::new(0),
-            environment: Arc::clone(environment),
-            desk: Arc::default(),
-            thread: Mutex::new(None),
-            name,
-        });
-        let (pool, own) = (Arc::clone(self), Arc::clone(&seat));
-        let handle = thread::Builder::new()
-            // The operating system shows the first 15 bytes; a NUL would be a panic here.
-            .name(seat.name.replace('\0', ""))
-            .stack_size(STACK)
-            .spawn(move || {
-                worker::run(&pool, &own, first);
-                drop(pool);
-                own.ready();
-                fire(&own.exit);
-                fire(&own.vacated);
-            })?;
-        *seat.thread.lock() = Some(handle);
+        let standing = Standing::Admitted(None);
+        let seat = self.new_seat(number, environment, standing, Weak::new());
+        self.start(&seat)?;
         seats.insert(number, seat);
         self.width.set(seats.len());
         Ok(())
+    }
+
+    /// Lets no worker start any more in any pool, for the end of the program. After this `seats`
+    /// shows all that there will ever be: who started one before had the lock before.
+    pub fn seal() {
+        // Relaxed: who asks has the seats' lock after this, or is a worker that is waited for.
+        SEALED.store(true, Ordering::Relaxed);
+        for pool in Self::living() {
+            drop(pool.seats.lock());
+        }
     }
 
     #[must_use]
@@ -384,9 +369,9 @@ impl Pool {
     /// The calling thread has no thread state: its interpreter is closed.
     pub fn break_down(&self, broken: Broken) {
         // Logged before any future fails, so that who sees the failure finds the log complete.
-        (self.settings.upcalls.report)(&broken);
+        (self.settings.upcalls.report)(&broken, None);
         let broken = Arc::clone(self.broken.get_or_init(|| Arc::new(broken)));
-        self.queue.close();
+        self.close();
         for task in self.drain() {
             if task.start().is_some() {
                 let ended = task.finish(Answer::Broken(Arc::clone(&broken)), || ());

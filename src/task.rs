@@ -8,13 +8,15 @@
 //! interpreter call `set_listener` and `take_listener`, and make and open an `Awaiter`.
 
 use crate::core::latch::Latch;
-use crate::core::state::{Cancel, Ended, Phase, Start};
+use crate::core::slot::Slot;
+use crate::core::state::{Cancel, Ended};
 use crate::transfer::call::{Answer, Call, Label};
 use crate::transfer::fallback::Plan;
 use crate::transfer::graveyard::Kept;
 use parking_lot::Mutex;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub struct Task {
@@ -23,7 +25,7 @@ pub struct Task {
     pub label: Label,
     /// Beside, since most have none: a burst is as fast as its tasks are small.
     terms: Option<Box<Terms>>,
-    content: Mutex<Content>,
+    slot: Slot<Call, Answer>,
     listener: Mutex<Option<Listener>>,
     awaiters: Mutex<Vec<Awaiter>>,
     /// With the counts of the `Arc` and the allocator's head it fills whole cache lines: a worker
@@ -37,48 +39,54 @@ pub struct Terms {
     pub timeout: Option<Duration>,
     /// For a function with a fallback.
     pub fallback: Option<Fallback>,
+    /// In a queue with a bound.
+    pub place: Option<Place>,
 }
 
 impl Terms {
-    /// A limit to the time, and no fallback. `None`: not even that.
+    /// A limit to the time, a place in a bounded queue, and no fallback. `None`: not even that.
     #[must_use]
     #[inline]
-    pub fn within(timeout: Option<Duration>) -> Option<Box<Self>> {
-        timeout.is_some().then(|| {
+    pub fn within(timeout: Option<Duration>, place: Option<Place>) -> Option<Box<Self>> {
+        (timeout.is_some() || place.is_some()).then(|| {
             Box::new(Self {
                 timeout,
                 fallback: None,
+                place,
             })
         })
     }
 }
 
-/// A call until it is taken, an answer from the end on.
-enum Content {
-    Call(Call),
-    Nothing,
-    Answer(Answer),
+/// The place of a task in a bounded queue, or in the line before that. The task gives it back when
+/// it starts or is cancelled, of which there is one.
+pub struct Place {
+    keeper: Arc<dyn Keeper>,
+    number: AtomicU64,
 }
 
-impl Content {
-    fn take_call(&mut self) -> Option<Call> {
-        match std::mem::replace(self, Self::Nothing) {
-            Self::Call(call) => Some(call),
-            other => {
-                *self = other;
-                None
-            }
+/// Who sees to the places.
+pub trait Keeper: Send + Sync {
+    /// A task that is in has started, or was cancelled.
+    fn left(&self);
+    /// One was cancelled that may stand in line yet, by this number.
+    fn cancelled(&self, number: u64);
+}
+
+impl Place {
+    #[must_use]
+    pub fn new(keeper: Arc<dyn Keeper>) -> Self {
+        Self {
+            keeper,
+            number: AtomicU64::new(0),
         }
     }
 
-    fn take_answer(&mut self) -> Option<Answer> {
-        match std::mem::replace(self, Self::Nothing) {
-            Self::Answer(answer) => Some(answer),
-            other => {
-                *self = other;
-                None
-            }
-        }
+    /// The task stands in line by this number. Only who submits it knows it yet, so nobody else can
+    /// cancel it before.
+    pub fn stands_in_line(&self, number: u64) {
+        // Relaxed: others have the task from this thread, by way of the main GIL.
+        self.number.store(number, Ordering::Relaxed);
     }
 }
 
@@ -117,7 +125,7 @@ impl Task {
             latch: Latch::new(),
             label: call.label(),
             terms,
-            content: Mutex::new(Content::Call(call)),
+            slot: Slot::new(call),
             listener: Mutex::new(None),
             awaiters: Mutex::new(Vec::new()),
             _to_the_line: [0; 2],
@@ -140,14 +148,23 @@ impl Task {
             .and_then(|terms| terms.fallback.as_ref())
     }
 
+    /// Its place in a bounded queue.
+    #[must_use]
+    #[inline]
+    pub fn place(&self) -> Option<&Place> {
+        self.terms.as_ref().and_then(|terms| terms.place.as_ref())
+    }
+
     /// A worker's claim. `None`: cancelled meanwhile.
     #[must_use]
     pub fn start(&self) -> Option<Call> {
-        match self.latch.state.start() {
-            // Only the one call that started the task comes here, so the call is still there.
-            Start::Run => self.content.lock().take_call(),
-            Start::Cancelled => None,
+        let call = self.slot.start(&self.latch.state);
+        if call.is_some()
+            && let Some(place) = self.place()
+        {
+            place.keeper.left();
         }
+        call
     }
 
     /// The end of a started task, unless somebody else has ended it. The caller hands it on if
@@ -155,14 +172,8 @@ impl Task {
     ///
     /// `before` is called in between: the end is certain and nobody knows of it.
     pub fn finish(&self, answer: Answer, before: impl FnOnce()) -> Option<Ended> {
-        {
-            // Two may come here: the worker and who gave up waiting for it (pool.rs). The first
-            // leaves its answer; after the end it may be gone from here, but the phase tells.
-            let mut place = self.content.lock();
-            if matches!(*place, Content::Answer(_)) || self.latch.state.phase() != Phase::Running {
-                return None;
-            }
-            *place = Content::Answer(answer);
+        if !self.slot.settle(&self.latch.state, answer) {
+            return None;
         }
         before();
         self.let_go();
@@ -173,10 +184,15 @@ impl Task {
 
     /// Cancels a task that nobody has started.
     pub fn cancel(&self) -> Cancel {
-        let cancel = self.latch.state.cancel();
+        let cancel = self.slot.cancel(&self.latch.state);
         if let Cancel::Cancelled(ended) = cancel {
-            let call = self.content.lock().take_call();
-            drop(call);
+            if let Some(place) = self.place() {
+                // Relaxed: see `stands_in_line`.
+                match place.number.load(Ordering::Relaxed) {
+                    0 => place.keeper.left(),
+                    number => place.keeper.cancelled(number),
+                }
+            }
             self.let_go();
             self.tell(ended);
         }
@@ -220,7 +236,7 @@ impl Task {
     /// The answer, once.
     #[must_use]
     pub fn take_answer(&self) -> Option<Answer> {
-        self.content.lock().take_answer()
+        self.slot.take_answer()
     }
 
     /// Asks for delivery to `listener`. Gives it back if the task has ended, or has one already.

@@ -7,26 +7,24 @@
 //! It knows no pool. `start` is given what to call, which does what is due and tells when to come
 //! again; and whoever makes something due earlier calls `wake_by` after that can be found.
 
+use crate::core::alarm::{Alarm, Turn};
+use crate::core::joinable::{Joinable, spawn};
 use parking_lot::Mutex;
 use std::io;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Instant;
 
 /// Does what is due at that time, and gives the next.
 pub type Look = fn(Instant) -> Option<Instant>;
 
 struct Warden {
-    thread: Option<JoinHandle<()>>,
-    /// When to look. `None`: when somebody names a time; during a look, the earliest named since
-    /// it began.
-    next: Option<Instant>,
-    closing: bool,
+    thread: Option<Joinable>,
+    alarm: Alarm,
 }
 
 const ASLEEP: Warden = Warden {
     thread: None,
-    next: None,
-    closing: false,
+    alarm: Alarm::new(),
 };
 
 static WARDEN: Mutex<Warden> = Mutex::new(ASLEEP);
@@ -45,8 +43,7 @@ impl Warden {
 pub fn start(look: Look) -> io::Result<()> {
     let mut warden = WARDEN.lock();
     if warden.thread.is_none() {
-        let thread = thread::Builder::new().name("subpool-warden".to_owned());
-        warden.thread = Some(thread.spawn(move || watch(look))?);
+        warden.thread = Some(spawn("subpool-warden", move || watch(look))?);
     }
     Ok(())
 }
@@ -54,17 +51,16 @@ pub fn start(look: Look) -> io::Result<()> {
 /// Has the warden look at `at`, or earlier.
 pub fn wake_by(at: Instant) {
     let mut warden = WARDEN.lock();
-    if warden.next.is_none_or(|next| at < next) {
-        warden.next = Some(at);
+    if warden.alarm.wake_by(at) {
         warden.wake();
     }
 }
 
 /// Ends the warden, and gives its thread to wait for.
 #[must_use]
-pub fn stop() -> Option<JoinHandle<()>> {
+pub fn stop() -> Option<Joinable> {
     let mut warden = WARDEN.lock();
-    warden.closing = true;
+    warden.alarm.close();
     warden.wake();
     warden.thread.take()
 }
@@ -85,29 +81,18 @@ pub unsafe fn forget_after_fork() {
 
 fn watch(look: Look) {
     loop {
-        let mut warden = WARDEN.lock();
-        if warden.closing {
-            return;
-        }
         let now = Instant::now();
-        match warden.next {
-            Some(at) if at <= now => {
-                // What is named from here on is kept: the look may have been past its place.
-                warden.next = None;
-                drop(warden);
+        let turn = WARDEN.lock().alarm.turn(now);
+        match turn {
+            Turn::End => return,
+            Turn::Look => {
                 if let Some(next) = look(now) {
                     wake_by(next);
                 }
             }
             // A wake-up that comes before the sleep ends it.
-            Some(at) => {
-                drop(warden);
-                thread::park_timeout(at - now);
-            }
-            None => {
-                drop(warden);
-                thread::park();
-            }
+            Turn::Sleep(Some(time)) => thread::park_timeout(time),
+            Turn::Sleep(None) => thread::park(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! task that was started is finished, whatever it does, also by a panic of ours; a panic of the
 //! loop itself aborts the process with a message, because nobody could tell what is lost.
 
+mod mileage;
 mod performing;
 mod telling;
 
@@ -11,13 +12,14 @@ use crate::batch::{Drained, Job};
 use crate::core::queue::Empty;
 use crate::core::sleepers::Looker;
 use crate::desk::{Reachable, Running};
-use crate::farewell;
+use crate::farewell::{self, Step};
 use crate::interp::attach::Attached;
 use crate::interp::config::ISOLATED;
+use crate::interp::knots;
 use crate::interp::object::{Object, Raised};
 use crate::interp::owned::OwnedInterpreter;
 use crate::interp::untraced::Untraced;
-use crate::pool::{Pool, Seat};
+use crate::pool::{Pool, Seat, Why};
 use crate::transfer::adopt::Surroundings;
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Broken, Call};
@@ -28,54 +30,76 @@ use crate::transfer::function::Found;
 use crate::transfer::graveyard::{self, Promise};
 use crate::transfer::value::Transfer;
 use crate::worker_api;
+use mileage::Mileage;
 use rustc_hash::FxHashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 use telling::{panicked, text_of};
 
 /// Tasks between two moments in which other threads of the interpreter get their turn, when the
 /// tasks themselves are all C functions and never give one.
 const TURN: u32 = 64;
 
-/// The thread's whole life.
-pub fn run(pool: &Arc<Pool>, seat: &Seat, first: Option<Job>) {
+/// A worker's whole life; and another's, if the first could not start and is to try again.
+pub fn run(pool: &Arc<Pool>, seat: &Arc<Seat>) {
     // Until the interpreter is gone, with all that its modules hold.
     let promise = Promise::new();
-    let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, first, &promise)));
-    match lived {
-        Ok(Ok(())) => {}
-        // The interpreter is gone by now, so the thread may attach to main and tell.
-        Ok(Err(broken)) => pool.break_down(broken),
-        Err(_) => {
-            eprintln!("subpool: a worker's loop panicked; tasks may be lost, so the process ends");
-            std::process::abort();
+    seat.wait_for_room(pool.farewell());
+    for failures in 0.. {
+        let lived = catch_unwind(AssertUnwindSafe(|| live(pool, seat, &promise)));
+        match lived {
+            Ok(Ok(())) => break,
+            // The interpreter is gone by now, so the thread may attach to main and tell.
+            Ok(Err(broken)) if !pool.start_failed(seat, &broken, failures) => break,
+            Ok(Err(_)) => {}
+            Err(_) => {
+                eprintln!(
+                    "subpool: a worker's loop panicked; tasks may be lost, so the process ends"
+                );
+                std::process::abort();
+            }
         }
     }
+    pool.dismiss_standby(seat);
 }
 
-fn live(
-    pool: &Arc<Pool>,
-    seat: &Seat,
-    first: Option<Job>,
-    promise: &Promise,
-) -> Result<(), Broken> {
+fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Broken> {
     // Until the interpreter is gone.
     let _untraced = Untraced::begin();
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
     })?;
-    let mut lived = work(&interpreter, pool, seat, first, promise);
+    let mut lived = work(&interpreter, pool, seat, promise);
+    pool.dismiss_standby(seat);
     // The helper that sends interrupts has gone with the session: a visitor that stays is a thread
     // of the interpreter, too.
-    farewell::bid(interpreter.attached(), pool.farewell(), |threads| {
-        if let Err(broken) = &lived
-            && pool.break_down_elsewhere(broken)
-        {
-            lived = Ok(());
+    let tell = {
+        let (pool, seat) = (Arc::clone(pool), Arc::clone(seat));
+        move |step| match step {
+            Step::Settling(what, firm) => pool.closes(&seat, Some((what, firm))),
+            Step::Dismissing => pool.closes(&seat, None),
         }
-        pool.overstays(seat, threads);
-    });
+    };
+    farewell::bid(
+        interpreter.attached(),
+        pool.farewell(),
+        Arc::new(tell),
+        |threads| {
+            if let Err(broken) = &lived
+                && pool.break_down_elsewhere(seat, broken)
+            {
+                lived = Ok(());
+            }
+            pool.overstays(seat, threads);
+        },
+    );
+    knots::untie(interpreter.attached());
+    let rest = "what its objects do as they are deleted (`__del__`, weak references' callbacks)";
+    pool.closes(seat, Some((rest.to_owned(), false)));
+    drop(interpreter);
+    pool.closes(seat, None);
     lived
 }
 
@@ -83,10 +107,10 @@ fn live(
 fn work(
     interpreter: &OwnedInterpreter,
     pool: &Arc<Pool>,
-    seat: &Seat,
-    mut first: Option<Job>,
+    seat: &Arc<Seat>,
     promise: &Promise,
 ) -> Result<(), Broken> {
+    let begun = Instant::now();
     let token = interpreter.attached();
     let path = &*seat.environment.environment.path;
     let unusable = |raised: Raised| Broken {
@@ -109,11 +133,18 @@ fn work(
         looked_at: FxHashSet::default(),
         refused: None,
         path,
+        mileage: Mileage::new(None, begun.elapsed()),
+        leaving: None,
     };
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, pool, initializer)?;
     }
     seat.ready();
+    pool.is_proven();
+    let Some(mut first) = token.detached(|| seat.admission.wait()) else {
+        return Ok(());
+    };
+    session.mileage = Mileage::new(pool.most_tasks(), begun.elapsed());
 
     let mut looker = Looker::new();
     loop {
@@ -141,11 +172,15 @@ fn work(
         }
         let mut next = Drained::first(job);
         while let Some(job) = next {
-            let done = session.serve(token, pool, job);
+            let done = session.serve(token, pool, seat, job);
             promise.look();
             let Some(done) = done else {
                 return Ok(());
             };
+            if let Some(why) = session.leaving.take() {
+                token.detached(|| pool.recycle(seat, why, done.rest()));
+                return Ok(());
+            }
             next = done.next();
         }
     }
@@ -166,13 +201,22 @@ struct Session<'i> {
     refused: Option<Arc<Refusal>>,
     /// The main interpreter's `sys.path` when the worker was started.
     path: &'i [Text],
+    mileage: Mileage,
+    /// Set while a task runs or ends: it is this worker's last, and another takes its place.
+    leaving: Option<Why>,
 }
 
 impl<'i> Session<'i> {
     /// Runs a task, lets the interpreter's other threads have their turn now and then, and gives
     /// the task back. `None`: it took too long to react to an interrupt, and another worker has
     /// taken over.
-    fn serve(&mut self, token: Attached<'i>, pool: &Arc<Pool>, job: Drained) -> Option<Drained> {
+    fn serve(
+        &mut self,
+        token: Attached<'i>,
+        pool: &Arc<Pool>,
+        seat: &Arc<Seat>,
+        job: Drained,
+    ) -> Option<Drained> {
         self.turn += 1;
         if self.turn == TURN {
             self.turn = 0;
@@ -186,6 +230,9 @@ impl<'i> Session<'i> {
                 return Some(job);
             }
         };
+        if self.mileage.begin() {
+            self.look_at_mileage(token, pool, seat);
+        }
         let answer = || self.answer(token, pool, call, plan.as_deref());
         let answer = catch_unwind(AssertUnwindSafe(answer));
         let answer = answer.unwrap_or_else(|panic| Err(Short::Answer(panicked(panic.as_ref()))));
@@ -208,6 +255,17 @@ impl<'i> Session<'i> {
         let ended = job.finish(answer, || pool.stats.ended());
         pool.deliver_if_listened(&job, ended);
         ended.map(|_| job)
+    }
+
+    #[cold]
+    fn look_at_mileage(&mut self, token: Attached<'i>, pool: &Arc<Pool>, seat: &Arc<Seat>) {
+        let due = self.mileage.look(Instant::now());
+        if let Some(left) = due.prepare {
+            token.detached(|| pool.prepare(seat, left));
+        }
+        if due.last {
+            self.leaving = Some(Why::Worn);
+        }
     }
 
     fn initialize(

@@ -75,6 +75,16 @@ def eventually(condition, what):
         os.sched_yield()
 
 
+def asleep(child):
+    """Whether the main thread sleeps and has no signal to handle, or the program has ended."""
+    if child.poll() is not None:
+        return True
+    text = Path(f"/proc/{child.pid}/task/{child.pid}/status").read_text()
+    status = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
+    return status["State"].startswith("S") and not pending
+
+
 def resizable(buffer):
     """Whether nobody sees the bytearray's memory any more: CPython refuses to resize it before."""
     try:

@@ -46,3 +46,24 @@ def test_unsafe_without_its_line_is_noticed():
     assert not checker.check_safety(["// SAFETY: fine", "let y = unsafe { g() };"])
     assert not checker.check_safety(["// SAFETY: fine", "let y = match", "    unsafe { g() } {"])
     assert checker.check_safety(["unsafe impl Send for X {}"])
+
+
+def test_an_ordering_without_its_word_is_noticed():
+    check = load_checker().check_orderings
+    assert check(["fn f() {", "    x.load(Ordering::Acquire);", "}"])
+    assert not check(
+        ["fn f() {", "    // Acquire: pairs with `g`.", "    x.load(Ordering::Acquire);"]
+    )
+    assert not check(["// Relaxed: a count.", "fn f() {", "    x.load(Ordering::Relaxed);"])
+    assert check(
+        ["// Relaxed: a count.", "fn g() {}", "fn f() {", "    x.load(Ordering::Relaxed);"]
+    )
+    everywhere = ["// Relaxed everywhere: a count.", "fn g() {}", "fn f() {"]
+    assert not check([*everywhere, "    x.load(Ordering::Relaxed);"])
+    assert check([*everywhere, "    x.load(Ordering::SeqCst);"])
+
+
+def test_a_comment_that_names_no_file_is_noticed():
+    check = load_checker().check_names
+    assert check(["// SAFETY: as in gone.rs"], {"here.rs"})
+    assert not check(["// SAFETY: as in here.rs (`f`)", 'let gone = "gone.rs";'], {"here.rs"})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the rules of the rooms (docs/design.md): who may use pyo3, SAFETY lines, file sizes.
+"""Checks the rules of the rooms (docs/design.md): who may use pyo3, what comments owe, file sizes.
 
 Prints each breach as `file:line: what` and exits with 1 if there is one.
 """
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYO3_ROOMS = {
     "lib.rs", "dispatch.rs", "map.rs", "executor.rs", "future.rs", "completer.rs", "error.rs",
     "encode.rs", "bridge.rs", "capture.rs", "errand.rs", "environ.rs", "output.rs", "streams.rs",
-    "submit.rs",
+    "submit.rs", "line.rs", "ending.rs",
 }  # fmt: skip
 LONGEST = 500
 
@@ -93,13 +93,60 @@ def check_safety(lines: list[str]) -> list[str]:
     return problems
 
 
+ORDERING = re.compile(r"\b(relaxed|acquire|release|acqrel|seqcst)\b", re.IGNORECASE)
+ITEM = re.compile(r"\s*(pub(\(\w+\))? )?((const|unsafe|extern \"C\") )*(fn|static|impl)\b")
+
+
+def says_ordering(line: str) -> bool:
+    return bool(ORDERING.search(line.partition("//")[2]))
+
+
+def check_orderings(lines: list[str]) -> list[str]:
+    """Each atomic access has a comment on its ordering in its function, or above that.
+
+    "Relaxed, here and below" (or "everywhere") counts for all relaxed accesses that follow.
+    """
+    problems = []
+    all_relaxed = False
+    for number, line in enumerate(lines, 1):
+        if re.search(r"\brelaxed\b.*\b(here and below|everywhere)\b", line, re.IGNORECASE):
+            all_relaxed = True
+        used = set(re.findall(r"\bOrdering::(\w+)", code(line)))
+        if not used or (all_relaxed and used == {"Relaxed"}):
+            continue
+        index, said = number - 1, False
+        while index >= 0 and not said and not ITEM.match(lines[index]):
+            said = says_ordering(lines[index])
+            index -= 1
+        while index > 0 and not said and lines[index - 1].strip().startswith(("//", "#[")):
+            index -= 1
+            said = says_ordering(lines[index])
+        if not said:
+            problems.append(f"{number}: an ordering without a word on its partner")
+    return problems
+
+
+def check_names(lines: list[str], files: set[str]) -> list[str]:
+    """Files that a comment names are there: the reason for a SAFETY line is often elsewhere."""
+    problems = []
+    for number, line in enumerate(lines, 1):
+        named = re.findall(r"(?<![\w./])(\w+\.(?:rs|py|md))\b", line.partition("//")[2])
+        problems += [f"{number}: there is no {name}" for name in named if name not in files]
+    return problems
+
+
 def main() -> int:
     problems = []
+    files = {path.name for path in tracked("*.rs", "*.py", "*.md")}
     for path in tracked("src/*.rs", "src/**/*.rs"):
         lines = path.read_text().splitlines()
         # Tests at a file's end may use what they like.
-        body = lines[: next((i for i, x in enumerate(lines) if x == "#[cfg(test)]"), len(lines))]
+        tests = (i for i, x in enumerate(lines) if re.match(r"#\[cfg\(.*\btest\b", x))
+        body = lines[: next(tests, len(lines))]
         found = check_pyo3(path, body) + check_order(path, body) + check_safety(body)
+        found += check_names(lines, files)
+        if "models" not in path.parts and path.stem != "models":
+            found += check_orderings(body)
         problems += [f"{path.relative_to(ROOT)}:{problem}" for problem in found]
     for path in tracked("*.rs", "*.py", "*.pyi"):
         count = len(path.read_text().splitlines())

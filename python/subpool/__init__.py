@@ -12,6 +12,8 @@ Names are looked up on first use, because this package is imported in every work
 the modules that define the tasks), where the executors and their imports have no place.
 """
 
+import sys
+
 from subpool._bootstrap import TaskInterrupted, WorkerInfo, worker
 from subpool.routing import interpreter
 
@@ -70,6 +72,12 @@ _HOMES = {
 }
 
 
+_TOO_LATE = (
+    "cannot load subpool's executors while the program ends: make the pool, and wait for its "
+    "results, before the main thread comes to its end"
+)
+
+
 def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
@@ -87,7 +95,14 @@ def _find(home: str, name: str) -> object:
         except ImportError as error:
             # CPython's words for an extension module in somebody else's subinterpreter.
             if "does not support loading in subinterpreters" not in str(error):
+                if sys.is_finalizing():  # there is no import any more
+                    raise RuntimeError(_TOO_LATE) from error
                 raise
+        except RuntimeError as error:
+            # The words of `threading`, for us and for `concurrent.futures` alike.
+            if "can't register atexit" in str(error):
+                raise RuntimeError(_TOO_LATE) from error
+            raise
     from subpool import _absent  # noqa: PLC0415 - only where it is needed
 
     return _absent.stand_in(name)

@@ -275,10 +275,12 @@ def _of(number: int) -> list[Run]:
         return [run for run in _runs.values() if run.errand.pool == number]
 
 
-def join(number: int) -> None:
-    """Wait until a pool has nothing here any more."""
+def join(number: int, seconds: float | None = None) -> bool:
+    """Wait until a pool has nothing here any more. False: the time was up before."""
     with _ended:
-        _ended.wait_for(lambda: all(run.errand.pool != number for run in _runs.values()))
+        return _ended.wait_for(
+            lambda: all(run.errand.pool != number for run in _runs.values()), seconds
+        )
 
 
 def counts(number: int) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +29,10 @@ NO_TERMS = (
 # Seconds that the threads which tasks have left behind may take to end when an interpreter closes.
 _FAREWELL = 5.0
 
+# Seconds before a worker that could not start is tried again, once, twice and a third time, if
+# others of its pool have started.
+_RETRIES = (0.1, 0.5, 2.0)
+
 
 class InterpreterMethods(ExecutorCore):
     """What both executors do with their interpreters."""
@@ -43,6 +48,8 @@ class InterpreterMethods(ExecutorCore):
 
         For asyncio (its own loops, uvloop) and trio. Cancelling the await cancels a queued call
         and interrupts a running one, which is given 0.1 s to end before the cancellation goes on.
+        At a full pool (``max_pending``) the call waits for its place, behind those that came
+        before; the loop is not blocked.
 
         Raises:
             RuntimeError: The executor is shutting down, or no event loop is running.
@@ -178,13 +185,12 @@ class PoolStats(NamedTuple):
 
 def _fallback() -> Any:
     """Give `subpool._fallback`, if any call has needed it."""
-    return sys.modules.get("subpool._fallback")
+    if "subpool._fallback" not in sys.modules:
+        return None
+    # Waits, where another thread is importing it: half of it is of no use.
+    from subpool import _fallback as elsewhere  # noqa: PLC0415 - see above
 
-
-def finish_elsewhere(number: int) -> None:
-    """Wait for what a pool has in threads and processes: before the program ends."""
-    if elsewhere := _fallback():
-        elsewhere.join(number)
+    return elsewhere
 
 
 def make_pool(
@@ -194,11 +200,22 @@ def make_pool(
     initargs: tuple[Any, ...],
     *,
     context_vars: Iterable[ContextVar[Any]],
+    max_tasks_per_interpreter: int | None,
     idle_timeout: float | None,
     fallback: str | None,
+    max_pending: int | None,
 ) -> PoolCore:
+    if max_tasks_per_interpreter is not None:
+        max_tasks_per_interpreter = operator.index(max_tasks_per_interpreter)
+        if max_tasks_per_interpreter < 1:
+            raise ValueError("max_tasks_per_interpreter must be greater than 0")
+        max_tasks_per_interpreter = min(max_tasks_per_interpreter, sys.maxsize)
     if fallback not in FALLBACKS:
         raise ValueError(f"fallback must be None, 'thread' or 'process', not {fallback!r}")
+    if max_pending is not None:
+        max_pending = min(operator.index(max_pending), sys.maxsize)
+        if max_pending < 1:
+            raise ValueError("max_pending must be greater than 0")
     call = None
     if initializer is not None:
         if not callable(initializer):
@@ -214,7 +231,10 @@ def make_pool(
         call,
         Future,
         patience=(_WARNING, _GRACE, _FAREWELL),
+        retries=_RETRIES,
         context_vars=locate(context_vars),
+        max_tasks_per_interpreter=max_tasks_per_interpreter,
         idle_timeout=idle_timeout,
         fallback=fallback,
+        max_pending=max_pending,
     )

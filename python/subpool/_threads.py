@@ -20,7 +20,7 @@ from time import monotonic
 TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import FrameType
+    from types import CodeType, FrameType
     from typing import Any
 
 _native: Any = sys.modules.get("_subpool_worker")
@@ -74,19 +74,75 @@ def _start_raw(function: Any, args: Any, kwargs: Any = None, /) -> Any:
     return handle.ident
 
 
-def settle() -> None:
+def settle(note: Callable[[str, bool], None]) -> None:
     """Do what comes before the end of daemon threads at the end of a process.
 
     That is, in this order: the hooks of `threading`, a wait for all threads that are no daemons,
     the functions of `atexit`. If a hook raises, call this again to go on behind it.
+
+    Args:
+        note: Takes down what is done next, and whether it may take as long as it takes.
+
     """
     threading: Any = sys.modules["threading"]
     threading._SHUTTING_DOWN = True
     hooks = threading._threading_atexits
     while hooks:
-        hooks.pop()()
+        hook = hooks.pop()
+        note(f"{_name(hook)}(), a hook of `threading`", False)
+        hook()
+    others = {threading.current_thread(), threading._main_thread}
+    ordinary = [
+        str(thread.name)
+        for thread in threading._active.copy().values()
+        if thread not in others and not thread._daemonic
+    ]
+    note(f"threads that are no daemons: {', '.join(ordinary)}", True)
     threading._shutdown()
-    atexit._run_exitfuncs()
+    if atexit._ncallbacks():
+        note("the functions of `atexit`", False)
+        with _Announced(lambda code: note(f"{code.co_qualname}(), by `atexit`", False)):
+            atexit._run_exitfuncs()
+
+
+def _name(hook: Any) -> str:
+    try:
+        # `threading._register_atexit` has put it into a function of its own.
+        cells = dict(zip(hook.__code__.co_freevars, hook.__closure__ or (), strict=False))
+        function = cells["func"].cell_contents if "func" in cells else hook
+        return str(getattr(function, "__qualname__", type(function).__qualname__))
+    except Exception:  # noqa: BLE001 - the user's objects may do anything
+        return "something"
+
+
+class _Announced:
+    """Tell of each Python function that is called from the frame that enters this."""
+
+    def __init__(self, tell: Callable[[CodeType], None]) -> None:
+        self._tell = tell
+        self._tool: int | None = None
+
+    def __enter__(self) -> None:
+        monitoring = sys.monitoring
+        self._frame = sys._getframe(1)
+        for tool in (3, 4):  # those that nobody is meant to have
+            if monitoring.get_tool(tool) is None:
+                monitoring.use_tool_id(tool, "subpool")
+                monitoring.register_callback(tool, monitoring.events.PY_START, self._started)
+                monitoring.set_events(tool, monitoring.events.PY_START)
+                self._tool = tool
+                break
+
+    def _started(self, code: CodeType, _offset: int) -> Any:
+        if sys._getframe(1).f_back is self._frame:
+            self._tell(code)
+        return sys.monitoring.DISABLE  # once for each function, so that it costs nothing
+
+    def __exit__(self, *_: object) -> None:
+        if self._tool is not None:
+            sys.monitoring.set_events(self._tool, 0)
+            sys.monitoring.free_tool_id(self._tool)
+        del self._frame
 
 
 def is_settled() -> bool:

@@ -153,9 +153,20 @@ def broken_pool(message: str, traceback: str) -> BrokenInterpreterPool:
     return error
 
 
-def log_broken(message: str, traceback: str) -> None:
-    """Log that a pool broke, as the standard pools do."""
-    _LOGGER.critical("Exception in initializer: %s\n%s", message, traceback)
+def log_broken(message: str, traceback: str, retry: float | None = None) -> None:
+    """Log that a pool broke, as the standard pools do, or a start that is tried again later."""
+    if retry is None:
+        _LOGGER.critical("Exception in initializer: %s\n%s", message, traceback)
+    else:
+        when = f"in {retry:.1f} s" if retry else "when its place is free"
+        _LOGGER.warning("%s; the next try comes %s\n%s", message, when, traceback)
+
+
+def log_harm(worker: str, label: str, how: str) -> None:
+    """Log that a worker was replaced, since a task has harmed its interpreter."""
+    _LOGGER.warning(
+        "%s has harmed the interpreter of %s, and a new one takes its place: %s", label, worker, how
+    )
 
 
 def warn_of_slow_interrupt(label: str, waited: float, left: float) -> None:
@@ -176,6 +187,16 @@ def warn_of_threads(worker: str, threads: list[str], waited: float) -> None:
         f"close: {', '.join(threads)}. Its interpreter is kept until they do, and the end of the "
         f"program waits for it; a call of a C function cannot be interrupted before it returns. "
         f"End such threads in the task, or let them wait with a timeout",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def warn_of_close(worker: str, what: str, waited: float) -> None:
+    """Warn of something that keeps a worker's interpreter from being closed."""
+    warnings.warn(
+        f"the interpreter of {worker} has not been closed within {waited:.1f} s. What runs there "
+        f"is {what}. The end of the program waits for it. Let it end sooner, or call it in a task",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from subpool._methods import NO_TERMS, InterpreterMethods, finish_elsewhere, make_pool
-from subpool._subpool import WorkerThread, close_all, forget_after_fork
+from subpool import _ending  # noqa: F401 - sees to the end of the program
+from subpool._methods import NO_TERMS, InterpreterMethods, make_pool
+from subpool._subpool import WorkerThread, forget_after_fork
 from subpool.errors import BrokenInterpreterPool
 from subpool.routing import route
 
@@ -28,16 +25,6 @@ if TYPE_CHECKING:
     from subpool.futures import Future
 
 
-def _give_up() -> NoReturn:
-    """End the process, for one who pressed Ctrl-C twice while its end waited for a task."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # closed or broken: there is nobody left to tell
-            stream.flush()
-    os._exit(128 + signal.SIGINT)
-
-
-# Before Python finalizes: a process that does so with an interpreter alive crashes.
-threading._register_atexit(close_all, _give_up, finish_elsewhere)  # type: ignore[attr-defined]  # noqa: SLF001
 if hasattr(os, "register_at_fork"):
     # A pool without interpreters survives a fork; one with interpreters does not yet, because
     # CPython does not (docs/limits.md).
@@ -62,6 +49,9 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             the operating system (15 bytes there).
         initializer: Called once in each interpreter before its first task.
         initargs: The initializer's arguments.
+        max_tasks_per_interpreter: How many calls an interpreter runs before a fresh one, made
+            ready meanwhile, takes its place. Each call of a `map` counts, also within a chunk.
+            Default: any number.
         context_vars: The `ContextVar` objects whose values go along with each call. Each must be
             a global of a module.
         idle_timeout: Seconds after which an interpreter without work is closed; the next work
@@ -69,10 +59,13 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         fallback: Where calls go that no interpreter can run, since an extension module refuses to
             load there: ``"thread"`` (of the main interpreter) or ``"process"``. Default: they
             raise `IncompatibleModuleError`. A tag's own fallback goes before this one.
+        max_pending: The most calls that wait to be started. At a full pool `submit` and `map` block
+            until there is room, and `run` waits without blocking the loop. Default: no bound.
 
     Raises:
-        ValueError: `max_workers` is less than one, `idle_timeout` is not greater than 0, a
-            context variable is in no module, or `fallback` is something else.
+        ValueError: `max_workers`, `max_tasks_per_interpreter` or `max_pending` is less than one,
+            `idle_timeout` is not greater than 0, a context variable is in no module, or `fallback`
+            is something else.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: `initializer` or `initargs` cannot be sent to an interpreter.
 
@@ -94,9 +87,11 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         *,
+        max_tasks_per_interpreter: int | None = None,
         context_vars: Iterable[ContextVar[Any]] = (),
         idle_timeout: float | None = None,
         fallback: str | None = None,
+        max_pending: int | None = None,
     ) -> None:
         if max_workers is None:
             max_workers = _cpu_count()
@@ -110,8 +105,10 @@ class InterpreterPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
                 initializer,
                 initargs,
                 context_vars=context_vars,
+                max_tasks_per_interpreter=max_tasks_per_interpreter,
                 idle_timeout=idle_timeout,
                 fallback=fallback,
+                max_pending=max_pending,
             ),
             False,
         )
@@ -174,6 +171,9 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         initargs: The initializer's arguments.
         max_interpreters: The most interpreters, started as tagged work asks for them. Default:
             the CPUs this process may use.
+        max_tasks_per_interpreter: How many calls an interpreter runs before a fresh one, made
+            ready meanwhile, takes its place. Each call of a `map` counts, also within a chunk.
+            Default: any number.
         context_vars: The `ContextVar` objects whose values go along with each tagged call. Each
             must be a global of a module.
         idle_timeout: Seconds after which an interpreter without work is closed; the next work
@@ -181,10 +181,14 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         fallback: Where tagged calls go that no interpreter can run, since an extension module
             refuses to load there: ``"thread"`` (of the main interpreter) or ``"process"``.
             Default: they raise `IncompatibleModuleError`. A tag's own fallback goes before this.
+        max_pending: The most tagged calls that wait to be started. At a full pool `submit` and
+            `map` block until there is room, and `run` waits without blocking the loop. Default: no
+            bound. Plain calls have none, as on the base class.
 
     Raises:
-        ValueError: `max_workers` or `max_interpreters` is less than one, `idle_timeout` is not
-            greater than 0, a context variable is in no module, or `fallback` is something else.
+        ValueError: `max_workers`, `max_interpreters`, `max_tasks_per_interpreter` or `max_pending`
+            is less than one, `idle_timeout` is not greater than 0, a context variable is in no
+            module, or `fallback` is something else.
         TypeError: `initializer` is not callable, or `context_vars` has something else in it.
         NotTransferableError: A tagged `initializer` or its `initargs` cannot be sent.
 
@@ -206,9 +210,11 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
         *,
         max_interpreters: int | None = None,
+        max_tasks_per_interpreter: int | None = None,
         context_vars: Iterable[ContextVar[Any]] = (),
         idle_timeout: float | None = None,
         fallback: str | None = None,
+        max_pending: int | None = None,
     ) -> None:
         if max_interpreters is None:
             max_interpreters = _cpu_count()
@@ -239,8 +245,10 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
                 initializer,
                 initargs,
                 context_vars=context_vars,
+                max_tasks_per_interpreter=max_tasks_per_interpreter,
                 idle_timeout=idle_timeout,
                 fallback=fallback,
+                max_pending=max_pending,
             ),
             True,
         )

@@ -4,7 +4,7 @@
 //! after the end is turned away instead of put to sleep. Threads sleep in whatever they bring
 //! (`Unpark`), so that a Python thread can sleep in a lock a signal may interrupt.
 
-use super::state::{Ended, State};
+use super::state::{Ended, Start, State};
 use super::sync::{Arc, Mutex};
 
 /// A sleeping thread, as seen by the one who wakes it.
@@ -24,6 +24,13 @@ impl Latch {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Ends a latch that has no task behind it, if it has not ended yet.
+    pub fn fire(&self) {
+        if self.state.start() == Start::Run {
+            self.wake(self.state.finish());
+        }
     }
 
     /// Enters `sleeper`. False: the end has come, do not sleep.
@@ -84,6 +91,17 @@ mod tests {
         latch.wake(latch.state.finish());
         assert!(first_woken.try_recv().is_err());
         assert!(second_woken.try_recv().is_ok());
+    }
+
+    #[test]
+    fn it_fires_once() {
+        let latch = Latch::new();
+        let (sleeper, woken) = sleeper();
+        assert!(latch.register(sleeper));
+        latch.fire();
+        latch.fire();
+        assert_eq!(woken.try_iter().count(), 1);
+        assert!(latch.state.phase().is_done());
     }
 
     #[test]

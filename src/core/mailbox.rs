@@ -39,7 +39,8 @@ impl<T> Mailbox<T> {
 
     /// Answers the bell, before the last look into the box.
     pub fn answer(&self) {
-        // A swap and no store: it reads the last post's, and so sees that post's item.
+        // A swap and no store: it reads the last post's, and so sees that post's item. Acquire:
+        // pairs with the release in `post`; release: with the acquire there.
         self.rung.swap(false, Ordering::AcqRel);
     }
 

@@ -4,15 +4,21 @@
 //! `PROTOCOL.md` beside this file tells the state and wake-up protocols in prose.
 
 pub mod addresses;
+pub mod alarm;
+pub mod entrance;
 pub mod idle;
+pub mod joinable;
 pub mod latch;
 pub mod mailbox;
 pub mod names;
 pub mod queue;
+pub mod reach;
 pub mod sleepers;
+pub mod slot;
 pub mod state;
 pub mod stats;
 pub mod sync;
+pub mod window;
 pub mod wire;
 
 #[cfg(all(test, loom))]

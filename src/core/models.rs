@@ -12,10 +12,13 @@ use super::state::{Cancel, Phase, Start};
 use super::stats::{Stats, Width};
 use super::sync::{Arc, AtomicBool, AtomicU32, Ordering, Thread, thread};
 
-/// Most bugs of this kind need two.
-const PREEMPTIONS: usize = 2;
+mod ends;
+mod interrupts;
 
-fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+/// Most bugs of this kind need two.
+pub const PREEMPTIONS: usize = 2;
+
+pub fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.check(model);
@@ -133,20 +136,20 @@ fn what_was_accepted_is_drained() {
 }
 
 /// A sleeper as the latch knows it: unparked once.
-struct Bed {
+pub struct Bed {
     woken: AtomicBool,
     thread: Thread,
 }
 
 impl Bed {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             woken: AtomicBool::new(false),
             thread: thread::current(),
         })
     }
 
-    fn sleep(&self) {
+    pub fn sleep(&self) {
         // Acquire: pairs with the release in `unpark`.
         while !self.woken.load(Ordering::Acquire) {
             thread::park();
@@ -208,7 +211,7 @@ fn a_listener_is_either_refused_or_seen() {
 
 #[test]
 fn a_task_is_started_or_cancelled() {
-    check(None, || {
+    check(Some(3), || {
         let latch = Arc::new(Latch::new());
         let other = Arc::clone(&latch);
         let worker = thread::spawn(move || match other.state.start() {

@@ -27,6 +27,12 @@ impl Stats {
         self.ended.fetch_add(1, Ordering::Release);
     }
 
+    /// Counts tasks out that were counted in and not accepted after all.
+    pub fn taken_back(&self, tasks: usize) {
+        // Relaxed: see `accepted`. `ended` does not count them, so it stays the smaller one.
+        self.accepted.fetch_sub(tasks, Ordering::Relaxed);
+    }
+
     /// Accepted and not yet ended, queued or running.
     #[must_use]
     pub fn outstanding(&self) -> usize {
@@ -38,6 +44,7 @@ impl Stats {
 
     #[must_use]
     pub fn accepted_total(&self) -> usize {
+        // Relaxed, here and below: a figure to show, of no certain moment.
         self.accepted.load(Ordering::Relaxed)
     }
 

@@ -18,9 +18,9 @@ mod chosen {
 
 #[cfg(loom)]
 mod chosen {
+    pub use super::model::thread::{self, Thread};
     pub use super::model::{CachePadded, Mutex, RwLock, Store};
     pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-    pub use loom::thread::{self, Thread};
 }
 
 pub use chosen::*;
@@ -95,6 +95,7 @@ mod model {
         pub fn push(&self, item: T) {
             let mut items = self.items.lock();
             items.push_back(item);
+            // Release: pairs with the acquire in `len`, as a look at the real one would.
             self.count.fetch_add(1, Ordering::Release);
         }
         pub fn pop(&self) -> Option<T> {
@@ -103,6 +104,7 @@ mod model {
             }
             let mut items = self.items.lock();
             let item = items.pop_front()?;
+            // AcqRel: as in `push` and `len`; the chain of counts stays one.
             self.count.fetch_sub(1, Ordering::AcqRel);
             Some(item)
         }
@@ -110,7 +112,86 @@ mod model {
             self.len() == 0
         }
         pub fn len(&self) -> usize {
+            // Acquire: pairs with the release in `push`.
             self.count.load(Ordering::Acquire)
         }
+    }
+
+    /// Threads whose `park` remembers an `unpark` as long as the real one does. The checker's own
+    /// forgets one that comes while the thread waits for a lock.
+    pub mod thread {
+        use super::super::Arc;
+        use loom::sync::{Condvar, Mutex};
+        use std::cell::RefCell;
+        use std::io;
+
+        loom::thread_local! {
+            static CURRENT: RefCell<Option<Thread>> = RefCell::new(None);
+        }
+
+        #[derive(Clone, Debug, Default)]
+        pub struct Thread(Arc<(Mutex<bool>, Condvar)>);
+
+        impl Thread {
+            pub fn unpark(&self) {
+                *self.0.0.lock().unwrap() = true;
+                self.0.1.notify_one();
+            }
+        }
+
+        pub fn current() -> Thread {
+            CURRENT.with(|own| own.borrow_mut().get_or_insert_default().clone())
+        }
+
+        pub fn park() {
+            let Thread(own) = current();
+            let mut unparked = own.0.lock().unwrap();
+            while !*unparked {
+                unparked = own.1.wait(unparked).unwrap();
+            }
+            *unparked = false;
+        }
+
+        #[derive(Debug)]
+        pub struct JoinHandle<T>(loom::thread::JoinHandle<T>, Thread);
+
+        impl<T> JoinHandle<T> {
+            pub fn join(self) -> std::thread::Result<T> {
+                self.0.join()
+            }
+            pub fn thread(&self) -> &Thread {
+                &self.1
+            }
+        }
+
+        #[derive(Debug, Default)]
+        pub struct Builder;
+
+        impl Builder {
+            pub fn new() -> Self {
+                Self
+            }
+            pub fn name(self, _name: String) -> Self {
+                self
+            }
+            pub fn spawn<T: 'static>(
+                self,
+                work: impl FnOnce() -> T + 'static,
+            ) -> io::Result<JoinHandle<T>> {
+                let thread = Thread::default();
+                let own = thread.clone();
+                let handle = loom::thread::spawn(move || {
+                    CURRENT.with(|place| *place.borrow_mut() = Some(own));
+                    work()
+                });
+                Ok(JoinHandle(handle, thread))
+            }
+        }
+
+        pub fn spawn<T: 'static>(work: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+            Builder::new().spawn(work).expect("the checker has threads")
+        }
+
+        pub use loom::thread::yield_now;
     }
 }

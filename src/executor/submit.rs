@@ -3,8 +3,9 @@
 use super::{PoolCore, time_limit};
 use crate::encode;
 use crate::errand;
-use crate::future::FutureCore;
-use crate::task;
+use crate::future::{self, FutureCore};
+use crate::pool::Waiting;
+use crate::task::{self, Task};
 use crate::transfer::call::Call;
 use crate::transfer::context::Carried;
 use crate::transfer::fallback::Kind;
@@ -23,6 +24,15 @@ pub struct Terms {
     pub fallback: Option<Kind>,
 }
 
+/// What a call does if the pool's queue is full (`max_pending`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfFull {
+    /// Its thread waits until it is in.
+    Block,
+    /// It waits alone.
+    LineUp,
+}
+
 impl PoolCore {
     /// Queues `function(*args, **kwargs)` and gives its future. The values of context variables
     /// are those in `context`, or else in the current one.
@@ -33,21 +43,23 @@ impl PoolCore {
         kwargs: Option<&Bound<'py, PyDict>>,
         terms: Terms,
         context: Option<&Bound<'py, PyAny>>,
+        if_full: IfFull,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = function.py();
         self.refuse_if_closed()?;
         let timeout = time_limit(terms.timeout)?;
-        let future = self.future_class.bind(py).call0()?;
+        let future = future::new(self.future_class.bind(py))?;
         let core = future.cast::<FutureCore>()?.get();
         if let Some(kind) = self.fallback(terms) {
-            let made = self.submit_or_else(core, kind, function, args, kwargs, timeout, context);
+            let made = self.submit_or_else(
+                core, kind, function, args, kwargs, timeout, context, if_full,
+            );
             return Self::unless_encoded(py, core, made).map(|()| future);
         }
         match self.encode(function, args, kwargs, context) {
             Ok(call) => {
-                let task = core.bind_to(call, task::Terms::within(timeout));
-                let accepted = self.pool.push(task);
-                self.grow(py, accepted)?;
+                let terms = task::Terms::within(timeout, self.pool.place());
+                self.queue(py, core.bind_to(call, terms), if_full)?;
             }
             Err(error) => {
                 let error = errand::unsendable(function, error);
@@ -68,6 +80,7 @@ impl PoolCore {
         kwargs: Option<&Bound<'py, PyDict>>,
         timeout: Option<Duration>,
         context: Option<&Bound<'py, PyAny>>,
+        if_full: IfFull,
     ) -> PyResult<()> {
         let py = function.py();
         let plan = errand::plan(function, kind)?;
@@ -90,15 +103,29 @@ impl PoolCore {
         let Some(call) = call else {
             let context = self.capture(py, context)?;
             let nothing = Call::without_content(encode::name(function)?);
-            let task = core.bind_to(nothing, task::Terms::within(timeout));
+            let (place, waits) = self.place_elsewhere(if_full);
+            let task = core.bind_to(nothing, task::Terms::within(timeout, place));
+            if waits {
+                self.line_up(py, Waiting::Place, if_full)?;
+            }
             errand::start(&self.pool, &task, kind, context, function, args, kwargs);
             return Ok(());
         };
         let fallback = Some(errand::fallback(plan, function, args, kwargs)?);
-        let terms = Box::new(task::Terms { timeout, fallback });
-        let task = core.bind_to(call, Some(terms));
-        let accepted = self.pool.push(task);
-        self.grow(py, accepted)
+        let terms = Box::new(task::Terms {
+            timeout,
+            fallback,
+            place: self.pool.place(),
+        });
+        self.queue(py, core.bind_to(call, Some(terms)), if_full)
+    }
+
+    #[inline]
+    fn queue(&self, py: Python<'_>, task: Arc<Task>, if_full: IfFull) -> PyResult<()> {
+        match self.pool.push(task) {
+            Ok(accepted) => self.grow(py, accepted),
+            Err(waiting) => self.line_up(py, waiting, if_full),
+        }
     }
 
     /// An error of a call that was not queued is told by its future, as one of the task: callers

@@ -5,6 +5,7 @@
 
 pub mod attach;
 pub mod config;
+pub mod knots;
 pub mod lock;
 pub mod native;
 pub mod object;

@@ -227,7 +227,6 @@ impl<'i> Object<'i> {
         }
     }
 
-    /// `self(first, second)`, without a tuple.
     /// `self(first, name=value)`; `names` is the tuple of that one name.
     pub fn call_with_keyword(&self, first: &Self, value: &Self, names: &Self) -> Outcome<'i> {
         let arguments = [first.as_ptr(), value.as_ptr()];

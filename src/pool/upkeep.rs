@@ -4,7 +4,7 @@
 //! pool keeps its width then, and what else its worker had taken is done by the one in its place.
 //! Not guaranteed: that a replaced worker ever ends. The end of the program waits for it.
 
-use super::{Pool, Seat, Settings, fire};
+use super::{Pool, Seat, Settings};
 use crate::batch::{Drained, Job};
 use crate::core::state::Cancel;
 use crate::desk::Stuck;
@@ -41,9 +41,9 @@ impl Pool {
         } = &self.settings;
         let look = |seat: &Arc<Seat>| {
             let found = seat.desk.look(now, *patience);
-            if let Some((label, waited)) = found.slow {
+            if let Some((job, waited)) = found.slow {
                 let left = patience.grace.saturating_sub(waited);
-                (upcalls.warn)(label, waited, left);
+                (upcalls.warn)(job.label.clone(), waited, left);
             }
             match found.stuck {
                 None => found.next,
@@ -59,7 +59,13 @@ impl Pool {
             .iter()
             .filter_map(|seat| self.look_at_sleep(seat, now))
             .min();
-        [tasks, sleep].into_iter().flatten().min()
+        let closing = seats
+            .iter()
+            .chain(&self.leaving())
+            .chain(&self.retired())
+            .filter_map(|seat| self.look_at_close(seat, now))
+            .min();
+        [tasks, sleep, closing].into_iter().flatten().min()
     }
 
     /// A worker is about to sleep.
@@ -129,9 +135,9 @@ impl Pool {
             return false;
         }
         let seat = seats.remove(place);
-        let mut leaving = self.leaving.lock();
-        leaving.retain(|seat| !seat.exit.state.phase().is_done());
-        leaving.push(seat);
+        // Before it: who waits for those that leave looks at them once.
+        self.dismiss_standby(&seat);
+        self.leaves(seat);
         true
     }
 
@@ -169,48 +175,51 @@ impl Pool {
     /// Seats another worker in the place of a stuck one, which ends when its task does.
     fn replace(self: &Arc<Self>, seat: &Arc<Seat>, first: Option<Job>) -> io::Result<()> {
         let mut seats = self.seats.lock();
-        seats.retain(|other| !Arc::ptr_eq(other, seat));
-        self.width.set(seats.len());
+        let Some(place) = seats.iter().position(|other| Arc::ptr_eq(other, seat)) else {
+            return Ok(()); // it has left
+        };
         {
             let mut retired = self.retired.lock();
             retired.retain(|seat| !seat.exit.state.phase().is_done());
             retired.push(Arc::clone(seat));
         }
         let seated = if self.queue.is_closed() && self.stats.outstanding() == 0 {
-            Ok(()) // for what?
+            Ok(None) // for what?
         } else {
-            self.seat(&mut seats, first, &seat.environment)
+            self.successor(seat, first).map(Some)
+        };
+        let seated = match seated {
+            Ok(Some(heir)) => {
+                seats[place] = heir;
+                Ok(())
+            }
+            other => {
+                seats.remove(place);
+                self.width.set(seats.len());
+                other.map(drop).map_err(|(_, error)| error)
+            }
         };
         drop(seats);
+        self.dismiss_standby(seat);
         // After that: who waits for this seat looks for others then.
-        fire(&seat.vacated);
+        seat.vacated.fire();
         seated
     }
 
     /// The worker of `seat` has left its loop, but its interpreter has threads that do not end.
     /// Nobody waits for it any more but the end of the program.
-    pub fn overstays(&self, seat: &Seat, threads: Vec<String>) {
-        let is_it = |other: &Arc<Seat>| std::ptr::eq(&raw const **other, seat);
+    pub fn overstays(&self, seat: &Arc<Seat>, threads: Vec<String>) {
         (self.settings.upcalls.warn_of_threads)(seat.name.clone(), threads, self.farewell());
-        {
-            let (mut seats, mut leaving) = (self.seats.lock(), self.leaving.lock());
-            // One in neither was given up before.
-            let place = seats.iter().position(is_it);
-            let found = match place {
-                Some(place) => Some(seats.remove(place)),
-                None => leaving.iter().position(is_it).map(|at| leaving.remove(at)),
-            };
-            self.width.set(seats.len());
-            self.retired.lock().extend(found);
-        }
-        seat.ready();
-        fire(&seat.vacated);
+        self.retire(seat);
     }
 
-    /// `break_down` from a thread whose interpreter is there yet. False: there is no thread to be
-    /// had that could do it.
+    /// `break_down` from a thread whose interpreter is there yet, unless its worker only stood by.
+    /// False: there is no thread to be had that could do it.
     #[must_use]
-    pub fn break_down_elsewhere(&self, broken: &Broken) -> bool {
+    pub fn break_down_elsewhere(&self, seat: &Seat, broken: &Broken) -> bool {
+        if !seat.admission.fail() {
+            return false;
+        }
         thread::scope(|scope| {
             let task = || self.break_down(broken.clone());
             thread::Builder::new().spawn_scoped(scope, task).is_ok()
@@ -236,17 +245,14 @@ impl Pool {
     /// Closes the pool, lets nothing start any more, and interrupts what runs. What has not started
     /// is for the caller to cancel (`drain`).
     pub fn terminate(&self) -> io::Result<()> {
-        self.queue.close();
-        // Relaxed: a worker looks at it under its desk's lock, which `interrupt_all` takes after
-        // this. So it sees this, or has its task there before.
-        self.terminated.store(true, Ordering::Relaxed);
+        self.close();
+        self.ban.raise();
         self.interrupt_all().map(drop)
     }
 
     #[must_use]
     pub fn is_terminated(&self) -> bool {
-        // Relaxed: see `terminate`.
-        self.terminated.load(Ordering::Relaxed)
+        self.ban.is_raised()
     }
 
     /// The end of a task that a worker has taken and does not start.

@@ -136,5 +136,6 @@ pub unsafe fn forget_after_fork() {
         let (waiting, bytes) = (VecDeque::new(), 0);
         ptr::write(CHUNKS.data_ptr(), Chunks { waiting, bytes });
     }
+    // Relaxed: the child has one thread.
     UNWRITTEN.store(0, Ordering::Relaxed);
 }

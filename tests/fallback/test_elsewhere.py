@@ -22,6 +22,7 @@ from subpool import (
     _methods,
     interpreter,
 )
+from support import eventually
 
 numpy = pytest.importorskip("numpy")
 KINDS = ("thread", "process")
@@ -307,3 +308,21 @@ ex.submit(work, 4)
 ex.submit(work, 5)
 """)
     assert sorted(out.split()) == ["10", "6"]
+
+
+def test_a_bound_on_what_waits(closing, pipe):
+    """Calls that go elsewhere at once were not counted, and their queue ate the memory."""
+    reader, writer = pipe
+    ex = closing(InterpreterPoolExecutor(1, fallback="thread", max_pending=2))
+    stay = partial(ex.submit, tasks_numpy.stay, reader)
+    os.write(writer, b"x")
+    assert stay().result() == b"x"  # now it is known where they go
+    held = [stay() for _ in range(os.process_cpu_count() + 2)]
+    thread = threading.Thread(target=lambda: held.append(stay()))
+    thread.start()
+    try:
+        eventually(lambda: ex._pool.lined_up == 1, "the third that waits")
+    finally:
+        os.write(writer, b"x" * (len(held) + 1))
+    thread.join()
+    assert [future.result() for future in held] == [b"x"] * len(held)

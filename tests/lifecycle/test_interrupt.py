@@ -3,11 +3,10 @@
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from support import eventually
+from support import asleep, eventually
 
 # One task runs, and reads standard input: it ends when this test writes there.
 PRELUDE = """
@@ -17,7 +16,7 @@ from subpool import InterpreterThreadPoolExecutor, interpreter
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 started_r, started = os.pipe()
-ex = InterpreterThreadPoolExecutor(max_interpreters=1)
+ex = InterpreterThreadPoolExecutor(max_interpreters=1, max_pending=4)
 future = ex.submit(interpreter(tasks.block), started, 0)
 os.read(started_r, 1)
 # A signal may go to a thread that is just starting, and then wakes nobody: let all have started.
@@ -51,6 +50,8 @@ WAITS = {
     "wait": "futures.wait([future])",
     "as_completed": "list(futures.as_completed([future]))",
     "thread join": "[thread.join() for thread in ex._pool.threads()]",
+    "submit to a full pool": "[ex.submit(interpreter(tasks.nothing)) for _ in range(9)]",
+    "map in a full pool": "ex.map(interpreter(tasks.nothing), range(9))",
     "direct call": "tasks.tagged_block(started, 0)",
 }
 
@@ -80,16 +81,6 @@ def sleeping(child):
     """Wait until the program says `ready`, and its main thread then sleeps."""
     assert child.stdout.readline() == "ready\n", child.communicate()
     eventually(lambda: asleep(child), "its sleep")
-
-
-def asleep(child):
-    """Whether the main thread sleeps and has no signal to handle, or the program has ended."""
-    if child.poll() is not None:
-        return True
-    text = Path(f"/proc/{child.pid}/task/{child.pid}/status").read_text()
-    status = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-    pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
-    return status["State"].startswith("S") and not pending
 
 
 def line(child):

@@ -1,0 +1,20 @@
+"""Programs that end in every way there is: no hang, no crash, no word too many."""
+
+import pytest
+from exit_children import Children, chosen
+from exit_programs import PRELUDE, PROGRAMS
+
+
+@pytest.fixture(scope="module")
+def children(request, tmp_path_factory, times):
+    """Run the programs whose tests were chosen."""
+    rows = chosen(request, PROGRAMS)
+    children = Children(tmp_path_factory.mktemp("exit"), rows, PRELUDE, times(1, long=100))
+    yield children
+    children.close()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program(children, name):
+    """What each must do is in its row; a hundred times with ``--long``."""
+    children.check(name, PROGRAMS[name])
