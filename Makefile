@@ -23,8 +23,9 @@ export RUSTUP_HOME := $(RUSTUP_BESIDE)
 endif
 endif
 
-.PHONY: help setup demo test suites test-rust test-loom test-long test-debug test-mutants sanitize \
-	sanitize-extension fuzz lint deny advisories lock bench bench-core docs clean $(PRESENT:%=test-%)
+.PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug test-mutants \
+	soak sanitize sanitize-extension fuzz lint deny advisories lock bench bench-core docs clean \
+	$(PRESENT:%=test-%)
 # Only the suites go side by side: they wait more than they work.
 ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
@@ -59,6 +60,15 @@ $(PRESENT:%=test-%): test-%: setup
 test-long: setup ## the tests of docs/reliability, each as often as it says there
 	@for python in $(PRESENT); do .venv-$$python/bin/python -m pytest --long --timeout 3600 \
 	    $(PYTEST_ARGS) || exit; done
+
+# The seed is printed first. SEED=7 for the same again, ROUND=3 for one round of it.
+SECONDS ?= 60
+soak: setup ## everything at once, SECONDS long on every Python, from a SEED
+	@for python in $(PRESENT); do .venv-$$python/bin/python tests/soak.py --seconds $(SECONDS) \
+	    --seed "$(SEED)" --round "$(ROUND)" || exit; done
+
+test-modes: setup ## pytest under tracemalloc, -X dev, profilers and others; MODES_ARGS="--mode dev"
+	$(PYTHON3) tools/test_modes.py $(PRESENT) $(MODES_ARGS) -- $(PYTEST_ARGS)
 
 test-debug: ## pytest on the debug build of 3.14
 	@$(PYTHON3) tools/setup.py --debug-build

@@ -8,6 +8,7 @@ import operator
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from subpool import _fork
 from subpool._context import locate
 from subpool._subpool import ExecutorCore, PoolCore
 from subpool.futures import Future
@@ -185,7 +186,12 @@ class PoolStats(NamedTuple):
 
 def _fallback() -> Any:
     """Give `subpool._fallback`, if any call has needed it."""
-    return sys.modules.get("subpool._fallback")
+    if "subpool._fallback" not in sys.modules:
+        return None
+    # Waits, where another thread is importing it: half of it is of no use.
+    from subpool import _fallback as elsewhere  # noqa: PLC0415 - see above
+
+    return elsewhere
 
 
 def make_pool(
@@ -220,7 +226,7 @@ def make_pool(
         if isinstance(initializer, Tagged):
             initializer = initializer.__wrapped__
         call = initializer, tuple(initargs)
-    return PoolCore(
+    pool = PoolCore(
         max_workers,
         prefix,
         call,
@@ -233,3 +239,5 @@ def make_pool(
         fallback=fallback,
         max_pending=max_pending,
     )
+    _fork.remember_pool(pool)
+    return pool
