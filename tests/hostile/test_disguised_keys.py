@@ -1,4 +1,4 @@
-"""Keys with the hash of a name and an `__eq__` that raises, where the look after a failure looks."""
+"""Keys with the hash of a name, whose `__eq__` raises, where the look after a failure looks."""
 
 import pytest
 from disguised import fail_in_disguise
