@@ -23,14 +23,16 @@ export RUSTUP_HOME := $(RUSTUP_BESIDE)
 endif
 endif
 
-.PHONY: help setup demo test suites test-rust test-loom test-long soak test-debug fuzz lint bench bench-core docs clean $(PRESENT:%=test-%)
+.PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug test-mutants \
+	soak sanitize sanitize-extension fuzz lint deny advisories lock bench bench-core docs clean \
+	$(PRESENT:%=test-%)
 # Only the suites go side by side: they wait more than they work.
 ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
 endif
 
 help: ## list these words
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 setup: ## get the Pythons, make .venv-X.Y for each, build the extension
 	@$(PYTHON3) tools/setup.py $(sort 3.14 $(PYTHONS)) $(OPTIONAL_PYTHONS:%=--optional %)
@@ -45,12 +47,12 @@ test: setup ## the Rust core and pytest on every Python, two at a time; fails at
 suites: test-rust test-loom $(PRESENT:%=test-%)
 
 test-rust: ## the core, built without Python
-	cargo test --no-default-features
+	cargo test --locked --no-default-features
 
 # Optimized: the checker runs each model some ten thousand times.
 test-loom: ## the protocols of the core, in every order their threads could take
 	RUSTFLAGS="--cfg loom -C opt-level=2" RUST_BACKTRACE=0 \
-		cargo test --no-default-features --lib --target-dir target/loom
+		cargo test --locked --no-default-features --lib --target-dir target/loom
 
 $(PRESENT:%=test-%): test-%: setup
 	.venv-$*/bin/python -m pytest $(PYTEST_ARGS)
@@ -65,9 +67,21 @@ soak: setup ## everything at once, SECONDS long on every Python, from a SEED
 	@for python in $(PRESENT); do .venv-$$python/bin/python tests/soak.py --seconds $(SECONDS) \
 	    --seed "$(SEED)" --round "$(ROUND)" || exit; done
 
+test-modes: setup ## pytest under tracemalloc, -X dev, profilers and others; MODES_ARGS="--mode dev"
+	$(PYTHON3) tools/test_modes.py $(PRESENT) $(MODES_ARGS) -- $(PYTEST_ARGS)
+
 test-debug: ## pytest on the debug build of 3.14
 	@$(PYTHON3) tools/setup.py --debug-build
 	.venv-3.14-dbg/bin/python -m pytest $(PYTEST_ARGS)
+
+test-mutants: ## break each protocol of the core, and see its model fail; ONLY= picks
+	@$(PYTHON3) tools/mutants.py $(ONLY)
+
+sanitize: ## the core under ThreadSanitizer, AddressSanitizer and Miri; needs a nightly compiler
+	@$(PYTHON3) tools/sanitize.py $(ONLY)
+
+sanitize-extension: setup ## the extension under AddressSanitizer, in CPython 3.14
+	@$(PYTHON3) tools/sanitize.py --extension $(PYTEST_ARGS)
 
 # The flags are those of `cargo fuzz --sanitizer none`, which needs a nightly compiler for nothing
 # else: they make the compiler count the edges that libFuzzer steers by. With `--target` they do
@@ -79,7 +93,7 @@ FUZZ_FLAGS   := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-cove
 
 fuzz: ## the native format's decoder under libFuzzer, FUZZ_SECONDS long; needs a C++ compiler
 	mkdir -p fuzz/corpus/wire fuzz/artifacts/wire
-	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" cargo run --release --bin wire \
+	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" cargo run --locked --release --bin wire \
 	    --target $$(rustc -vV | sed -n 's/^host: //p') -- corpus/wire \
 	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 \
 	    -artifact_prefix=artifacts/wire/
@@ -91,16 +105,25 @@ lint: setup ## format, style, types, stubs, clippy, and the rules of the rooms
 	$(BIN)/python -m mypy.stubtest subpool._subpool
 	cargo fmt --check
 	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
-	cargo clippy --all-targets --no-default-features -- -D warnings
-	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --locked --all-targets -- -D warnings
 	$(BIN)/python tools/check_rooms.py
+
+deny: ## the crates: licences, bans, where they come from
+	@$(PYTHON3) tools/deny.py
+
+advisories: ## the same, and known vulnerabilities; the database is on GitHub
+	@$(PYTHON3) tools/deny.py --advisories
+
+lock: ## requirements/*.txt anew from pyproject.toml; LOCK_ARGS=--upgrade for what is newest
+	@$(PYTHON3) tools/lock.py $(LOCK_ARGS)
 
 bench: setup ## subpool against every other pool, in one run; BENCH_ARGS="--quick" for less
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/bench.py $(BENCH_ARGS)
 
 bench-core: ## the core alone, without Python: ARGS=--quick for rough figures
-	cargo bench --no-default-features --bench core -- $(ARGS)
+	cargo bench --locked --no-default-features --bench core -- $(ARGS)
 
 docs: ## the site, into site/
 	@$(PYTHON3) tools/setup.py --docs

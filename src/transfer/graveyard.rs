@@ -38,7 +38,9 @@ impl Kept {
     ///
     /// # Safety
     /// `buffer` was filled by `PyObject_GetBuffer` in main, and nobody else releases it.
-    pub const unsafe fn take_over(buffer: Box<ffi::Py_buffer>) -> Self {
+    pub unsafe fn take_over(buffer: Box<ffi::Py_buffer>) -> Self {
+        // Relaxed, and where it is counted out: a count for tests, it publishes nothing.
+        BUFFERS.fetch_add(1, Ordering::Relaxed);
         Self(Some(Grave::Buffer(buffer)))
     }
 
@@ -90,6 +92,8 @@ impl Drop for Kept {
 static GRAVES: Mutex<Vec<Grave>> = Mutex::new(Vec::new());
 /// Whether `GRAVES` has something, readable without its lock.
 static WAITING: AtomicBool = AtomicBool::new(false);
+/// Buffers that were taken over and not released.
+static BUFFERS: AtomicUsize = AtomicUsize::new(0);
 /// How often `GRAVES` was emptied.
 static CLEARED: AtomicUsize = AtomicUsize::new(0);
 /// Makes a thread of main call `clear` soon. Set by whoever owns such a thread.
@@ -122,6 +126,11 @@ fn bury(grave: Grave) {
     if !PROMISED.try_with(Cell::get).unwrap_or(false) {
         call();
     }
+}
+
+/// How many buffers of main are lent, or wait for `clear`.
+pub fn buffers() -> usize {
+    BUFFERS.load(Ordering::Relaxed)
 }
 
 /// Whether something waits for `clear`.
@@ -159,7 +168,10 @@ pub unsafe fn clear(_main: Attached<'_>) {
         let pending = ffi::PyErr_GetRaisedException();
         for grave in graves {
             match grave {
-                Grave::Buffer(mut buffer) => ffi::PyBuffer_Release(&raw mut *buffer),
+                Grave::Buffer(mut buffer) => {
+                    ffi::PyBuffer_Release(&raw mut *buffer);
+                    BUFFERS.fetch_sub(1, Ordering::Relaxed);
+                }
                 Grave::Object(object) => ffi::Py_DECREF(object.as_ptr()),
             }
         }

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +22,14 @@ class Children:
 
     def __init__(self, folder, rows, prelude, times):
         self._folder = folder
-        self._env = {**os.environ, "PYTHONPATH": str(TESTS)}
-        for name in ("PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONFAULTHANDLER"):
-            self._env.pop(name, None)
+        # As a user's program has it: no development mode, no unbuffered streams.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        self._env = env | {"PYTHONPATH": str(TESTS)}
         # One more: a child that waits for its signal does nothing.
         self._executor = ThreadPoolExecutor((os.process_cpu_count() or 1) + 1)
         self._outcomes = {
             name: [
-                self._executor.submit(self._run, prelude.replace("SEED", str(number)), row)
+                self._executor.submit(self._run, f"SEED = {number}\n{prelude}{row.code}", row)
                 for number in times
             ]
             for name, row in rows.items()
@@ -39,9 +38,14 @@ class Children:
     def close(self):
         self._executor.shutdown(cancel_futures=True)
 
-    def check(self, name, row):
+    def outcomes(self, name):
+        """Give what came of a program, each time."""
         for future in self._outcomes[name]:
-            rc, out, err = future.result(PATIENCE)
+            yield future.result(PATIENCE)
+
+    def check(self, name, row):
+        """Compare what came of a program, each time, with what its row says."""
+        for rc, out, err in self.outcomes(name):
             given = [row.out] if isinstance(row.out, str) else row.out
             wanted = [sorted(lines.splitlines()) for lines in given]
             codes = row.rc if isinstance(row.rc, tuple) else (row.rc,)
@@ -49,9 +53,9 @@ class Children:
             assert sorted(out.splitlines()) in wanted, f"{out}\n{err}"
             assert is_all(err, row.err), err
 
-    def _run(self, prelude, row):
+    def _run(self, code, row):
         with subprocess.Popen(
-            [sys.executable, "-c", prelude + row.code],
+            [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -60,19 +64,33 @@ class Children:
             cwd=self._folder,
         ) as child:
             try:
-                first = ""
-                for number in getattr(row, "signals", ()):
-                    if not first:
-                        first = child.stdout.readline()
-                        assert first == "ready\n", first + child.stderr.read()
+                signals = getattr(row, "signals", ())
+                if signals:
+                    first = first_line(child)
+                    assert first == b"ready\n", first
+                for number in signals:
                     eventually(lambda: asleep(child), "its sleep")
                     child.send_signal(number)
                 out, err = child.communicate(timeout=PATIENCE)
             except BaseException:
-                # What it does, into the log.
-                child.send_signal(signal.SIGABRT)
+                child.kill()
                 raise
         return Outcome(child.returncode, out, err)
+
+
+def chosen(request, programs):
+    """Give those of the programs whose tests of this file were chosen."""
+    items = [item for item in request.session.items if item.path == request.path]
+    names = [item.callspec.params["name"] for item in items if hasattr(item, "callspec")]
+    return {name: programs[name] for name in names}
+
+
+def first_line(child):
+    """Read no more than that: `communicate` does not see what a file object has read."""
+    text = b""
+    while not text.endswith(b"\n") and (byte := os.read(child.stdout.fileno(), 1)):
+        text += byte
+    return text
 
 
 def is_all(err, last):

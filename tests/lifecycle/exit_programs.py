@@ -221,13 +221,12 @@ def submit():
     while True:
         try:
             ex.submit(tasks.identity, 1).add_done_callback(lambda future: None)
-        except RuntimeError as error:
-            assert str(error) == %r, error
+        except RuntimeError:
+            pass
         began.set()
 threading.Thread(target=submit, daemon=True).start()
 began.wait()
 """
-        % TOO_LATE
     ),
     "daemon threads that wait for results": Program(
         """

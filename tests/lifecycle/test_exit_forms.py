@@ -1,16 +1,14 @@
 """Programs that end in every way there is: no hang, no crash, no word too many."""
 
 import pytest
-from exit_children import Children
+from exit_children import Children, chosen
 from exit_programs import PRELUDE, PROGRAMS
 
 
 @pytest.fixture(scope="module")
 def children(request, tmp_path_factory, times):
     """Run the programs whose tests were chosen."""
-    items = [item for item in request.session.items if item.path == request.path]
-    names = [item.callspec.params["name"] for item in items]
-    rows = {name: PROGRAMS[name] for name in names}
+    rows = chosen(request, PROGRAMS)
     children = Children(tmp_path_factory.mktemp("exit"), rows, PRELUDE, times(1, long=100))
     yield children
     children.close()

@@ -45,3 +45,38 @@ def test_everyday_work(mode, child_env, tmp_path):
     assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
     assert done.stdout == "printed in a task\ndone\n"
     assert done.stderr == ""
+
+
+WORK = """
+def double(number):
+    if number > 3:
+        return number + number
+    return 2 * number
+"""
+
+MEASURED = """
+import sys, work
+from subpool import InterpreterPoolExecutor
+
+def measure():
+    import coverage
+    coverage.Coverage(data_suffix=True, auto_data=True).start()
+
+if __name__ == "__main__":
+    initializer = measure if sys.argv[1] == "inside" else None
+    with InterpreterPoolExecutor(1, initializer=initializer) as pool:
+        assert list(pool.map(work.double, range(6))) == [0, 2, 4, 6, 8, 10]
+"""
+
+
+@pytest.mark.parametrize(("where", "missing"), [("outside", [3, 4, 5]), ("inside", [])])
+def test_coverage_of_tasks(where, missing, tmp_path, child_env):
+    """What docs/reliability/modes.md says: an initializer starts it in each interpreter."""
+    coverage = pytest.importorskip("coverage")
+    (tmp_path / "work.py").write_text(WORK)
+    (tmp_path / "main.py").write_text(MEASURED)
+    command = [sys.executable, "-m", "coverage", "run", "--parallel-mode", "main.py", where]
+    subprocess.run(command, env=child_env, cwd=tmp_path, timeout=60, check=True)
+    data = coverage.Coverage(data_file=str(tmp_path / ".coverage"))
+    data.combine([str(tmp_path)])
+    assert data.analysis2(str(tmp_path / "work.py"))[3] == missing
