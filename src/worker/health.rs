@@ -86,7 +86,7 @@ impl<'i> Health<'i> {
             essential.set_item(name, &core.item_named(name)?)?;
         }
         let present = [dict(c"builtins")?, dict(c"sys")?];
-        // Before the copy: what changes from here on is counted.
+        // Before the copy: what changes from here on is counted. Relaxed: see `looks_bad`.
         let changes = CHANGES.load(Ordering::Relaxed);
         watch(token, &present[0])?;
         let (builtins, system) = (copy(&present[0])?, copy(&present[1])?);

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 import wrecks
 import wrecks_after
+import wrecks_library  # noqa: F401 - its acts are among `wrecks.ACTS`
 from wrecks import Boom
 
 import tasks
