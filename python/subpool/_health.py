@@ -71,7 +71,8 @@ def _missing(kept: "dict[str, Any]", modules: "dict[str, Any]") -> "Iterator[str
     if now["modules"] is not modules:
         yield "sys.modules is another one"
     kind = type(core["sys"])
-    ours = [(name, module) for name, module in modules.items() if type(module) is kind]
+    everything = list(modules.items())  # at once: other threads may import
+    ours = [(name, module) for name, module in everything if type(module) is kind]
     yield from (f"the module {name} is empty" for name, module in ours if not _is_named(module))
 
 

@@ -37,8 +37,6 @@ def check(future, expected):
 
 ARGUMENTS = [
     ("nested", REFUSED),
-    ("nested_tuple", REFUSED),
-    ("nested_dict", REFUSED),
     ("linked_list", REFUSED),
     ("cyclic", "list"),
     ("large_int", "int"),
@@ -52,9 +50,7 @@ def test_an_argument(pool, name, expected):
 
 
 RESULTS = [
-    ("nested", REFUSED),
     ("nested_dict", REFUSED),
-    ("linked_list", REFUSED),
     ("nested_without_a_limit", REFUSED),
     ("cyclic", list),
     ("large_int", int),
