@@ -23,18 +23,14 @@ LONGEST = 500
 
 # A room may use those left of it: core ← ffi ← interp ← transfer ← task ← ... ← lib.
 ORDER = (
-    "core", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "on_import",
-    "worker_api", "farewell", "worker", "pool", "again", "error", "streams", "environ", "output",
+    "core", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "again", "on_import",
+    "worker_api", "farewell", "worker", "pool", "error", "streams", "environ", "output",
     "completer", "encode", "capture", "errand", "future", "bridge", "executor", "map", "dispatch",
     "lib",
 )  # fmt: skip
-# Two halves of one thing: the loop knows its pool, the pool starts loops. A call that is performed
-# again knows its pool, is made by a worker, and waits as a job does.
-PEERS = {
-    frozenset({"worker", "pool"}),
-    frozenset({"worker", "again"}),
-    frozenset({"batch", "again"}),
-}
+# Two halves of one thing: the loop knows its pool, the pool starts loops; a job may be a task that
+# moves from desk to desk, and that is a task of a job.
+PEERS = {frozenset({"worker", "pool"}), frozenset({"again", "batch"})}
 
 
 def tracked(*patterns: str) -> list[Path]:

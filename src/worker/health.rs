@@ -67,7 +67,12 @@ pub struct Health<'i> {
 impl<'i> Health<'i> {
     /// The modules of a new interpreter, which nobody has touched.
     pub fn core(token: Attached<'i>) -> Outcome<'i> {
-        copy(&modules(token))
+        let core = copy(&modules(token))?;
+        // Programs put another in its place. SAFETY: a live dict and a C string.
+        if unsafe { ffi::PyDict_DelItemString(core.as_ptr(), c"__main__".as_ptr()) } < 0 {
+            Raised::pending(token).clear(token);
+        }
+        Ok(core)
     }
 
     /// Takes note of how an interpreter is that is ready for its first task.
