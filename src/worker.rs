@@ -83,12 +83,11 @@ fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Bro
     pool.dismiss_standby(seat);
     // The helper that sends interrupts has gone with the session: a visitor that stays is a thread
     // of the interpreter, too.
-    let tell = {
-        let (pool, seat) = (Arc::clone(pool), Arc::clone(seat));
-        move |step| match step {
-            Step::Settling(what, firm) => pool.closes(&seat, Some((what, firm))),
-            Step::Dismissing => pool.closes(&seat, None),
-        }
+    let watch = Arc::new(pool.watch_close(seat));
+    let watched = Arc::clone(&watch);
+    let tell = move |step| match step {
+        Step::Settling(what, firm) => watched.step(Some((what, firm))),
+        Step::Dismissing => watched.step(None),
     };
     farewell::bid(
         interpreter.attached(),
@@ -105,9 +104,9 @@ fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Bro
     );
     knots::untie(interpreter.attached());
     let rest = "what its objects do as they are deleted (`__del__`, weak references' callbacks)";
-    pool.closes(seat, Some((rest.to_owned(), false)));
+    watch.step(Some((rest.to_owned(), false)));
     drop(interpreter);
-    pool.closes(seat, None);
+    watch.end();
     lived
 }
 

@@ -5,13 +5,29 @@
 //! daemons, as at the end of any program).
 //! Not guaranteed: that it ends.
 
-use super::{Pool, Seat, look_at_all};
-use crate::warden;
+use super::{Pool, Seat};
+use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+/// A close that is watched, by a thread that lives no longer than it: where nothing runs any more,
+/// a fork finds one thread.
+pub struct Watch {
+    shared: Arc<Shared>,
+    /// `None`: there was none to be had, and nobody is told.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    closing: Mutex<Option<Closing>>,
+    over: AtomicBool,
+}
+
 /// What a worker that closes its interpreter is at.
-pub struct Closing {
+struct Closing {
     what: String,
     /// Who waits goes on waiting.
     firm: bool,
@@ -19,13 +35,13 @@ pub struct Closing {
     told: bool,
 }
 
-impl Pool {
-    /// The worker of `seat` closes its interpreter, and is at this; with true it may take as long
-    /// as it takes. `None`: at nothing that is to be timed.
-    pub fn closes(&self, seat: &Seat, what: Option<(String, bool)>) {
+impl Watch {
+    /// The worker closes its interpreter, and is at this; with true it may take as long as it
+    /// takes. `None`: at nothing that is to be timed.
+    pub fn step(&self, what: Option<(String, bool)>) {
         let now = Instant::now();
         {
-            let mut place = seat.closing.lock();
+            let mut place = self.shared.closing.lock();
             let before = place.take();
             *place = what.map(|(what, firm)| Closing {
                 what,
@@ -37,22 +53,56 @@ impl Pool {
                     .map_or(now, |before| before.since),
                 told: before.is_some_and(|before| before.told && before.firm == firm),
             });
-            if place.is_none() {
-                return;
-            }
         }
-        // No thread to be had: then nobody is told.
-        if warden::start(look_at_all).is_ok()
-            && let Some(at) = now.checked_add(self.farewell())
-        {
-            warden::wake_by(at);
+        self.wake();
+    }
+
+    /// The interpreter is closed.
+    pub fn end(&self) {
+        // Release: pairs with the acquire in `watch`.
+        self.shared.over.store(true, Ordering::Release);
+        self.wake();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            // It calls nothing of the user's, and has no panic to tell of.
+            let _ = thread.join();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &*self.thread.lock() {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Pool {
+    /// Watches the close of `seat` until `Watch::end`.
+    #[must_use]
+    pub fn watch_close(self: &Arc<Self>, seat: &Arc<Seat>) -> Watch {
+        let shared = Arc::new(Shared::default());
+        let (pool, seat, own) = (Arc::clone(self), Arc::clone(seat), Arc::clone(&shared));
+        let thread = thread::Builder::new().name("subpool-closing".to_owned());
+        let thread = thread.spawn(move || {
+            // Acquire: pairs with the release in `end`.
+            while !own.over.load(Ordering::Acquire) {
+                let now = Instant::now();
+                match pool.look_at_close(&seat, &own, now) {
+                    Some(at) => thread::park_timeout(at - now),
+                    None => thread::park(),
+                }
+            }
+        });
+        Watch {
+            shared,
+            thread: Mutex::new(thread.ok()),
         }
     }
 
     /// Tells of a close that takes too long, or when it will have.
-    pub(super) fn look_at_close(&self, seat: &Arc<Seat>, now: Instant) -> Option<Instant> {
+    fn look_at_close(&self, seat: &Arc<Seat>, shared: &Shared, now: Instant) -> Option<Instant> {
         let (what, firm) = {
-            let mut place = seat.closing.lock();
+            let mut place = shared.closing.lock();
             let closing = place.as_mut().filter(|closing| !closing.told)?;
             let due = closing.since.checked_add(self.farewell())?;
             if now < due {

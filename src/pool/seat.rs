@@ -3,7 +3,6 @@
 //! Guarantees: of the workers with one number one at a time takes tasks; one that is made ready
 //! for another's place learns exactly once whether it gets it.
 
-use super::closing::Closing;
 use crate::batch::Job;
 use crate::core::latch::Latch;
 use crate::desk::Desk;
@@ -30,8 +29,6 @@ pub struct Seat {
     /// The main interpreter's when the worker was started.
     pub environment: Arc<Numbered>,
     pub admission: Admission,
-    /// While it closes its interpreter.
-    pub(super) closing: Mutex<Option<Closing>>,
     /// The one that is made ready to take this one's place.
     pub(super) standby: Mutex<Option<Arc<Seat>>>,
     /// The one that this thread goes on with, if there was none to be had for it.
@@ -60,7 +57,6 @@ impl Seat {
             idle: AtomicU64::new(0),
             environment: Arc::clone(environment),
             admission: Admission::new(standing),
-            closing: Mutex::new(None),
             standby: Mutex::new(None),
             heir: Mutex::new(None),
             before,

@@ -73,13 +73,7 @@ impl Pool {
             .iter()
             .filter_map(|seat| self.look_at_sleep(seat, now))
             .min();
-        let closing = seats
-            .iter()
-            .chain(&self.leaving())
-            .chain(&self.retired())
-            .filter_map(|seat| self.look_at_close(seat, now))
-            .min();
-        [tasks, sleep, closing].into_iter().flatten().min()
+        [tasks, sleep].into_iter().flatten().min()
     }
 
     /// A worker is about to sleep.
