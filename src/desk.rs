@@ -52,6 +52,12 @@ impl Desk {
         self.window.job()
     }
 
+    /// The same in the child of a fork, where the lock's holder may be gone.
+    #[must_use]
+    pub fn job_if_free(&self) -> Option<Drained> {
+        self.window.job_if_free()
+    }
+
     /// Interrupts `task` if this is where it runs. False: it is not.
     pub fn interrupt(self: &Arc<Self>, task: &Task, timeout: Option<Duration>) -> io::Result<bool> {
         self.interrupt_if(timeout, |job| std::ptr::eq(&raw const **job, task))

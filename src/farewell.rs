@@ -56,6 +56,22 @@ fn note(step: Step) {
     }
 }
 
+/// Has `note` lead somewhere, until it is dropped.
+struct Told;
+
+impl Told {
+    fn new(tell: Note) -> Self {
+        NOTE.set(Some(tell));
+        Self
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        NOTE.set(None);
+    }
+}
+
 /// Ends the threads of the interpreter, or waits for their end. If that takes longer than
 /// `patience`, `overdue` is called once, detached, with the names of those that are left.
 pub fn bid(
@@ -64,7 +80,7 @@ pub fn bid(
     tell: Note,
     overdue: impl FnOnce(Vec<String>) + Send,
 ) {
-    NOTE.set(Some(tell));
+    let _told = Told::new(tell);
     let mut overdue = Some(overdue);
     let mut until = None;
     let mut failed = false;

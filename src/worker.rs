@@ -72,13 +72,14 @@ pub fn run(pool: &Arc<Pool>, seat: &Arc<Seat>) {
 }
 
 fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Broken> {
+    let begun = Instant::now();
     // Until the interpreter is gone.
     let _untraced = Untraced::begin();
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
     })?;
-    let mut lived = work(&interpreter, pool, seat, promise);
+    let mut lived = work(&interpreter, pool, seat, promise, begun);
     pool.dismiss_standby(seat);
     // The helper that sends interrupts has gone with the session: a visitor that stays is a thread
     // of the interpreter, too.
@@ -116,8 +117,8 @@ fn work(
     pool: &Arc<Pool>,
     seat: &Arc<Seat>,
     promise: &Promise,
+    begun: Instant,
 ) -> Result<(), Broken> {
-    let begun = Instant::now();
     let token = interpreter.attached();
     let path = &*seat.environment.environment.path;
     let unusable = |raised: Raised| Broken {
@@ -141,7 +142,7 @@ fn work(
         looked_at: FxHashSet::default(),
         refused: None,
         path,
-        mileage: Mileage::new(None, begun.elapsed()),
+        mileage: Mileage::default(),
         leaving: None,
         health: None,
         last: Last::Nothing,
@@ -149,19 +150,29 @@ fn work(
         seat,
         well_until: None,
     };
+    let leaves_for_fork = |first: &mut Option<Job>| {
+        pool.queue.is_paused() && token.detached(|| pool.leave_for_fork(seat, first))
+    };
+    if leaves_for_fork(&mut None) {
+        return Ok(());
+    }
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, pool, initializer)?;
     }
     session.note_health(token, core);
+    let making = begun.elapsed();
+    pool.worker_started();
     seat.ready();
-    pool.is_proven();
     let Some(mut first) = token.detached(|| seat.admission.wait()) else {
         return Ok(());
     };
-    session.mileage = Mileage::new(pool.most_tasks(), begun.elapsed());
+    session.mileage = Mileage::new(pool.most_tasks(), making);
 
     let mut looker = Looker::new();
     loop {
+        if leaves_for_fork(&mut first) {
+            return Ok(());
+        }
         let job = match first.take().map_or_else(|| pool.queue.try_pop(), Ok) {
             Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
@@ -177,7 +188,7 @@ fn work(
                 };
                 match token.detached(next) {
                     Some(job) => job,
-                    None => return Ok(()),
+                    None => continue, // the end, or a fork
                 }
             }
         };
@@ -204,6 +215,10 @@ fn work(
                     health.mend(token); // so that it can be closed as any other
                 }
                 return Ok(());
+            }
+            if pool.queue.is_paused() {
+                first = done.rest();
+                break;
             }
             next = done.next();
         }

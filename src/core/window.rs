@@ -118,6 +118,14 @@ impl<J: Clone> Window<J> {
         self.seen(J::clone)
     }
 
+    /// The same in the child of a fork, where the lock's holder may be gone.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn job_if_free(&self) -> Option<J> {
+        let place = self.0.try_lock()?;
+        place.as_ref().map(|running| running.job.clone())
+    }
+
     /// What `look` makes of what runs here, under the lock.
     pub fn seen<R>(&self, look: impl FnOnce(&J) -> R) -> Option<R> {
         let place = self.0.lock();

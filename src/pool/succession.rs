@@ -5,8 +5,8 @@
 //! own; a start that fails costs no task, as long as a later one succeeds.
 //! Not guaranteed: that the other is ready by then. Tasks wait if it is not.
 
-use super::seat::{Seat, Standing, wait};
-use super::{Pool, STACK};
+use super::seat::{Seat, Standing};
+use super::{Pool, STACK, fork};
 use crate::batch::Job;
 use crate::transfer::call::{Broken, Label};
 use crate::worker;
@@ -82,7 +82,7 @@ impl Pool {
     /// No thread to be had for it: then it is tried again when the place is free.
     pub fn prepare(self: &Arc<Self>, seat: &Arc<Seat>, left: u64) {
         let outstanding = u64::try_from(self.stats.outstanding()).unwrap_or(u64::MAX);
-        if self.queue.is_closed() && outstanding <= left {
+        if fork::is_near() || self.queue.is_closed() && outstanding <= left {
             return;
         }
         let before = Arc::downgrade(seat);
@@ -103,7 +103,8 @@ impl Pool {
             self.prepare(seat, 0);
         }
         standby().is_some_and(|standby| {
-            wait(&standby.readiness, patience);
+            // Ready or not: what it answers then tells.
+            standby.readiness.is_done_by(Instant::now() + patience);
             standby.admission.can_be_admitted()
         })
     }
@@ -125,6 +126,14 @@ impl Pool {
         };
         if self.queue.is_closed() && self.queue.is_empty() && first.is_none() {
             return; // for what?
+        }
+        if fork::is_near() {
+            // The next one comes after that.
+            self.aside.lock().extend(first);
+            let seat = seats.remove(place);
+            self.width.set(seats.len());
+            self.leaves(seat);
+            return;
         }
         let heir = self.successor(seat, first).unwrap_or_else(|(heir, _)| {
             // Then on this thread, when the interpreter is closed.
@@ -176,7 +185,7 @@ impl Pool {
     }
 
     /// A worker has started well. From now on one that does not is tried again.
-    pub fn is_proven(&self) {
+    pub fn worker_started(&self) {
         // Relaxed: a mark; who misses it breaks the pool as the first worker would.
         self.proven.store(true, Ordering::Relaxed);
     }
@@ -202,6 +211,9 @@ impl Pool {
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return true;
+                    }
+                    if self.leave_for_fork(seat, &mut None) {
+                        return false;
                     }
                     thread::sleep(left.min(LOOK));
                 }

@@ -4,7 +4,7 @@
 //! pool keeps its width then, and what else its worker had taken is done by the one in its place.
 //! Not guaranteed: that a replaced worker ever ends. The end of the program waits for it.
 
-use super::{Pool, Seat, Settings};
+use super::{Pool, Seat, Settings, fork};
 use crate::batch::{Drained, Job};
 use crate::core::state::{Cancel, Phase};
 use crate::desk::Stuck;
@@ -199,6 +199,9 @@ impl Pool {
         }
         let seated = if self.queue.is_closed() && self.stats.outstanding() == 0 {
             Ok(None) // for what?
+        } else if fork::is_near() {
+            self.aside.lock().extend(first);
+            Ok(None)
         } else {
             self.successor(seat, first).map(Some)
         };
