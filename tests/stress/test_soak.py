@@ -2,15 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from conftest import TESTS
+SOAK = Path(__file__).parent.parent / "soak.py"
 
 
 def run(child_env, *args):
     return subprocess.run(
-        [sys.executable, str(TESTS / "soak.py"), "--seed", "1", *args],
+        [sys.executable, str(SOAK), "--seed", "1", *args],
         capture_output=True,
         text=True,
         timeout=110,

@@ -80,19 +80,20 @@ fn who_lines_up_gets_in() {
     });
 }
 
-/// With two places that both become free meanwhile: what the line does not need is free again.
+/// With places that all become free meanwhile: what the line does not need is free again.
 #[test]
 fn no_place_is_lost_or_made() {
     check(Some(PREEMPTIONS), || {
-        let shared = Bounded::new(2);
-        assert_eq!(shared.submit(1, None), None);
-        assert_eq!(shared.submit(2, None), None);
-        let worker = shared.worker(2);
-        let _ = shared.submit(3, None);
-        assert_eq!(worker.join().unwrap(), [1, 2]);
-        assert_eq!(shared.queue.try_pop(), Ok(3));
+        let shared = Bounded::new(3);
+        for item in [1, 2, 3] {
+            assert_eq!(shared.submit(item, None), None);
+        }
+        let worker = shared.worker(3);
+        let _ = shared.submit(4, None);
+        assert_eq!(worker.join().unwrap(), [1, 2, 3]);
+        assert_eq!(shared.queue.try_pop(), Ok(4));
         shared.leave();
-        assert_eq!(shared.entrance.enter(3), 2, "both places are free again");
+        assert_eq!(shared.entrance.enter(4), 3, "all places are free again");
     });
 }
 
