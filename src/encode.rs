@@ -25,7 +25,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// What the main interpreter keeps for all pools. Never dropped.
-struct Main {
+pub struct Main {
     transfer: Transfer<'static>,
     known: Known<'static>,
     /// The modules that go by value. Borrowed only where no Python code runs.
@@ -63,7 +63,7 @@ pub fn token(_py: Python<'_>) -> Attached<'static> {
     unsafe { Attached::assume() }
 }
 
-fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
+pub fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
     MAIN.get_or_try_init(py, || {
         let helpers = py.import("subpool._encode")?;
         let helper = |name| PyResult::Ok(helpers.getattr(name)?.unbind());

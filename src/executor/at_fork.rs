@@ -4,6 +4,7 @@
 
 use super::PoolCore;
 use crate::completer;
+use crate::encode;
 use crate::environ;
 use crate::interp::attach::Attached;
 use crate::interp::orphans;
@@ -20,6 +21,10 @@ use pyo3::prelude::*;
 #[pyfunction]
 pub fn before_fork(helper: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = helper.py();
+    // Another thread may be making this for its first call; the child would wait for that thread.
+    if let Err(error) = encode::main_side(py) {
+        error.write_unraisable(py, None);
+    }
     let patience = helper.getattr(intern!(py, "_PATIENCE"))?.extract()?;
     let restless = py.detach(|| fork::prepare(super::seconds(patience)));
     completer::rest(py);
