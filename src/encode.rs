@@ -63,7 +63,7 @@ pub fn token(_py: Python<'_>) -> Attached<'static> {
     unsafe { Attached::assume() }
 }
 
-pub fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
+fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
     MAIN.get_or_try_init(py, || {
         let helpers = py.import("subpool._encode")?;
         let helper = |name| PyResult::Ok(helpers.getattr(name)?.unbind());
