@@ -25,7 +25,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// What the main interpreter keeps for all pools. Never dropped.
-struct Main {
+pub struct Main {
     transfer: Transfer<'static>,
     known: Known<'static>,
     /// The modules that go by value. Borrowed only where no Python code runs.

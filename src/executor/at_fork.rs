@@ -4,6 +4,7 @@
 
 use super::PoolCore;
 use crate::completer;
+use crate::encode;
 use crate::environ;
 use crate::interp::attach::Attached;
 use crate::interp::orphans;
@@ -11,6 +12,7 @@ use crate::pool::fork;
 use crate::transfer::graveyard::{self, Promise};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 /// Closes the interpreters, within `helper._PATIENCE` seconds, and has `helper.warn` tell what still
 /// runs then: the names of pools with those of the functions, and whether the child can live with
@@ -20,6 +22,14 @@ use pyo3::prelude::*;
 #[pyfunction]
 pub fn before_fork(helper: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = helper.py();
+    // Another thread may be at its first call, and filling cells that the child would wait for.
+    let rehearsed = helper.getattr(intern!(py, "warn")).and_then(|function| {
+        environ::now(py)?;
+        encode::call(&function, &PyTuple::empty(py), None)
+    });
+    if let Err(error) = rehearsed {
+        error.write_unraisable(py, None);
+    }
     let patience = helper.getattr(intern!(py, "_PATIENCE"))?.extract()?;
     let restless = py.detach(|| fork::prepare(super::seconds(patience)));
     completer::rest(py);
