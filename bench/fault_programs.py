@@ -17,7 +17,7 @@ class Fault(NamedTuple):
     interrupt: bool = False
     options: tuple[str, ...] = ()
     limit: float = 15
-    # The memory that it told with `grown` may have grown by so many MiB.
+    # The exit code that it may have beside 0.
     rc: int = 0
 
 
@@ -97,6 +97,7 @@ judge(True)
         "the program ends within a second",
         BUSY + "ex.submit(tag(spin), writer)\nos.read(reader, 1)\nready()\n",
         interrupt=True,
+        rc=130,
     ),
     Fault(
         "Ctrl-C while the end waits for a call in C",
@@ -132,8 +133,7 @@ judge(True)
     Fault(
         "os._exit with an endless task",
         "ends at once",
-        BUSY
-        + "ex.submit(tag(spin), writer)\nos.read(reader, 1)\njudge(True)\nos._exit(0)\n",
+        BUSY + "ex.submit(tag(spin), writer)\nos.read(reader, 1)\njudge(True)\nos._exit(0)\n",
     ),
     Fault(
         "submit while Python finalizes",

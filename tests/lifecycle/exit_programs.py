@@ -207,6 +207,8 @@ finally:
     ),
     "interrupt_main while the end waits": Program(
         """
+from subpool import _ending
+_ending.PATIENCE = 90  # on a busy machine
 ex = InterpreterPoolExecutor(1)
 spinning(ex)
 threading._register_atexit(_thread.interrupt_main)
