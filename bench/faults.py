@@ -179,17 +179,19 @@ def page(found: dict[str, dict[str, Found]], short: bool) -> str:
     peers = ", ".join(
         f"{name} {version(name)}" for name in ("subpool", "aiointerpreters") if name in found
     )
+    seconds = f"{FAULTS[0].limit:.0f} seconds"
+    system = f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}"
     return f"""\
 # The fault list
 
 What goes wrong around a pool of interpreters, and what three pools do then. Each fault is a
-program of its own, in a process of its own, with a limit of {FAULTS[0].limit:.0f} seconds
-(more for those that measure memory). It is right if it says so, ends in time with the exit code that it must have, and
+program of its own, in a process of its own, with a limit of {seconds} (more for those that
+measure memory). It is right if it says so, ends in time with the exit code that it must have, and
 prints nothing on standard error; after a Ctrl-C, nothing but Python's own word of the
 `KeyboardInterrupt`. Bold is wrong.
 
-Made by `make faults`, which runs all of it (the programs are in `bench/fault_programs.py`), on {datetime.now(UTC):%d %B %Y}: CPython {platform.python_version()}, {platform.system()}
-{platform.machine()}; {peers}.
+Made by `make faults`; the programs are in `bench/fault_programs.py`.
+{datetime.now(UTC):%d %B %Y}, {system}; {peers}.
 
 {table(found, short)}
 """

@@ -6,7 +6,7 @@ Each says that it is ready when its end begins. When its main thread sleeps it g
 from signal import SIGINT, SIGTERM
 from typing import NamedTuple
 
-from exit_programs import PRELUDE as COMMON
+from exit_base import PRELUDE as COMMON
 
 # As long as it takes for what ends, and no longer than it must for what does not.
 GENEROUS = "90"

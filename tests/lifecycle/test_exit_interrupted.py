@@ -4,9 +4,9 @@ import re
 from signal import SIGALRM, SIGINT
 
 import pytest
+from exit_base import PRELUDE as COMMON
 from exit_children import Children, chosen
 from exit_interrupts import PRELUDE, PROGRAMS, Program
-from exit_programs import PRELUDE as COMMON
 
 
 @pytest.fixture(scope="module")
