@@ -3,6 +3,7 @@
 //! Guarantees: each call is claimed once; whoever works on a batch holds up none of its calls but
 //! the one that runs, since every other worker can claim the next.
 
+use crate::again::Again;
 use crate::task::Task;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub enum Job {
     Task(Arc<Task>),
     Batch(Arc<Batch>),
+    /// A task that has been started, for the worker in the place of the one that had it. Never in
+    /// the queue.
+    Again(Box<Again>),
     /// For a worker that is not needed any more.
     Leave,
 }
@@ -69,7 +73,7 @@ impl Drained {
         match job {
             Job::Task(task) => Some(Self::Task(task)),
             Job::Batch(batch) => Self::claim(batch),
-            Job::Leave => None,
+            Job::Again(_) | Job::Leave => None,
         }
     }
 

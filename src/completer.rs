@@ -10,6 +10,10 @@
 //! asleep unless something waits behind a delivery, sends in a relief when the queue stands still;
 //! reliefs leave when the queue is empty.
 
+mod at_fork;
+
+pub use at_fork::{forget_after_fork, forsake, publish, rest};
+
 use crate::core::idle;
 use crate::core::joinable::{Joinable, spawn};
 use crate::interp::attach::Attached;
@@ -71,6 +75,9 @@ struct Shared {
 }
 
 static COMPLETER: Mutex<Option<Completer>> = Mutex::new(None);
+/// Counts the forks that led to this process: a thread of the completer that finds itself in a child
+/// (a callback has forked, and came back) has nothing to do there.
+static FORKS: AtomicUsize = AtomicUsize::new(0);
 /// The program is at its end.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
@@ -128,21 +135,6 @@ pub fn stop() -> impl Iterator<Item = Joinable> {
             // The thread that stops the completer may be of it: a callback that ends the program.
             .filter(|thread| thread.thread().id() != thread::current().id())
     })
-}
-
-/// The child of a fork forgets the completer, whose threads it does not have.
-///
-/// # Safety
-/// Called in the child, before it has a second thread.
-pub unsafe fn forget_after_fork() {
-    // SAFETY: this thread is the only one, so a locked lock is held by a thread that is gone. What
-    // it was doing to the content is unknown, so that is overwritten unseen and not dropped.
-    unsafe {
-        if COMPLETER.is_locked() {
-            COMPLETER.force_unlock();
-        }
-        std::ptr::write(COMPLETER.data_ptr(), None);
-    }
 }
 
 /// Somebody listens to this ended task.
@@ -203,6 +195,19 @@ pub fn warn_of_harm(worker: String, task: Label, how: String) {
     });
 }
 
+/// The code of `subpool._health`, for workers to run without an import. `None` where main cannot
+/// have it, which is nobody's failure: something else has failed, and is told.
+pub fn health_code() -> Option<Vec<u8>> {
+    ask(|py| {
+        let code = py
+            .import("subpool._environment")
+            .and_then(|helper| helper.call_method0("health_code"))
+            .and_then(|code| code.extract());
+        code.ok()
+    })
+    .flatten()
+}
+
 /// What `_process.describe` says of this process, for its workers.
 pub fn describe_process() -> Option<Vec<u8>> {
     ask(|py| {
@@ -231,52 +236,64 @@ pub fn ask<R: Send + 'static>(work: impl FnOnce(Python<'_>) -> R + Send + 'stati
     receiver.recv().ok()
 }
 
-fn send(errand: Errand) {
-    // The lock is held for a send that never blocks. No completer: the program is past `stop`,
-    // when every listener has been served.
-    if let Some(completer) = &*COMPLETER.lock() {
-        // The receiver lives in `shared`, beside the sender.
-        let _ = completer.sender.send(errand);
-        completer.shared.call_watcher(&completer.watcher);
+/// Calls `send` with the completer, which is started if need be: there is none before the first
+/// errand, and after a fork. Not past `stop`, when every listener has been served. No thread to be
+/// had: the errand is lost, and who waits for its task finds the end by himself.
+fn with_completer(send: impl FnOnce(&Completer)) {
+    // The lock is held for a send that never blocks.
+    let mut place = COMPLETER.lock();
+    if place.is_none() {
+        drop(place);
+        // Relaxed: no worker is left when it is set.
+        if STOPPED.load(Ordering::Relaxed) || start().is_err() {
+            return;
+        }
+        place = COMPLETER.lock();
     }
+    if let Some(completer) = &*place {
+        send(completer);
+    }
+}
+
+fn send(errand: Errand) {
+    with_completer(|completer| completer.send(errand));
 }
 
 /// Has the completer give back the buffers that wait for it. Any thread may call this; it waits for
-/// nothing.
+/// nothing. Past `stop` main's own threads clear what they bury.
 fn clear_soon() {
-    // No completer: the program is past `stop`, and main's own threads clear what they bury.
-    if let Some(completer) = &*COMPLETER.lock() {
+    with_completer(|completer| {
         // SeqCst: pairs with the store in `run_errand`; PROTOCOL.md, "Buffers".
         if !completer.shared.clearing.swap(true, Ordering::SeqCst) {
-            let _ = completer.sender.send(Errand::Clear);
-            completer.shared.call_watcher(&completer.watcher);
+            completer.send(Errand::Clear);
         }
-    }
+    });
 }
 
 /// Has the completer write what tasks print while they run. Any thread may call this; it waits for
-/// nothing. The first to print starts the completer.
+/// nothing.
 pub fn write_soon() {
-    if let Some(completer) = &*COMPLETER.lock() {
+    with_completer(|completer| {
         // SeqCst: pairs with the store in `run_errand`. Who finds it set has pushed before the
         // writer's look.
         if !completer.shared.writing.swap(true, Ordering::SeqCst) {
-            let _ = completer.sender.send(Errand::Write);
-            completer.shared.call_watcher(&completer.watcher);
+            completer.send(Errand::Write);
         }
-        return;
-    }
-    // Relaxed: no worker is left when it is set. No thread to be had: the text is written when
-    // somebody takes a result.
-    if !STOPPED.load(Ordering::Relaxed) && start().is_ok() {
-        send(Errand::Write);
-    }
+    });
 }
 
 /// Has the completer do `work`. Any thread may call this; it waits for nothing. After the end of
 /// the program nothing is done any more, and `work` is dropped.
 pub fn run_soon(work: Work) {
     send(Errand::Run(work));
+}
+
+impl Completer {
+    fn send(&self, errand: Errand) {
+        // The receiver lives in `shared`, beside the sender.
+        let _ = self.sender.send(errand);
+        self.shared.call_watcher(&self.watcher);
+    }
 }
 
 impl Shared {
@@ -324,11 +341,19 @@ impl Shared {
 }
 
 fn run(shared: &Shared, watcher: &Thread) {
+    // Relaxed: a fork changes it, in the child, on the very thread that reads it there.
+    let born = FORKS.load(Ordering::Relaxed);
+    let is_here = || FORKS.load(Ordering::Relaxed) == born;
     Python::attach(|py| {
         while let Some(errand) = py.detach(|| shared.next()) {
             shared.run_errand(py, errand, watcher);
-            while let Ok(errand) = shared.receiver.try_recv() {
+            while is_here()
+                && let Ok(errand) = shared.receiver.try_recv()
+            {
                 shared.run_errand(py, errand, watcher);
+            }
+            if !is_here() {
+                break;
             }
         }
     });
@@ -338,7 +363,10 @@ fn relieve(shared: &Shared, watcher: &Thread) {
     Python::attach(|py| {
         // Relaxed: the watcher only asks whether to send another one.
         shared.relief_coming.store(false, Ordering::Relaxed);
-        while let Ok(errand) = shared.receiver.try_recv() {
+        let born = FORKS.load(Ordering::Relaxed);
+        while FORKS.load(Ordering::Relaxed) == born
+            && let Ok(errand) = shared.receiver.try_recv()
+        {
             shared.run_errand(py, errand, watcher);
         }
     });

@@ -12,6 +12,7 @@
 
 use crate::batch::Drained;
 use crate::core::reach::{Bell, Reach};
+use crate::core::state::Phase;
 use crate::core::window::Window;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
@@ -49,6 +50,12 @@ impl Desk {
     #[must_use]
     pub fn job(&self) -> Option<Drained> {
         self.window.job()
+    }
+
+    /// The same in the child of a fork, where the lock's holder may be gone.
+    #[must_use]
+    pub fn job_if_free(&self) -> Option<Drained> {
+        self.window.job_if_free()
     }
 
     /// Interrupts `task` if this is where it runs. False: it is not.
@@ -124,6 +131,12 @@ impl<'i> Reachable<'i> {
         Self { desk, class }
     }
 
+    /// What an interrupt raises.
+    #[must_use]
+    pub const fn class(&self) -> &Object<'i> {
+        &self.class
+    }
+
     /// Whether `error` is an interrupt's.
     #[must_use]
     pub fn is_interrupt(&self, error: &Object<'i>) -> bool {
@@ -146,6 +159,32 @@ impl<'i> Reachable<'i> {
             warden::wake_by(deadline);
         }
         Ok(call)
+    }
+
+    /// Leaves the task here for another worker. No interrupt of it can come to this one any more:
+    /// attached, so that no helper is between its look and its call, as in `end`.
+    pub fn pass_on(&self, token: Attached<'i>) {
+        if self.desk.window.pass_on() {
+            visit::take_back(token);
+        }
+    }
+
+    /// Takes up a task that another worker has passed on, with the interrupts that came meanwhile.
+    /// False: it has ended.
+    #[must_use]
+    pub fn resume(&self, from: &Desk) -> bool {
+        let runs = |job: &Drained| job.latch.state.phase() == Phase::Running;
+        let Some(resumed) = self.desk.window.resume(&from.window, runs) else {
+            return false;
+        };
+        if let Some(deadline) = resumed.deadline {
+            warden::wake_by(deadline);
+        }
+        if resumed.ring {
+            // No thread to be had: then the task runs on, and is told of like any other.
+            let _ = self.desk.ring();
+        }
+        true
     }
 
     /// The desk, as others see it.

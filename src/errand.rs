@@ -403,6 +403,14 @@ impl Errand {
         Ok(())
     }
 
+    /// Leaves the task to the parent, in the child of a fork: it is cancelled, or ends with what
+    /// `lost` makes of its name.
+    fn forsake(&self, py: Python<'_>, lost: &Bound<'_, PyAny>) {
+        if !self.is_done_now() {
+            completer::forsake(py, &self.job, lost);
+        }
+    }
+
     /// Ends the task with a result.
     fn succeed(&self, value: Bound<'_, PyAny>) {
         self.end(keep(value), false);

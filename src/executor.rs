@@ -1,9 +1,11 @@
 //! What Python sees of a pool. Checks of arguments and conversions; the logic is in `pool`.
 
+mod at_fork;
 mod ending;
 mod line;
 mod submit;
 
+pub use at_fork::{after_fork_in_child, after_fork_in_parent, before_fork};
 pub use ending::close_all;
 pub use submit::{IfFull, Terms};
 
@@ -19,13 +21,15 @@ use crate::error::Error;
 use crate::future::{keep_watch, wait};
 use crate::interp::untraced;
 use crate::output;
-use crate::pool::{Pool, Seat, Settings, Upcalls};
+use crate::pool::{Pool, Seat, Settings, Upcalls, fork};
 use crate::transfer::{graveyard, outbox};
+use crate::worker;
 use crate::worker_api;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::time::Duration;
 
 static UPCALLS: Upcalls = Upcalls {
@@ -45,14 +49,17 @@ static EXITING: AtomicBool = AtomicBool::new(false);
 /// A pool's handle. Dropping it closes the pool; its threads finish what is queued and end.
 #[pyclass(frozen, weakref, module = "subpool._subpool")]
 pub struct PoolCore {
-    pool: Arc<Pool>,
+    /// From `Arc::into_raw`. Another one in the child of a fork.
+    pool: AtomicPtr<Pool>,
     future_class: Py<PyType>,
     context_vars: Option<ContextVars>,
 }
 
 impl Drop for PoolCore {
     fn drop(&mut self) {
-        self.pool.close();
+        self.pool().close();
+        // SAFETY: the count that `into_raw` has left to this handle; nobody uses that any more.
+        drop(unsafe { Arc::from_raw(*self.pool.get_mut()) });
     }
 }
 
@@ -97,6 +104,7 @@ impl PoolCore {
         }
         untraced::prepare(encode::token(py)).map_err(|_traced| Error::Traced)?;
         worker_api::describe_with(completer::describe_process);
+        worker::examine_with(completer::health_code);
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))
             .transpose()?;
@@ -119,7 +127,7 @@ impl PoolCore {
             upcalls: &UPCALLS,
         };
         Ok(Self {
-            pool: Pool::new(settings),
+            pool: AtomicPtr::new(Arc::into_raw(Pool::new(settings)).cast_mut()),
             future_class: future_class.unbind(),
             context_vars: ContextVars::new(context_vars)?,
         })
@@ -128,42 +136,49 @@ impl PoolCore {
     /// How many interpreters there are at the moment.
     #[getter]
     fn width(&self) -> usize {
-        self.pool.seats().len()
+        self.pool().seats().len()
     }
 
     /// Calls accepted so far.
     #[getter]
     fn accepted(&self) -> usize {
-        self.pool.stats.accepted_total()
+        self.pool().stats.accepted_total()
     }
 
     /// What no other pool of this process has.
     #[getter]
     fn number(&self) -> u64 {
-        self.pool.number
+        self.pool().number
     }
 
     /// Starts `count` workers (all by default) and waits until they are ready.
     #[pyo3(signature = (count=None))]
     fn warm_up(&self, py: Python<'_>, count: Option<usize>) -> PyResult<()> {
         self.refuse_if_closed()?;
-        let count = count.unwrap_or_else(|| self.pool.most_workers());
-        self.pool
-            .grow_to(count, &environ::now(py)?)
-            .map_err(Error::Thread)?;
-        for seat in self.pool.seats() {
-            wait(py, &seat.readiness, None)?;
+        let count = count.unwrap_or_else(|| self.pool().most_workers());
+        loop {
+            self.pool()
+                .grow_to(count, &environ::now(py)?)
+                .map_err(Error::Thread)?;
+            for seat in self.pool().seats() {
+                wait(py, &seat.readiness, None)?;
+            }
+            // A fork has ended them, or lets none begin.
+            match fork::elsewhere() {
+                Some(over) => wait(py, &over, None)?,
+                None => break,
+            };
         }
-        self.pool.broken().map_or(Ok(()), |broken| {
+        self.pool().broken().map_or(Ok(()), |broken| {
             Err(Error::Broken(Arc::clone(broken)).into())
         })
     }
 
     /// Accepts no more; with `cancel` what has not started is cancelled.
     fn close(&self, py: Python<'_>, cancel: bool) -> PyResult<()> {
-        self.pool.close();
+        self.pool().close();
         if cancel {
-            cancel_waiting(py, &self.pool)?;
+            cancel_waiting(py, &self.pool())?;
         }
         Ok(())
     }
@@ -171,49 +186,55 @@ impl PoolCore {
     /// Interrupts every task that runs, and counts them.
     fn interrupt_all(&self) -> PyResult<usize> {
         keep_watch()?;
-        Ok(self.pool.interrupt_all().map_err(Error::Thread)?)
+        Ok(self.pool().interrupt_all().map_err(Error::Thread)?)
     }
 
     /// Accepts no more, cancels what has not started and interrupts what has.
     fn terminate(&self, py: Python<'_>) -> PyResult<()> {
         keep_watch()?;
-        let interrupted = self.pool.terminate();
-        cancel_waiting(py, &self.pool)?;
+        let interrupted = self.pool().terminate();
+        cancel_waiting(py, &self.pool())?;
         Ok(interrupted.map_err(Error::Thread)?)
     }
 
     /// Waits for the workers' end, with the GIL released.
     fn join(&self, py: Python<'_>) -> PyResult<()> {
-        join(py, &self.pool, |latch| wait(py, latch, None).map(drop))?;
+        join(py, &self.pool(), |latch| wait(py, latch, None).map(drop))?;
         output::catch_up(py)
     }
 
     #[getter]
     fn closed(&self) -> bool {
-        self.pool.queue.is_closed()
+        self.pool().queue.is_closed()
+    }
+
+    /// Whether it lets its workers leave for a fork.
+    #[getter]
+    fn resting(&self) -> bool {
+        self.pool().queue.is_paused()
     }
 
     /// Why the pool is unusable, or `None`.
     #[getter]
-    fn broken(&self) -> Option<&str> {
-        self.pool.broken().map(|broken| broken.message.as_str())
+    fn broken(&self) -> Option<String> {
+        self.pool().broken().map(|broken| broken.message.clone())
     }
 
     /// Tasks accepted and not yet ended.
     #[getter]
     fn outstanding(&self) -> usize {
-        self.pool.stats.outstanding()
+        self.pool().stats.outstanding()
     }
 
     /// Calls that wait for a place in the queue.
     #[getter]
     fn lined_up(&self) -> usize {
-        self.pool.line_length()
+        self.pool().line_length()
     }
 
     /// The workers' threads, in the order in which they were started.
     fn threads(&self) -> Vec<WorkerThread> {
-        self.pool
+        self.pool()
             .seats()
             .into_iter()
             .map(|seat| WorkerThread { seat })
@@ -222,25 +243,43 @@ impl PoolCore {
 }
 
 impl PoolCore {
+    /// The pool, borrowed.
+    fn pool(&self) -> ManuallyDrop<Arc<Pool>> {
+        // Relaxed: `new` has written it before anybody sees this handle, and `succeed` writes it
+        // while there is one thread.
+        let pool = self.pool.load(Ordering::Relaxed);
+        // SAFETY: from `into_raw`, with a count that is given back in `drop` or never (`succeed`).
+        ManuallyDrop::new(unsafe { Arc::from_raw(pool) })
+    }
+
+    /// Takes a new pool, in the child of a fork. The old one stays for ever: a caller further up may
+    /// have borrowed it.
+    fn succeed(&self) {
+        let successor = self.pool().successor_after_fork();
+        // Relaxed: see `pool`.
+        self.pool
+            .store(Arc::into_raw(successor).cast_mut(), Ordering::Relaxed);
+    }
+
     /// Starts workers for what was pushed, or says why it was not accepted.
     fn grow(&self, py: Python<'_>, accepted: bool) -> PyResult<()> {
         if !accepted {
             self.refuse_if_closed()?;
             return Err(Error::Closed { exiting: false }.into());
         }
-        if self.pool.wants_worker() {
+        if self.pool().wants_worker() {
             let environment = environ::now(py)?;
-            self.pool.grow(&environment).map_err(Error::Thread)?;
+            self.pool().grow(&environment).map_err(Error::Thread)?;
         }
         Ok(())
     }
 
     fn refuse_if_closed(&self) -> PyResult<()> {
-        if let Some(broken) = self.pool.broken() {
+        if let Some(broken) = self.pool().broken() {
             return Err(Error::Broken(Arc::clone(broken)).into());
         }
         refuse_if_exiting()?;
-        if self.pool.queue.is_closed() {
+        if self.pool().queue.is_closed() {
             return Err(Error::Closed { exiting: false }.into());
         }
         Ok(())
@@ -297,16 +336,19 @@ fn join<E>(
             wait(&seat.vacated)?;
             reap(py, seat);
         }
+        // After a fork others go on with what was left.
+        let fork = fork::elsewhere();
+        if let Some(over) = &fork {
+            wait(over)?;
+        }
         // One that was vacated has another in its place.
         let after = pool.seats();
         for seat in pool.leaving() {
             wait(&seat.vacated)?;
             reap(py, &seat);
         }
-        if after
-            .iter()
-            .all(|seat| seats.iter().any(|seen| Arc::ptr_eq(seat, seen)))
-        {
+        let is_known = |seat| seats.iter().any(|seen| Arc::ptr_eq(seat, seen));
+        if fork.is_none() && after.iter().all(is_known) {
             return Ok(());
         }
     }
@@ -359,19 +401,4 @@ impl WorkerThread {
 pub fn _lent_buffers(py: Python<'_>) -> usize {
     completer::clear_graveyard(py);
     graveyard::buffers()
-}
-
-/// In the child of a fork.
-#[pyfunction]
-pub fn forget_after_fork() {
-    // SAFETY: `os.register_at_fork` (executors.py) calls this in the child, which has one thread.
-    unsafe {
-        crate::completer::forget_after_fork();
-        crate::pool::forget_after_fork();
-        crate::warden::forget_after_fork();
-        graveyard::forget_after_fork();
-        crate::transfer::environment::forget_after_fork();
-        outbox::forget_after_fork();
-        crate::output::forget_after_fork();
-    }
 }

@@ -53,6 +53,22 @@ fn note(step: Step) {
     }
 }
 
+/// Has `note` lead somewhere, until it is dropped.
+struct Told;
+
+impl Told {
+    fn new(tell: Note) -> Self {
+        NOTE.set(Some(tell));
+        Self
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        NOTE.set(None);
+    }
+}
+
 /// Ends the threads of the interpreter, or waits for their end. If that takes longer than
 /// `patience`, `overdue` is called once, detached, with the names of those that are left.
 pub fn bid(
@@ -61,11 +77,13 @@ pub fn bid(
     tell: Note,
     overdue: impl FnOnce(Vec<String>) + Send,
 ) {
-    NOTE.set(Some(tell));
+    let _told = Told::new(tell);
     let mut overdue = Some(overdue);
     let mut until = None;
     let mut failed = false;
+    let mut rounds = 0;
     loop {
+        rounds += 1;
         let helper = helper(token).filter(|_| !failed);
         if let Some(helper) = &helper {
             settle(token, helper);
@@ -88,7 +106,9 @@ pub fn bid(
         });
         if names.is_empty() {
             if is_alone() {
-                if helper.is_none_or(|helper| is_settled(token, &helper)) {
+                // What registers itself again each time is left.
+                let is_enough = |helper| rounds > MOST_HOOKS || is_settled(token, &helper);
+                if helper.is_none_or(is_enough) {
                     return;
                 }
                 continue;
@@ -121,6 +141,9 @@ fn settle<'i>(token: Attached<'i>, helper: &Object<'i>) {
             Ok(_) => return,
             // As CPython does, but that the hooks behind it are not forgotten.
             Err(raised) => raised.report(token, c"Exception ignored at the end of a worker"),
+        }
+        if is_settled(token, helper) {
+            return; // what raised will raise each time
         }
     }
 }

@@ -5,6 +5,8 @@
 pub mod core;
 
 #[cfg(feature = "python")]
+mod again;
+#[cfg(feature = "python")]
 mod batch;
 #[cfg(feature = "python")]
 mod bridge;
@@ -67,7 +69,10 @@ mod _subpool {
     #[pymodule_export]
     use crate::errand::{Errand, FallbackPlan, raise_in_thread};
     #[pymodule_export]
-    use crate::executor::{_lent_buffers, PoolCore, WorkerThread, close_all, forget_after_fork};
+    use crate::executor::{
+        _lent_buffers, PoolCore, WorkerThread, after_fork_in_child, after_fork_in_parent,
+        before_fork, close_all,
+    };
     #[pymodule_export]
     use crate::future::FutureCore;
     #[pymodule_export]

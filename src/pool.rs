@@ -7,6 +7,7 @@
 
 mod closing;
 mod door;
+pub mod fork;
 mod seat;
 mod succession;
 mod upkeep;
@@ -91,6 +92,7 @@ pub enum Reply {
     End,
 }
 
+#[derive(Clone)]
 pub struct Settings {
     pub most_workers: usize,
     pub thread_name_prefix: String,
@@ -126,6 +128,8 @@ pub struct Pool {
     /// Seats that nobody waits for before the program's end: their workers are stuck in a task, or
     /// their interpreters have threads that do not end.
     retired: Mutex<Vec<Arc<Seat>>>,
+    /// What workers had taken and left behind for a fork: invitations to batches.
+    aside: Mutex<Vec<Job>>,
     /// Nothing starts any more.
     ban: Ban,
     /// Seats that are free again, their workers being about to end.
@@ -145,21 +149,6 @@ static LIVING: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
 /// The program is past its wait for workers: none starts any more.
 static SEALED: AtomicBool = AtomicBool::new(false);
 
-/// The child of a fork forgets the pools: their threads are not there to be waited for.
-///
-/// # Safety
-/// Called in the child, before it has a second thread.
-pub unsafe fn forget_after_fork() {
-    crate::core::idle::forget_after_fork();
-    // SAFETY: as in completer.rs.
-    unsafe {
-        if LIVING.is_locked() {
-            LIVING.force_unlock();
-        }
-        std::ptr::write(LIVING.data_ptr(), Vec::new());
-    }
-}
-
 impl Pool {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
@@ -174,6 +163,7 @@ impl Pool {
             batches: Mutex::new(Vec::new()),
             seats: Mutex::new(Vec::new()),
             retired: Mutex::new(Vec::new()),
+            aside: Mutex::new(Vec::new()),
             ban: Ban::new(),
             leaving: Mutex::new(Vec::new()),
             width: Width::default(),
@@ -240,37 +230,42 @@ impl Pool {
             .wants_another(&self.stats, self.settings.most_workers)
     }
 
-    /// Starts workers while there is more work than workers.
+    /// Starts workers while there is more work than workers. None during a fork, after which the
+    /// pool grows by itself.
     pub fn grow(self: &Arc<Self>, environment: &Arc<Numbered>) -> io::Result<()> {
         let mut seats = self.seats.lock();
-        while should_grow(
-            self.stats.outstanding(),
-            seats.len(),
-            self.settings.most_workers,
-        ) {
-            self.seat(&mut seats, environment)?;
+        while !fork::is_near()
+            && should_grow(
+                self.stats.outstanding(),
+                seats.len(),
+                self.settings.most_workers,
+            )
+        {
+            self.seat(&mut seats, None, environment)?;
         }
         Ok(())
     }
 
-    /// Starts workers until there are `count`.
+    /// Starts workers until there are `count`. None during a fork.
     pub fn grow_to(self: &Arc<Self>, count: usize, environment: &Arc<Numbered>) -> io::Result<()> {
         let mut seats = self.seats.lock();
-        while seats.len() < count.min(self.settings.most_workers) && !self.queue.is_closed() {
-            self.seat(&mut seats, environment)?;
+        let count = count.min(self.settings.most_workers);
+        while seats.len() < count && !self.queue.is_closed() && !fork::is_near() {
+            self.seat(&mut seats, None, environment)?;
         }
         Ok(())
     }
 
-    /// Starts a worker, at the first number that is free.
+    /// Starts a worker, at the first number that is free, with something to do before all else.
     fn seat(
         self: &Arc<Self>,
         seats: &mut Vec<Arc<Seat>>,
+        first: Option<Job>,
         environment: &Arc<Numbered>,
     ) -> io::Result<()> {
         let taken = |(place, seat): &(usize, &Arc<Seat>)| *place == seat.number;
         let number = seats.iter().enumerate().take_while(taken).count();
-        let standing = Standing::Admitted(None);
+        let standing = Standing::Admitted(first);
         let seat = self.new_seat(number, environment, standing, Weak::new());
         self.start(&seat)?;
         seats.insert(number, seat);

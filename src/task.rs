@@ -199,6 +199,15 @@ impl Task {
         cancel
     }
 
+    /// The end, in the child of a fork, of a task that its parent sees to: cancelled if it waits, with
+    /// `answer` if it runs. Who sleeps is woken; loops are the parent's.
+    pub fn forsake(&self, answer: impl FnOnce() -> Answer) {
+        if let Some(ended) = self.slot.forsake(&self.latch.state, answer) {
+            self.let_go();
+            self.latch.wake(ended);
+        }
+    }
+
     /// Of what is main's: nobody needs it any more.
     fn let_go(&self) {
         if let Some(fallback) = self.fallback() {

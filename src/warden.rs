@@ -19,12 +19,21 @@ pub type Look = fn(Instant) -> Option<Instant>;
 
 struct Warden {
     thread: Option<Joinable>,
+    /// What it was started with; then who names a time starts it if need be.
+    look: Option<Look>,
     alarm: Alarm,
+    /// The thread ends for a fork.
+    resting: bool,
+    /// It ends for ever.
+    ended: bool,
 }
 
 const ASLEEP: Warden = Warden {
     thread: None,
+    look: None,
     alarm: Alarm::new(),
+    resting: false,
+    ended: false,
 };
 
 static WARDEN: Mutex<Warden> = Mutex::new(ASLEEP);
@@ -37,15 +46,24 @@ impl Warden {
             thread.thread().unpark();
         }
     }
+
+    fn come(&mut self) -> io::Result<()> {
+        if let Some(look) = self.look
+            && self.thread.is_none()
+            && !self.ended
+            && !self.resting
+        {
+            self.thread = Some(spawn("subpool-warden", move || watch(look))?);
+        }
+        Ok(())
+    }
 }
 
 /// Makes sure there is a warden.
 pub fn start(look: Look) -> io::Result<()> {
     let mut warden = WARDEN.lock();
-    if warden.thread.is_none() {
-        warden.thread = Some(spawn("subpool-warden", move || watch(look))?);
-    }
-    Ok(())
+    warden.look = Some(look);
+    warden.come()
 }
 
 /// Has the warden look at `at`, or earlier.
@@ -53,6 +71,8 @@ pub fn wake_by(at: Instant) {
     let mut warden = WARDEN.lock();
     if warden.alarm.wake_by(at) {
         warden.wake();
+        // After a fork there may be none. No thread to be had: the next one to name a time tries.
+        let _ = warden.come();
     }
 }
 
@@ -61,8 +81,37 @@ pub fn wake_by(at: Instant) {
 pub fn stop() -> Option<Joinable> {
     let mut warden = WARDEN.lock();
     warden.alarm.close();
+    warden.ended = true;
     warden.wake();
     warden.thread.take()
+}
+
+/// Ends the warden's thread for a fork, and waits for that. What is due is kept, unless `nothing`
+/// can be. On a thread that is attached to nothing.
+pub fn rest(nothing: bool) {
+    let thread = {
+        let mut warden = WARDEN.lock();
+        warden.resting = true;
+        warden.wake();
+        warden.thread.take()
+    };
+    if let Some(thread) = thread {
+        thread.join();
+    }
+    let mut warden = WARDEN.lock();
+    warden.resting = false;
+    if nothing && !warden.ended {
+        warden.alarm = Alarm::new();
+    }
+}
+
+/// Has it go on after that, if something is due.
+pub fn go_on() {
+    let mut warden = WARDEN.lock();
+    if warden.alarm.is_set() {
+        // As in `wake_by`.
+        let _ = warden.come();
+    }
 }
 
 /// The child of a fork has no warden.
@@ -82,7 +131,13 @@ pub unsafe fn forget_after_fork() {
 fn watch(look: Look) {
     loop {
         let now = Instant::now();
-        let turn = WARDEN.lock().alarm.turn(now);
+        let turn = {
+            let mut warden = WARDEN.lock();
+            match warden.resting {
+                true => Turn::End,
+                false => warden.alarm.turn(now),
+            }
+        };
         match turn {
             Turn::End => return,
             Turn::Look => {

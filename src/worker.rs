@@ -4,10 +4,13 @@
 //! task that was started is finished, whatever it does, also by a panic of ours; a panic of the
 //! loop itself aborts the process with a message, because nobody could tell what is lost.
 
+mod harm;
+mod health;
 mod mileage;
 mod performing;
 mod telling;
 
+use crate::again::Again;
 use crate::batch::{Drained, Job};
 use crate::core::queue::Empty;
 use crate::core::sleepers::Looker;
@@ -30,6 +33,9 @@ use crate::transfer::function::Found;
 use crate::transfer::graveyard::{self, Promise};
 use crate::transfer::value::Transfer;
 use crate::worker_api;
+use harm::Last;
+use health::Health;
+pub use health::code_with as examine_with;
 use mileage::Mileage;
 use rustc_hash::FxHashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -62,16 +68,18 @@ pub fn run(pool: &Arc<Pool>, seat: &Arc<Seat>) {
         }
     }
     pool.dismiss_standby(seat);
+    seat.admission.abandon();
 }
 
 fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Broken> {
+    let begun = Instant::now();
     // Until the interpreter is gone.
     let _untraced = Untraced::begin();
     let interpreter = OwnedInterpreter::create(&ISOLATED).map_err(|message| Broken {
         message,
         traceback: String::new(),
     })?;
-    let mut lived = work(&interpreter, pool, seat, promise);
+    let mut lived = work(&interpreter, pool, seat, promise, begun);
     pool.dismiss_standby(seat);
     // The helper that sends interrupts has gone with the session: a visitor that stays is a thread
     // of the interpreter, too.
@@ -109,8 +117,8 @@ fn work(
     pool: &Arc<Pool>,
     seat: &Arc<Seat>,
     promise: &Promise,
+    begun: Instant,
 ) -> Result<(), Broken> {
-    let begun = Instant::now();
     let token = interpreter.attached();
     let path = &*seat.environment.environment.path;
     let unusable = |raised: Raised| Broken {
@@ -119,6 +127,7 @@ fn work(
     };
     let installed = worker_api::install(interpreter, seat.number, &seat.name, path);
     let class = installed.map_err(unusable)?;
+    let core = Health::core(token);
     let surroundings = Surroundings::start(token, &seat.environment).map_err(unusable)?;
     let mut session = Session {
         transfer: Transfer::start(token, Side::Worker).map_err(|raised| Broken {
@@ -133,21 +142,37 @@ fn work(
         looked_at: FxHashSet::default(),
         refused: None,
         path,
-        mileage: Mileage::new(None, begun.elapsed()),
+        mileage: Mileage::default(),
         leaving: None,
+        health: None,
+        last: Last::Nothing,
+        again: None,
+        seat,
+        well_until: None,
     };
+    let leaves_for_fork = |first: &mut Option<Job>| {
+        pool.queue.is_paused() && token.detached(|| pool.leave_for_fork(seat, first))
+    };
+    if leaves_for_fork(&mut None) {
+        return Ok(());
+    }
     if let Some(initializer) = pool.initializer() {
         session.initialize(token, pool, initializer)?;
     }
+    session.note_health(token, core);
+    let making = begun.elapsed();
+    pool.worker_started();
     seat.ready();
-    pool.is_proven();
     let Some(mut first) = token.detached(|| seat.admission.wait()) else {
         return Ok(());
     };
-    session.mileage = Mileage::new(pool.most_tasks(), begun.elapsed());
+    session.mileage = Mileage::new(pool.most_tasks(), making);
 
     let mut looker = Looker::new();
     loop {
+        if leaves_for_fork(&mut first) {
+            return Ok(());
+        }
         let job = match first.take().map_or_else(|| pool.queue.try_pop(), Ok) {
             Ok(job) => job,
             Err(Empty::ForGood) => return Ok(()),
@@ -163,23 +188,37 @@ fn work(
                 };
                 match token.detached(next) {
                     Some(job) => job,
-                    None => return Ok(()),
+                    None => continue, // the end, or a fork
                 }
             }
         };
         if matches!(job, Job::Leave) && token.detached(|| pool.leave(seat)) {
             return Ok(());
         }
-        let mut next = Drained::first(job);
+        let mut resumed = None;
+        let mut next = match job {
+            Job::Again(again) => session.resume(*again, &mut resumed),
+            job => Drained::first(job),
+        };
         while let Some(job) = next {
-            let done = session.serve(token, pool, seat, job);
+            let done = session.serve(token, pool, seat, job, resumed.take());
             promise.look();
             let Some(done) = done else {
                 return Ok(());
             };
-            if let Some(why) = session.leaving.take() {
-                token.detached(|| pool.recycle(seat, why, done.rest()));
+            if let Some(why) = session.why_leave(token, pool) {
+                let first = session.again.take().map(Job::Again);
+                let first = first.or_else(|| done.rest());
+                let harmed = matches!(why, Why::Harmed { .. });
+                token.detached(|| pool.recycle(seat, why, first));
+                if harmed && let Some(health) = &session.health {
+                    health.mend(token); // so that it can be closed as any other
+                }
                 return Ok(());
+            }
+            if pool.queue.is_paused() {
+                first = done.rest();
+                break;
             }
             next = done.next();
         }
@@ -204,18 +243,27 @@ struct Session<'i> {
     mileage: Mileage,
     /// Set while a task runs or ends: it is this worker's last, and another takes its place.
     leaving: Option<Why>,
+    /// What the interpreter began with. `None`: nobody looks whether it is harmed.
+    health: Option<Health<'i>>,
+    last: Last,
+    /// A call for the worker that takes this one's place.
+    again: Option<Box<Again>>,
+    seat: &'i Arc<Seat>,
+    /// It was found harmed, but no other could be started: it is looked at again after that.
+    well_until: Option<Instant>,
 }
 
 impl<'i> Session<'i> {
     /// Runs a task, lets the interpreter's other threads have their turn now and then, and gives
     /// the task back. `None`: it took too long to react to an interrupt, and another worker has
-    /// taken over.
+    /// taken over. `resumed` is the call of a task that is at the desk already.
     fn serve(
         &mut self,
         token: Attached<'i>,
         pool: &Arc<Pool>,
         seat: &Arc<Seat>,
         job: Drained,
+        resumed: Option<Call>,
     ) -> Option<Drained> {
         self.turn += 1;
         if self.turn == TURN {
@@ -223,7 +271,11 @@ impl<'i> Session<'i> {
             token.detached(|| ());
         }
         let plan = job.fallback().map(|own| Arc::clone(&own.plan));
-        let call = match self.desk.begin(job, || !pool.is_terminated()) {
+        let begun = match resumed {
+            None => self.desk.begin(job, || !pool.is_terminated()),
+            Some(call) => Ok(call),
+        };
+        let call = match begun {
             Ok(call) => call,
             Err(job) => {
                 pool.abandon(&job);
@@ -233,10 +285,16 @@ impl<'i> Session<'i> {
         if self.mileage.begin() {
             self.look_at_mileage(token, pool, seat);
         }
-        let answer = || self.answer(token, pool, call, plan.as_deref());
+        let answer = || match self.answer(token, pool, call, plan.as_deref()) {
+            Ok(Answer::Value(payload)) => Ok(Answer::Value(payload)),
+            failed => self.look_after_failure(token, failed),
+        };
         let answer = catch_unwind(AssertUnwindSafe(answer));
         let answer = answer.unwrap_or_else(|panic| Err(Short::Answer(panicked(panic.as_ref()))));
         self.surroundings.finish_lines();
+        if let Err(Short::Moved(call)) = answer {
+            return Some(self.move_on(token, pool, *call));
+        }
         let Running { job, asked, .. } = self.desk.end(token).expect("begun above");
         let answer = match answer {
             Ok(answer) | Err(Short::Answer(answer)) => answer,
@@ -251,6 +309,7 @@ impl<'i> Session<'i> {
                 }
                 return Some(job);
             }
+            Err(Short::Moved(_)) => unreachable!("seen to above"),
         };
         let ended = job.finish(answer, || pool.stats.ended());
         pool.deliver_if_listened(&job, ended);
@@ -307,19 +366,22 @@ impl<'i> Session<'i> {
         &mut self,
         token: Attached<'i>,
         pool: &Arc<Pool>,
-        call: Call,
+        mut call: Call,
         plan: Option<&Plan>,
     ) -> Result<Answer, Short<'i>> {
         if let Err(raised) = self.surroundings.enter(call.environment) {
-            // A task runs without what could not be set here, but not on after an interrupt.
+            // A task runs without what could not be set here, but not on after an interrupt, and
+            // not where nothing can be set any more.
+            let (raised, back) = self.move_if_harmed(token, pool, raised, Box::new(call))?;
             self.unless_interrupted(token, raised)?;
+            call = *back;
         }
         let desk = self.desk.shared();
         let value = self.pursue(token, pool, call, plan, || desk.label())?;
-        self.transfer.encode(&value).map_or_else(
-            |raised| self.encode_slowly(&desk.label(), raised, &value),
-            |payload| Ok(Answer::Value(payload)),
-        )
+        match self.transfer.encode(&value) {
+            Ok(payload) => Ok(Answer::Value(payload)),
+            Err(raised) => self.encode_otherwise(&desk.label(), raised, &value),
+        }
     }
 }
 
@@ -330,4 +392,6 @@ enum Short<'i> {
     Interrupted(Object<'i>),
     /// Another will end the task.
     Elsewhere,
+    /// Another worker performs the call: it could not begin in this one, which is harmed.
+    Moved(Box<Call>),
 }

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYO3_ROOMS = {
     "lib.rs", "dispatch.rs", "map.rs", "executor.rs", "future.rs", "completer.rs", "error.rs",
     "encode.rs", "bridge.rs", "capture.rs", "errand.rs", "environ.rs", "output.rs", "streams.rs",
-    "submit.rs", "line.rs", "ending.rs",
+    "submit.rs", "line.rs", "ending.rs", "at_fork.rs",
 }  # fmt: skip
 LONGEST = 500
 

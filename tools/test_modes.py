@@ -21,6 +21,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Under some of them Python is several times slower.
+PATIENT = ["--timeout", "900", "-o", "faulthandler_timeout=800"]
+
 # What stands before `-m pytest`, what is added to the environment, what comes after.
 MODES: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
     "tracemalloc": (["-X", "tracemalloc=3"], {}, []),
@@ -47,7 +50,7 @@ def run(version: str, mode: str, words: list[str]) -> tuple[int, str]:
         "PYTHONPATH": str(ROOT / "tests" / "modes"),  # the plug-in `profiled`
     }
     log = folder / f"{mode}.log"
-    command = [python, *before, "-m", "pytest", "-q", "--ignore", "tests/conformance"]
+    command = [str(python), *before, "-m", "pytest", "-q", *PATIENT, "--ignore", "tests/conformance"]
     with log.open("w") as file:
         done = subprocess.run(
             [*command, *after, *words],

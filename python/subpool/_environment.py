@@ -37,5 +37,16 @@ def _plain(pattern: Any) -> _filters.Text:
 
 def filters_code() -> bytes:
     """Give the code of `subpool._filters`, for workers to run without an import."""
-    spec: Any = _filters.__spec__
+    return _code(_filters)
+
+
+def health_code() -> bytes:
+    """Give the code of `subpool._health`, for workers that may be past importing anything."""
+    from subpool import _health  # noqa: PLC0415 - only when something has failed
+
+    return _code(_health)
+
+
+def _code(module: Any) -> bytes:
+    spec = module.__spec__
     return marshal.dumps(spec.loader.get_code(spec.name))

@@ -19,6 +19,7 @@ from subpool import _registry
 from subpool._bootstrap import text_of
 from subpool._encode import label
 from subpool._errand import Run, ThreadRun
+from subpool._fork import lost
 from subpool._incompatible import _is_users as is_users
 from subpool._subpool import FallbackPlan
 from subpool.errors import incompatible
@@ -297,10 +298,16 @@ def give_up(run: Run) -> None:
 
 
 def _forget_after_fork() -> None:
-    global _lanes, _ended  # noqa: PLW0603 - the child has none of the threads
-    _lanes = {kind: Lanes(kind) for kind in _lanes}
+    """Leave all that is here to the parent: the child has none of the threads."""
+    global _ended  # noqa: PLW0603 - its lock may be held by one of them
     _ended = threading.Condition()
+    for lanes in _lanes.values():
+        # In place: if the child's own thread is one of them, it ends when its call does.
+        lanes.__init__(lanes.kind)  # type: ignore[misc]
+    runs = list(_runs.values())
     _runs.clear()
+    for run in runs:
+        run.errand.forsake(lost)
 
 
 if hasattr(os, "register_at_fork"):

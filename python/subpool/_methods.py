@@ -8,6 +8,7 @@ import operator
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from subpool import _fork
 from subpool._context import locate
 from subpool._subpool import ExecutorCore, PoolCore
 from subpool.futures import Future
@@ -225,7 +226,7 @@ def make_pool(
         if isinstance(initializer, Tagged):
             initializer = initializer.__wrapped__
         call = initializer, tuple(initargs)
-    return PoolCore(
+    pool = PoolCore(
         max_workers,
         prefix,
         call,
@@ -238,3 +239,5 @@ def make_pool(
         fallback=fallback,
         max_pending=max_pending,
     )
+    _fork.remember_pool(pool)
+    return pool

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _DEEPEST = 40
-"""Levels to look into: deeper paths help nobody, and a recursion error is no help either."""
+"""Levels to look into: deeper paths help nobody."""
+
+_DEEPEST_RECURSION = 3
+"""The same for a value that is refused because it is too deep itself."""
 
 
 def find_culprit(
@@ -24,7 +27,11 @@ def find_culprit(
     Gives its path, beginning with `name`, its type, and the exception it is refused with.
     """
     seen = {id(value)}
-    for _ in range(_DEEPEST):
+    for depth in range(_DEEPEST):
+        # Each part is as deep, and takes as long to refuse. (cloudpickle replaces the error.)
+        too_deep = isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
+        if too_deep and depth >= _DEEPEST_RECURSION:
+            break
         try:
             found = next(_culprits(value, seen, dumps), None)
         except Exception:  # noqa: BLE001 - a user's __getattribute__ or __class__ may raise anything

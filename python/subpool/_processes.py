@@ -258,6 +258,12 @@ class _Child:
         """Interrupt the call that was sent last, if it has not ended."""
         os.write(self._control, self.calls.to_bytes(NUMBER, "little"))
 
+    def leave_to_parent(self) -> None:
+        """Let go of it, in the child of a fork."""
+        self.connection.close()
+        os.close(self._control)
+        self.process.returncode = 0  # else it is waited for, and warned of
+
     def close(self) -> int:
         """Have it end, and give its exit status."""
         _children.discard(self)
@@ -278,6 +284,12 @@ def _close_all() -> None:
         child.close()
 
 
+def _forget_after_fork() -> None:
+    """Leave the processes to the parent, also their way of noticing that it is gone."""
+    while _children:
+        _children.pop().leave_to_parent()
+
+
 def kill_all() -> None:
     """End the processes, whatever they do: the program ends at once."""
     for child in list(_children):
@@ -286,5 +298,4 @@ def kill_all() -> None:
 
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
-    # A child of a fork has no share in its parent's processes.
-    os.register_at_fork(after_in_child=_children.clear)
+    os.register_at_fork(after_in_child=_forget_after_fork)

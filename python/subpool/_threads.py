@@ -98,11 +98,13 @@ def settle(note: Callable[[str, bool], None]) -> None:
         if thread not in others and not thread._daemonic
     ]
     note(f"threads that are no daemons: {', '.join(ordinary)}", True)
-    threading._shutdown()
-    if atexit._ncallbacks():
-        note("the functions of `atexit`", False)
-        with _Announced(lambda code: note(f"{code.co_qualname}(), by `atexit`", False)):
-            atexit._run_exitfuncs()
+    try:
+        threading._shutdown()
+    finally:  # whatever a task has made of that
+        if atexit._ncallbacks():
+            note("the functions of `atexit`", False)
+            with _Announced(lambda code: note(f"{code.co_qualname}(), by `atexit`", False)):
+                atexit._run_exitfuncs()
 
 
 def _name(hook: Any) -> str:

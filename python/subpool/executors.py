@@ -11,9 +11,12 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from subpool import _ending  # noqa: F401 - sees to the end of the program
+from subpool import (
+    _ending,  # noqa: F401 - sees to the end of the program
+    _fork,
+)
 from subpool._methods import NO_TERMS, InterpreterMethods, make_pool
-from subpool._subpool import WorkerThread, forget_after_fork
+from subpool._subpool import WorkerThread
 from subpool.errors import BrokenInterpreterPool
 from subpool.routing import route
 
@@ -25,10 +28,7 @@ if TYPE_CHECKING:
     from subpool.futures import Future
 
 
-if hasattr(os, "register_at_fork"):
-    # A pool without interpreters survives a fork; one with interpreters does not yet, because
-    # CPython does not (docs/limits.md).
-    os.register_at_fork(after_in_child=forget_after_fork)
+_fork.register()
 
 
 def _cpu_count() -> int:
@@ -252,6 +252,7 @@ class InterpreterThreadPoolExecutor(InterpreterMethods, ThreadPoolExecutor):
             ),
             True,
         )
+        _fork.remember(self)
 
     def set_as_event_loop_default(
         self, loop: asyncio.AbstractEventLoop | asyncio.Runner | None = None

@@ -133,6 +133,16 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
         self._publish()
         self._invoke_callbacks()
 
+    def _publish_after_fork(self) -> None:
+        """Let the end be seen in the child of a fork. Callbacks are the parent's business."""
+        # The lock may be held, and the waiters be those, of threads that are not here.
+        self.__dict__ |= {
+            "_condition": threading.Condition(),
+            "_waiters": [],
+            "_done_callbacks": [],
+        }
+        self._mark_published()
+
     def set_running_or_notify_cancel(self) -> bool:
         """Do what the standard method does; a pool's own futures are not the caller's to set."""
         self._refuse_if_owned()

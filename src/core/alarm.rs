@@ -51,6 +51,12 @@ impl Alarm {
         earlier
     }
 
+    /// Whether there is a time to wake at.
+    #[must_use]
+    pub const fn is_set(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Wake the sleeper after this.
     pub const fn close(&mut self) {
         self.closing = true;

@@ -6,11 +6,24 @@
 
 use super::state::{Ended, Start, State};
 use super::sync::{Arc, Mutex};
+#[cfg(not(loom))]
+use std::{thread, time::Instant};
 
 /// A sleeping thread, as seen by the one who wakes it.
 pub trait Unpark: Send + Sync {
     /// May come before the thread sleeps, and only once.
     fn unpark(&self);
+}
+
+/// A thread in `park`.
+#[cfg(not(loom))]
+struct Parked(thread::Thread);
+
+#[cfg(not(loom))]
+impl Unpark for Parked {
+    fn unpark(&self) {
+        self.0.unpark();
+    }
 }
 
 /// A state word and the sleepers that wait for its end.
@@ -42,6 +55,25 @@ impl Latch {
             return false;
         }
         sleepers.push(sleeper);
+        true
+    }
+
+    /// Waits for the end until then, on a thread of ours: no signal ends the wait.
+    #[cfg(not(loom))]
+    pub fn is_done_by(&self, until: Instant) -> bool {
+        let sleeper: Arc<dyn Unpark> = Arc::new(Parked(thread::current()));
+        if !self.register(Arc::clone(&sleeper)) {
+            return true;
+        }
+        // `park` also returns for tokens that others left.
+        while !self.state.phase().is_done() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.leave(&sleeper);
+                return self.state.phase().is_done();
+            }
+            thread::park_timeout(left);
+        }
         true
     }
 

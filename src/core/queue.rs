@@ -1,8 +1,8 @@
 //! The queue between submitters and workers.
 //!
 //! Guarantees: first in, first out; what `push` accepted is popped or drained exactly once; after
-//! `close` nothing more is accepted, and `pop` ends when the rest is gone; no item waits beside a
-//! sleeping worker (`sleepers.rs`). `push` never blocks beyond the short read lock that makes it
+//! `close` nothing more is accepted, and `pop` ends when the rest is gone; while the queue is paused
+//! nobody sleeps in `pop`; no item waits beside a sleeping worker (`sleepers.rs`). `push` never blocks beyond the short read lock that makes it
 //! exclusive with `close`, and, when it wakes somebody, the lock of the sleepers' list.
 
 use super::sleepers::{Looker, Sleepers};
@@ -23,6 +23,7 @@ pub struct Queue<T> {
     /// Written by every push, so on a line of its own. Read for a push, written for the close.
     gate: CachePadded<RwLock<()>>,
     closed: AtomicBool,
+    paused: AtomicBool,
     sleepers: Sleepers,
 }
 
@@ -45,6 +46,7 @@ impl<T> Queue<T> {
             store: Store::new(),
             gate: CachePadded::new(RwLock::new(())),
             closed: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             sleepers: Sleepers::new(most_lookers),
         }
     }
@@ -73,7 +75,7 @@ impl<T> Queue<T> {
         self.store.pop().ok_or(Empty::ForGood)
     }
 
-    /// Looks for a moment, then sleeps. `None`: closed and drained.
+    /// Looks for a moment, then sleeps. `None`: closed and drained, or paused.
     pub fn pop(&self, looker: &mut Looker) -> Option<T> {
         self.pop_with(looker, || ())
     }
@@ -84,11 +86,11 @@ impl<T> Queue<T> {
             looker,
             || match self.try_pop() {
                 Ok(item) => Some(Some(item)),
-                Err(Empty::ForNow) => None,
                 Err(Empty::ForGood) => Some(None),
+                Err(Empty::ForNow) => self.is_paused().then_some(None),
             },
             || self.len(),
-            || self.is_empty() && !self.is_closed(),
+            || self.is_empty() && !self.is_closed() && !self.is_paused(),
             before_sleep,
         )
     }
@@ -107,6 +109,25 @@ impl<T> Queue<T> {
     pub fn is_closed(&self) -> bool {
         // Acquire: pairs with the release in `close`.
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Has every `pop` end that finds nothing, now and until `resume`, instead of waiting. Items may
+    /// still be put in. Who wants to leave the rest in the queue asks `is_paused` before a pop.
+    pub fn pause(&self) {
+        // Release: pairs with `is_paused`. Before the sleepers are woken, as in `close`.
+        self.paused.store(true, Ordering::Release);
+        self.sleepers.wake_all();
+    }
+
+    pub fn resume(&self) {
+        // Release: pairs with `is_paused`.
+        self.paused.store(false, Ordering::Release);
+    }
+
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        // Acquire: pairs with the releases in `pause` and `resume`.
+        self.paused.load(Ordering::Acquire)
     }
 
     #[must_use]
@@ -145,6 +166,18 @@ mod tests {
         let sleeper = std::thread::spawn(move || other.pop(&mut Looker::new()));
         queue.close();
         assert_eq!(sleeper.join().unwrap(), None);
+    }
+
+    #[test]
+    fn a_pause_ends_a_sleeping_pop_and_keeps_what_comes() {
+        let queue = Arc::new(Queue::<u32>::new());
+        let other = Arc::clone(&queue);
+        let sleeper = std::thread::spawn(move || other.pop(&mut Looker::new()));
+        queue.pause();
+        assert_eq!(sleeper.join().unwrap(), None);
+        queue.push(1).unwrap();
+        queue.resume();
+        assert_eq!(queue.pop(&mut Looker::new()), Some(1));
     }
 
     #[test]

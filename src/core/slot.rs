@@ -4,6 +4,8 @@
 //! cancelled it; of all who would answer a started task one is let through, and what that one does
 //! next makes the end.
 
+#[cfg(not(loom))]
+use super::state::Ended;
 use super::state::{Cancel, Phase, Start, State};
 use super::sync::Mutex;
 
@@ -54,6 +56,31 @@ impl<C, A> Slot<C, A> {
             drop(self.take_call());
         }
         cancel
+    }
+
+    /// The end, in the child of a fork, of a task that its parent sees to: it is cancelled, or gets
+    /// an answer. `None`: it has ended already.
+    ///
+    /// A lock that is not free is that of a worker, which was at the task's end when the process
+    /// forked and is not here; then there is no answer.
+    #[cfg(not(loom))]
+    pub fn forsake(&self, state: &State, answer: impl FnOnce() -> A) -> Option<Ended> {
+        match state.cancel() {
+            Cancel::Cancelled(ended) => {
+                let call = self.0.try_lock();
+                let call = call.map(|mut place| std::mem::replace(&mut *place, Content::Nothing));
+                drop(call);
+                Some(ended)
+            }
+            Cancel::TooLate if state.phase() == Phase::Running => {
+                let answer = answer();
+                if let Some(mut place) = self.0.try_lock() {
+                    *place = Content::Answer(answer);
+                }
+                Some(state.finish())
+            }
+            Cancel::Already | Cancel::TooLate => None,
+        }
     }
 
     /// The answer, once.

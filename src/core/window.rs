@@ -26,6 +26,8 @@ pub struct Running<J> {
     due: bool,
     /// It has.
     sent: bool,
+    /// The task goes on at another window, which takes it from here.
+    moving: bool,
 }
 
 /// An interrupt that was asked for.
@@ -57,6 +59,15 @@ pub struct Found<J> {
     pub slow: Option<(J, Duration)>,
     /// The task has not reacted within the grace.
     pub stuck: Option<Stuck<J>>,
+}
+
+/// What is to be done for a task that was taken from another window.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// When its time is up.
+    pub deadline: Option<Instant>,
+    /// It is marked: the helper is to be rung for.
+    pub ring: bool,
 }
 
 /// A task that does not react.
@@ -107,6 +118,14 @@ impl<J: Clone> Window<J> {
         self.seen(J::clone)
     }
 
+    /// The same in the child of a fork, where the lock's holder may be gone.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn job_if_free(&self) -> Option<J> {
+        let place = self.0.try_lock()?;
+        place.as_ref().map(|running| running.job.clone())
+    }
+
     /// What `look` makes of what runs here, under the lock.
     pub fn seen<R>(&self, look: impl FnOnce(&J) -> R) -> Option<R> {
         let place = self.0.lock();
@@ -134,8 +153,38 @@ impl<J: Clone> Window<J> {
             warned: false,
             due: false,
             sent: false,
+            moving: false,
         });
         Ok(call)
+    }
+
+    /// Leaves the task here for another worker: no mark is taken before that has it. True: the
+    /// helper has raised the exception in this worker, and it may lie in wait yet.
+    #[must_use]
+    pub fn pass_on(&self) -> bool {
+        let mut place = self.0.lock();
+        place.as_mut().is_some_and(|running| {
+            running.moving = true;
+            std::mem::take(&mut running.sent)
+        })
+    }
+
+    /// Takes the task from where another worker has left it, with the marks made since, if it is
+    /// `still` to be done.
+    #[must_use]
+    pub fn resume(&self, from: &Self, still: impl FnOnce(&J) -> bool) -> Option<Resumed> {
+        let mut theirs = from.0.lock();
+        // In the order in which a task moves, so nobody holds the two the other way round.
+        let mut own = self.0.lock();
+        let mut running = theirs.take().filter(|running| still(&running.job))?;
+        running.moving = false;
+        running.due = running.asked.is_some();
+        let resumed = Resumed {
+            deadline: running.limit.map(|(at, _)| at),
+            ring: running.due,
+        };
+        *own = Some(running);
+        Some(resumed)
     }
 
     /// Closes the window. `None`: nothing has begun.
@@ -164,7 +213,10 @@ impl<J: Clone> Window<J> {
     #[must_use]
     pub fn take_due(&self) -> bool {
         let mut place = self.0.lock();
-        let Some(running) = place.as_mut().filter(|running| running.due) else {
+        let Some(running) = place
+            .as_mut()
+            .filter(|running| running.due && !running.moving)
+        else {
             return false;
         };
         running.due = false;
@@ -253,6 +305,31 @@ mod tests {
         assert!(!window.take_due());
         assert_eq!(window.open(2, None, |_| Some(())), Ok(()));
         assert!(!window.take_due(), "a mark of the task before");
+    }
+
+    #[test]
+    fn a_task_that_moves_is_found_and_takes_its_marks_along() {
+        let second = Duration::from_secs(1);
+        let (first, now) = open(Some(second));
+        let (other, third) = (Window::new(), Window::new());
+        assert!(first.ask(now, None, |_| true) && first.take_due());
+        assert!(
+            first.pass_on(),
+            "the exception lies in wait in the first worker"
+        );
+        assert!(
+            first.ask(now, None, |job| *job == 1),
+            "it is found until it is there"
+        );
+        assert!(
+            !first.take_due(),
+            "it would hit what the first worker does next"
+        );
+        let resumed = other.resume(&first, |_| true).unwrap();
+        assert_eq!((resumed.deadline, resumed.ring), (Some(now + second), true));
+        assert!(other.take_due() && first.close().is_none());
+        assert!(!other.pass_on() || third.resume(&other, |_| false).is_none());
+        assert!(other.close().is_none(), "it has ended");
     }
 
     #[test]

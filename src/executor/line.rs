@@ -27,17 +27,17 @@ impl PoolCore {
         workers: usize,
     ) -> PyResult<Arc<Batch>> {
         self.refuse_if_closed()?;
-        let room = self.pool.enter(calls.len());
+        let room = self.pool().enter(calls.len());
         let (Ok(count) | Err(count)) = room;
         let tasks: Vec<_> = calls
             .drain(..count)
-            .map(|call| Task::new(call, Terms::within(limit, self.pool.place())))
+            .map(|call| Task::new(call, Terms::within(limit, self.pool().place())))
             .collect();
         let batch = Batch::new(tasks);
         // Before the push: see `Pool::push`.
-        self.pool.stats.accepted(count);
+        self.pool().stats.accepted(count);
         if room.is_ok() {
-            let accepted = self.pool.put_batch(&batch, workers);
+            let accepted = self.pool().put_batch(&batch, workers);
             self.grow(py, accepted)?;
         } else {
             let waiting = Waiting::Batch(Arc::clone(&batch), workers);
@@ -49,9 +49,9 @@ impl PoolCore {
     /// A place for a task that goes elsewhere at once, and whether it has to line up for that. What
     /// must not wait has none if the queue is full: that bounds what waits for interpreters.
     pub(super) fn place_elsewhere(&self, if_full: IfFull) -> (Option<Place>, bool) {
-        match (self.pool.enter(1), if_full) {
-            (Ok(_), _) => (self.pool.place(), false),
-            (Err(_), IfFull::Block) => (self.pool.place(), true),
+        match (self.pool().enter(1), if_full) {
+            (Ok(_), _) => (self.pool().place(), false),
+            (Err(_), IfFull::Block) => (self.pool().place(), true),
             (Err(_), IfFull::LineUp) => (None, false),
         }
     }
@@ -65,7 +65,7 @@ impl PoolCore {
         if_full: IfFull,
     ) -> PyResult<()> {
         let turn = (if_full == IfFull::Block).then(Turn::default);
-        let number = match self.pool.line_up(waiting.clone(), turn.clone()) {
+        let number = match self.pool().line_up(waiting.clone(), turn.clone()) {
             LinedUp::In => return self.grow(py, true),
             LinedUp::Closed(_) => return Err(self.refuse(&waiting)),
             LinedUp::Waits(number) => number,
@@ -82,8 +82,8 @@ impl PoolCore {
             Ok(_) if turn.state.phase() == Phase::Finished => Ok(()),
             Ok(_) => Err(self.refuse(&waiting)),
             Err(raised) => {
-                if self.pool.step_out(number).is_some() {
-                    self.pool.stats.taken_back(waiting.tasks().len());
+                if self.pool().step_out(number).is_some() {
+                    self.pool().stats.taken_back(waiting.tasks().len());
                     return Err(raised);
                 }
                 if turn.state.phase() != Phase::Finished {
@@ -101,7 +101,7 @@ impl PoolCore {
 
     /// What was counted in is not accepted.
     fn refuse(&self, waiting: &Waiting) -> PyErr {
-        self.pool.stats.taken_back(waiting.tasks().len());
+        self.pool().stats.taken_back(waiting.tasks().len());
         let why = self.refuse_if_closed();
         why.err()
             .unwrap_or_else(|| Error::Closed { exiting: false }.into())

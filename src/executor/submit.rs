@@ -58,7 +58,7 @@ impl PoolCore {
         }
         match self.encode(function, args, kwargs, context) {
             Ok(call) => {
-                let terms = task::Terms::within(timeout, self.pool.place());
+                let terms = task::Terms::within(timeout, self.pool().place());
                 self.queue(py, core.bind_to(call, terms), if_full)?;
             }
             Err(error) => {
@@ -108,21 +108,22 @@ impl PoolCore {
             if waits {
                 self.line_up(py, Waiting::Place, if_full)?;
             }
-            errand::start(&self.pool, &task, kind, context, function, args, kwargs);
+            errand::start(&self.pool(), &task, kind, context, function, args, kwargs);
             return Ok(());
         };
         let fallback = Some(errand::fallback(plan, function, args, kwargs)?);
         let terms = Box::new(task::Terms {
             timeout,
             fallback,
-            place: self.pool.place(),
+            place: self.pool().place(),
         });
         self.queue(py, core.bind_to(call, Some(terms)), if_full)
     }
 
     #[inline]
     fn queue(&self, py: Python<'_>, task: Arc<Task>, if_full: IfFull) -> PyResult<()> {
-        match self.pool.push(task) {
+        let pushed = self.pool().push(task);
+        match pushed {
             Ok(accepted) => self.grow(py, accepted),
             Err(waiting) => self.line_up(py, waiting, if_full),
         }
@@ -158,7 +159,7 @@ impl PoolCore {
 
     /// Where a call goes that no interpreter can run.
     pub fn fallback(&self, terms: Terms) -> Option<Kind> {
-        terms.fallback.or_else(|| self.pool.fallback())
+        terms.fallback.or_else(|| self.pool().fallback())
     }
 
     /// The values for a call's context variables, if the pool carries any.

@@ -9,6 +9,7 @@ pub mod knots;
 pub mod lock;
 pub mod native;
 pub mod object;
+pub mod orphans;
 pub mod owned;
 pub mod tracer;
 pub mod untraced;

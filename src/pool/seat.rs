@@ -5,13 +5,13 @@
 
 use super::closing::Closing;
 use crate::batch::Job;
-use crate::core::latch::{Latch, Unpark};
+use crate::core::latch::Latch;
 use crate::desk::Desk;
 use crate::transfer::environment::Numbered;
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub struct Seat {
@@ -86,7 +86,7 @@ impl Seat {
     pub fn wait_for_room(&self, patience: Duration) {
         let closing = self.before.upgrade().and_then(|seat| seat.before.upgrade());
         if let Some(closing) = closing {
-            wait(&closing.vacated, patience);
+            closing.vacated.is_done_by(Instant::now() + patience);
         }
     }
 }
@@ -144,6 +144,24 @@ impl Admission {
         Ok(())
     }
 
+    /// Takes back what it was to do first, if it has the place and has not begun.
+    pub(super) fn first(&self) -> Option<Job> {
+        match &mut *self.standing.lock() {
+            Standing::Admitted(first) => first.take(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn can_be_admitted(&self) -> bool {
+        matches!(*self.standing.lock(), Standing::Waiting)
+    }
+
+    /// Lets go of what nobody will do here: the worker has ended.
+    pub fn abandon(&self) {
+        let standing = std::mem::take(&mut *self.standing.lock());
+        drop(standing);
+    }
+
     pub(super) fn dismiss(&self) {
         let mut standing = self.standing.lock();
         if matches!(*standing, Standing::Waiting) {
@@ -161,30 +179,4 @@ impl Admission {
         }
         matches!(*standing, Standing::Admitted(_))
     }
-}
-
-struct Sleeper(Thread);
-
-impl Unpark for Sleeper {
-    fn unpark(&self) {
-        self.0.unpark();
-    }
-}
-
-/// Waits for a latch on a thread of ours.
-fn wait(latch: &Latch, patience: Duration) {
-    let until = Instant::now() + patience;
-    let sleeper: Arc<dyn Unpark> = Arc::new(Sleeper(thread::current()));
-    if !latch.register(Arc::clone(&sleeper)) {
-        return;
-    }
-    // `park` also returns for tokens that others left.
-    while !latch.state.phase().is_done() {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
-        }
-        thread::park_timeout(left);
-    }
-    latch.leave(&sleeper);
 }

@@ -6,7 +6,7 @@
 //! Not guaranteed: that the other is ready by then. Tasks wait if it is not.
 
 use super::seat::{Seat, Standing};
-use super::{Pool, STACK};
+use super::{Pool, STACK, fork};
 use crate::batch::Job;
 use crate::transfer::call::{Broken, Label};
 use crate::worker;
@@ -25,7 +25,6 @@ pub enum Why {
     /// It has run as many tasks as it may.
     Worn,
     /// A task has done something to its interpreter. That is told.
-    #[expect(dead_code, reason = "what finds harm out comes next")]
     Harmed { task: Label, how: String },
 }
 
@@ -83,7 +82,7 @@ impl Pool {
     /// No thread to be had for it: then it is tried again when the place is free.
     pub fn prepare(self: &Arc<Self>, seat: &Arc<Seat>, left: u64) {
         let outstanding = u64::try_from(self.stats.outstanding()).unwrap_or(u64::MAX);
-        if self.queue.is_closed() && outstanding <= left {
+        if fork::is_near() || self.queue.is_closed() && outstanding <= left {
             return;
         }
         let before = Arc::downgrade(seat);
@@ -91,6 +90,23 @@ impl Pool {
         if self.start(&standby).is_ok() {
             *seat.standby.lock() = Some(standby);
         }
+    }
+
+    /// Has one stand by for the place of `seat`, and waits until it is ready, `patience` at most.
+    /// False: none can be started, so the worker had better stay.
+    ///
+    /// The calling thread is the worker's, detached.
+    #[must_use]
+    pub fn has_heir(self: &Arc<Self>, seat: &Arc<Seat>, patience: Duration) -> bool {
+        let standby = || seat.standby.lock().clone();
+        if standby().is_none() {
+            self.prepare(seat, 0);
+        }
+        standby().is_some_and(|standby| {
+            // Ready or not: what it answers then tells.
+            standby.readiness.is_done_by(Instant::now() + patience);
+            standby.admission.can_be_admitted()
+        })
     }
 
     /// The worker of `seat` leaves after its last task. Another takes its place, and `first`.
@@ -110,6 +126,14 @@ impl Pool {
         };
         if self.queue.is_closed() && self.queue.is_empty() && first.is_none() {
             return; // for what?
+        }
+        if fork::is_near() {
+            // The next one comes after that.
+            self.aside.lock().extend(first);
+            let seat = seats.remove(place);
+            self.width.set(seats.len());
+            self.leaves(seat);
+            return;
         }
         let heir = self.successor(seat, first).unwrap_or_else(|(heir, _)| {
             // Then on this thread, when the interpreter is closed.
@@ -161,7 +185,7 @@ impl Pool {
     }
 
     /// A worker has started well. From now on one that does not is tried again.
-    pub fn is_proven(&self) {
+    pub fn worker_started(&self) {
         // Relaxed: a mark; who misses it breaks the pool as the first worker would.
         self.proven.store(true, Ordering::Relaxed);
     }
@@ -187,6 +211,9 @@ impl Pool {
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return true;
+                    }
+                    if self.leave_for_fork(seat, &mut None) {
+                        return false;
                     }
                     thread::sleep(left.min(LOOK));
                 }

@@ -4,9 +4,9 @@
 //! pool keeps its width then, and what else its worker had taken is done by the one in its place.
 //! Not guaranteed: that a replaced worker ever ends. The end of the program waits for it.
 
-use super::{Pool, Seat, Settings};
+use super::{Pool, Seat, Settings, fork};
 use crate::batch::{Drained, Job};
-use crate::core::state::Cancel;
+use crate::core::state::{Cancel, Phase};
 use crate::desk::Stuck;
 use crate::task::Task;
 use crate::transfer::call::{Answer, Broken};
@@ -26,12 +26,26 @@ pub fn look_at_all(now: Instant) -> Option<Instant> {
 impl Pool {
     /// Interrupts `task` if it runs here.
     pub fn interrupt(&self, task: &Task) -> io::Result<bool> {
-        for seat in self.seats() {
-            if seat.desk.interrupt(task, None)? {
-                return Ok(true);
+        // Twice, since it may have moved past this thread, to a worker that was not there before.
+        for _ in 0..2 {
+            for seat in self.desks() {
+                if seat.desk.interrupt(task, None)? {
+                    return Ok(true);
+                }
+            }
+            if task.latch.state.phase() != Phase::Running {
+                break;
             }
         }
         Ok(false)
+    }
+
+    /// All seats where a task may be: one that leaves may have left its task for its successor, and
+    /// comes before it, so that who looks in this order finds the task.
+    fn desks(&self) -> impl Iterator<Item = Arc<Seat>> {
+        let seats = self.seats.lock();
+        let leaving = self.leaving.lock().clone();
+        leaving.into_iter().chain(seats.clone())
     }
 
     /// Does what is due, and tells when the next is.
@@ -53,8 +67,8 @@ impl Pool {
                 }
             }
         };
+        let tasks = self.desks().filter_map(|seat| look(&seat)).min();
         let seats = self.seats();
-        let tasks = seats.iter().filter_map(look).min();
         let sleep = seats
             .iter()
             .filter_map(|seat| self.look_at_sleep(seat, now))
@@ -185,6 +199,9 @@ impl Pool {
         }
         let seated = if self.queue.is_closed() && self.stats.outstanding() == 0 {
             Ok(None) // for what?
+        } else if fork::is_near() {
+            self.aside.lock().extend(first);
+            Ok(None)
         } else {
             self.successor(seat, first).map(Some)
         };
@@ -236,7 +253,7 @@ impl Pool {
     /// Interrupts whatever runs here, and counts it.
     pub fn interrupt_all(&self) -> io::Result<usize> {
         let mut count = 0;
-        for seat in self.seats() {
+        for seat in self.desks() {
             count += usize::from(seat.desk.interrupt_any()?);
         }
         Ok(count)

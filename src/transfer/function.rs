@@ -190,7 +190,7 @@ pub fn resolve<'i>(token: Attached<'i>, module: &str, qualname: &str) -> Outcome
 
 /// Functions one worker has found, by number.
 pub struct Found<'i> {
-    functions: FxHashMap<u64, Object<'i>>,
+    functions: FxHashMap<u64, (Object<'i>, String)>,
     /// Those that came by value, oldest first: each belongs to one `map`, and goes after it.
     by_value: VecDeque<u64>,
 }
@@ -213,7 +213,7 @@ impl<'i> Found<'i> {
         definition: &Definition,
         find: impl FnOnce() -> Outcome<'i>,
     ) -> Outcome<'i> {
-        if let Some(found) = self.functions.get(&definition.number) {
+        if let Some((found, _)) = self.functions.get(&definition.number) {
             return Ok(found.share());
         }
         let found = find()?;
@@ -225,8 +225,15 @@ impl<'i> Found<'i> {
             }
             self.by_value.push_back(definition.number);
         }
-        self.functions.insert(definition.number, found.share());
+        let known = (found.share(), definition.to_string());
+        self.functions.insert(definition.number, known);
         Ok(found)
+    }
+
+    /// The name of the function of that number.
+    #[must_use]
+    pub fn name(&self, number: u64) -> Option<&str> {
+        self.functions.get(&number).map(|(_, name)| &**name)
     }
 }
 

@@ -144,7 +144,10 @@ impl<'i> Transfer<'i> {
         token: Attached<'i>,
         payload: Payload,
     ) -> Result<Object<'i>, (Raised, Option<Box<Payload>>)> {
-        let pickle = self.pickle(token).map_err(|raised| (raised, None))?;
+        let pickle = match self.pickle(token) {
+            Ok(pickle) => pickle,
+            Err(raised) => return Err((raised, Some(Box::new(payload)))),
+        };
         // Counted references, and mostly none.
         let again = payload.buffers.clone();
         let loaded = pickle.loads(token, &self.loader, payload.bytes, payload.buffers);

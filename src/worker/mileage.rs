@@ -29,6 +29,13 @@ pub struct Due {
     pub last: bool,
 }
 
+impl Default for Mileage {
+    /// Without a limit.
+    fn default() -> Self {
+        Self::new(None, Duration::ZERO)
+    }
+}
+
 impl Mileage {
     #[must_use]
     pub fn new(most: Option<u64>, making: Duration) -> Self {

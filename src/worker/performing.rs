@@ -1,5 +1,6 @@
 //! How a worker performs a call, and what it does if its interpreter cannot load what that needs.
 
+use super::harm::Last;
 use super::{Session, Short};
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
@@ -24,7 +25,7 @@ impl<'i> Session<'i> {
         let failure = match &self.refused {
             None => match self.perform(token, call, plan) {
                 Ok(value) => return Ok(value),
-                Err(failure) => Err(failure),
+                Err(failure) => Err(self.unless_harmed(token, pool, failure)?),
             },
             Some(refusal) => Ok((Arc::clone(refusal), Box::new(call))),
         };
@@ -77,7 +78,7 @@ impl<'i> Session<'i> {
                     so_far = seen;
                     match self.perform(token, *again, plan) {
                         Ok(value) => return Ok(value),
-                        Err(failed) => failure = Err(failed),
+                        Err(failed) => failure = Err(self.unless_harmed(token, pool, failed)?),
                     }
                 }
                 Reply::Elsewhere => return Err(Short::Elsewhere),
@@ -127,18 +128,23 @@ impl<'i> Session<'i> {
                 .ok_or_else(|| Failure::at(Stage::Arguments, Raised::lost(token)))
         };
         let called = match (form, function) {
-            (Form::Positional(_), Some(function)) => {
+            (Form::Positional(known), Some(function)) => {
+                self.last = Last::Known(known.number);
                 let _within = self.enter(token, context)?;
                 function.call(&loaded, None)
             }
-            (Form::Keywords(_), Some(function)) => {
+            (Form::Keywords(known), Some(function)) => {
                 let (args, kwargs) = (item(0)?, item(1)?);
+                self.last = Last::Known(known.number);
                 drop(loaded);
                 let _within = self.enter(token, context)?;
                 function.call(&args, Some(&kwargs))
             }
-            _ => {
+            (form, _) => {
                 let (function, args, kwargs) = (item(0)?, item(1)?, item(2)?);
+                if let Form::Whole(label) = form {
+                    self.last = Last::Whole(label);
+                }
                 drop(loaded);
                 let _within = self.enter(token, context)?;
                 function.call(&args, Some(&kwargs))
@@ -198,9 +204,9 @@ impl<'i> Session<'i> {
 
 /// What has failed, and the call if it can be tried in another way.
 pub(super) struct Failure {
-    stage: Stage,
-    raised: Raised,
-    call: Option<Box<Call>>,
+    pub(super) stage: Stage,
+    pub(super) raised: Raised,
+    pub(super) call: Option<Box<Call>>,
 }
 
 pub(super) enum Stage {

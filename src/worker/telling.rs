@@ -77,7 +77,8 @@ impl<'i> Session<'i> {
                 true => self.transfer.open_sink(token)?,
                 false => Object::none(token),
             };
-            let arguments = Object::tuple(token, [label, error, value, sink.share()])?;
+            let arguments = [label, error.share(), value.share(), sink.share()];
+            let arguments = Object::tuple(token, arguments)?;
             let helper = worker_api::helpers(token, self.path)?.attribute(helper)?;
             let reply = helper.call(&arguments, None)?;
             read_reply(&reply, || self.transfer.collect(&sink))
@@ -86,8 +87,14 @@ impl<'i> Session<'i> {
             Ok(Some(answer)) => answer,
             Ok(None) => lost(label, "the error encoder gave a malformed reply".to_owned()),
             Err(raised) => {
-                let error = self.unless_interrupted(token, raised)?;
-                lost(label, text_of(token, error))
+                let failed = self.unless_interrupted(token, raised)?;
+                let again = match self.mended(token)? {
+                    true => attempt(),
+                    false => Ok(None),
+                };
+                let again =
+                    again.or_else(|raised| self.unless_interrupted(token, raised).map(|_| None));
+                again?.unwrap_or_else(|| lost(label, text_of(token, failed)))
             }
         })
     }

@@ -55,9 +55,14 @@ NO_IMPORT = (
 )
 
 
+# After a KeyboardInterrupt in main. Python forgets that it was one, and exits with 1, when something
+# evaluates a text before the end, as the first imports of a worker do on 3.13.
+INTERRUPTED = (-2, 1)
+
+
 class Program(NamedTuple):
     code: str
-    rc: int = 0
+    rc: int | tuple[int, ...] = 0
     # What it prints, but for the order of its lines; or several such.
     out: str | tuple[str, ...] = ""
     # The last line on standard error. Anything else there must be part of its traceback.

@@ -55,7 +55,6 @@ class Children:
             assert is_all(err, row.err), err
 
     def _run(self, code, row):
-        # Python 3.13 ends `-c` with 1 after a KeyboardInterrupt, a file as a process is ended by it.
         file = Path(tempfile.mkdtemp(dir=self._folder), "program.py")
         file.write_text(code)
         with subprocess.Popen(

@@ -3,7 +3,7 @@
 They end by themselves; test_exit_forms.py runs them.
 """
 
-from exit_base import NO_IMPORT, NO_POOL, TOO_LATE, Program
+from exit_base import INTERRUPTED, NO_IMPORT, NO_POOL, TOO_LATE, Program
 
 PROGRAMS = {
     # By the main thread
@@ -52,7 +52,7 @@ ex = InterpreterPoolExecutor(2)
 ex.submit(tasks.write, 1, "done\\n")
 raise KeyboardInterrupt
 """,
-        rc=-2,
+        rc=INTERRUPTED,
         out="done\n",
         err="KeyboardInterrupt",
     ),
@@ -143,7 +143,7 @@ try:
 finally:
     ex.terminate_workers()
 """,
-        rc=-2,
+        rc=INTERRUPTED,
         err="KeyboardInterrupt",
     ),
     "interrupt_main while the end waits": Program(

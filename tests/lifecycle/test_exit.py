@@ -146,7 +146,7 @@ builtins.bomb = bomb
 
 
 def test_a_pool_made_by_an_atexit_function(script):
-    """`atexit` runs after the threads' hooks: a pool made there is refused."""
+    """`atexit` runs after the threads' hooks: nobody would wait for a pool that is made there."""
     rc, out, err = script(
         PRELUDE
         + """
@@ -161,7 +161,7 @@ def late():
 """
     )
     assert (rc, err) == (0, "")
-    assert out.startswith("cannot make a pool while the program ends: make it, and wait for")
+    assert out.startswith("cannot make a pool while the program ends: make it, and wait")
 
 
 def test_the_default_pool_at_exit(run):

@@ -339,13 +339,15 @@ from subpool import InterpreterPoolExecutor
 with InterpreterPoolExecutor(1, max_tasks_per_interpreter=2) as pool:
     first = pool.submit(tasks_recycling.count_on_thread).result()
     size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + (14 << 20), -1))  # a stack has 16 MiB
+    for_ever = resource.RLIM_INFINITY
+    # A stack has 16 MiB.
+    resource.setrlimit(resource.RLIMIT_AS, (size + (14 << 20), for_ever))
     rest = [pool.submit(tasks_recycling.count_on_thread).result() for _ in range(7)]
     counts, threads = zip(first, *rest)
     assert counts == (1, 2) * 4, counts
     assert len(set(threads)) == 1, threads  # each new interpreter on the thread that there was
     assert len(pool._pool.threads()) == 1
-    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    resource.setrlimit(resource.RLIMIT_AS, (for_ever, for_ever))
     assert [pool.submit(tasks_recycling.count).result() for _ in range(4)] == [1, 2] * 2
 """)
 

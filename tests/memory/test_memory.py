@@ -43,11 +43,13 @@ def test_pools_that_come_and_go(growth, times):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "few"), [("h11", 6), ("hypercorn", 2), ("django", 1)])
+@pytest.mark.parametrize(("name", "few"), [("h11", 6), ("hypercorn", 1), ("django", 0)])
 @pytest.mark.timeout(1200)
 def test_interpreters_that_have_imported_much(growth, times, name, few):
     """Each that had imported h11 left 3.4 MB, one that had run hypercorn more."""
     count = len(times(few, long=100))
+    if not count:
+        pytest.skip("with --long only: it takes a second each time")
     assert growth(name, count) < (3 if count < 100 else 10)
 
 

@@ -48,6 +48,14 @@ def test_a_worker_imports_no_executor(pool):
         assert module not in loaded
 
 
+# With these CPython imports `warnings` into each interpreter, also into workers. The interpreters
+# of `_interpreters`, with which a worker is compared, come to life without them.
+as_python_starts = pytest.mark.skipif(
+    bool(sys.warnoptions) or sys.flags.dev_mode, reason="-W or -X dev: warnings is imported"
+)
+
+
+@as_python_starts
 def test_a_fresh_worker_has_imported_nothing_of_ours(pool):
     """typing, importlib and our own modules took a worker's start more time than CPython did."""
     loaded = set(pool.submit(eval, LOADED, {}).result())
@@ -58,6 +66,7 @@ def test_a_fresh_worker_has_imported_nothing_of_ours(pool):
     assert not loaded & {"typing", "re", "enum", "importlib", "subpool", "threading", "traceback"}
 
 
+@as_python_starts
 def test_the_tags_module_brings_nothing_along(pool, tmp_path, monkeypatch):
     """A type parameter or an `overload` in it imports typing in every worker."""
     (tmp_path / "tagged_and_lean.py").write_text(

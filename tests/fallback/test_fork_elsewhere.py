@@ -1,0 +1,73 @@
+"""Fork while calls are in threads or processes, since no interpreter can run them."""
+
+import os
+from functools import partial
+
+import pytest
+
+import tasks
+import tasks_numpy
+from forking import forked
+from subpool import InterpreterPoolExecutor, PoolError, _processes
+from support import eventually
+
+pytest.importorskip("numpy")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_calls_of_the_parent(kind, closing):
+    """The child waited for them for ever."""
+    pool = closing(InterpreterPoolExecutor(1, fallback=kind))
+    assert pool.submit(tasks_numpy.total, [1, 2]).result() == 3
+    most = os.process_cpu_count()
+    held = [pool.submit(tasks_numpy.nap, 0.3) for _ in range(most + 1)]
+    eventually(lambda: sum(future.running() for future in held) == most, "the calls")
+    called = []
+    held[-1].add_done_callback(called.append)
+
+    def body():
+        with pytest.raises(PoolError, match="nap runs in the parent"):
+            held[0].result()
+        return held[-1].cancelled(), pool.submit(tasks_numpy.total, [3, 4]).result(), called
+
+    assert forked(body) == (True, 7, [])
+    assert [future.result() for future in held] == [None] * len(held)
+    eventually(lambda: called, "the callback")
+
+
+def test_from_a_call_on_a_thread(closing):
+    """The child's one thread is a lane of the parent's."""
+    pool = closing(InterpreterPoolExecutor(1, fallback="thread"))
+    assert pool.submit(tasks_numpy.forked_total, [1, 2]).result() == 3
+
+
+def test_a_child_does_not_keep_processes(closing):
+    """A process of ours ends when its main does, also if a child of a fork lives on."""
+    pool = closing(InterpreterPoolExecutor(1, fallback="process"))
+    assert pool.submit(tasks_numpy.total, [1, 2]).result() == 3
+    children = list(_processes._children)
+    descriptors = {fd for child in children for fd in (child.connection.fileno(), child._control)}
+    assert descriptors
+
+    def body():
+        return descriptors & {int(fd) for fd in os.listdir("/proc/self/fd")}  # noqa: PTH208
+
+    assert forked(body) == set()
+    assert all(child.is_alive for child in children)
+
+
+def use(pool):
+    return pool.submit(tasks.add, 1, 2).result()
+
+
+def test_while_a_process_starts(closing, times):
+    """The fork comes in the midst of `subprocess`."""
+    for _ in times(2, long=50):
+        pool = closing(InterpreterPoolExecutor(1, fallback="process"))
+        futures = [pool.submit(tasks_numpy.total, [n]) for n in range(2)]
+        assert forked(partial(use, pool)) == 3
+        assert [future.result() for future in futures] == [0, 1]
