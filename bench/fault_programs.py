@@ -184,7 +184,6 @@ judge(True)
         "an initializer that fails, the executor dropped",
         "the future ends",
         """
-import logging
 logging.disable()
 def start():
     return Pool(1, initializer=tag(fail_to_start)).submit(tag(nothing))
@@ -299,14 +298,14 @@ ex.submit(tag(close_descriptors)).result(5)
         "a task that empties sys.modules",
         "the next task runs",
         IDLE.replace("Pool(2)", "Pool(1)")
-        + "outcome(ex.submit(tag(wreck_modules)).result, 5)\n"
+        + "logging.disable()\noutcome(ex.submit(tag(wreck_modules)).result, 5)\n"
         + ON,
     ),
     Fault(
         "a task that deletes builtins",
         "the next task runs",
         IDLE.replace("Pool(2)", "Pool(1)")
-        + "outcome(ex.submit(tag(wreck_builtins)).result, 5)\n"
+        + "logging.disable()\noutcome(ex.submit(tag(wreck_builtins)).result, 5)\n"
         + ON,
     ),
     Fault(
@@ -330,7 +329,6 @@ judge(found is None, found)
         "the others are called",
         IDLE
         + """
-import logging
 logging.disable()
 called = threading.Event()
 future = ex.submit(tag(nothing))

@@ -44,7 +44,7 @@ LABELS = {
     "subpool": "subpool",
 }
 PROGRAM = """\
-import atexit, os, sys, threading
+import atexit, logging, os, sys, threading
 from fault_tasks import *
 {pool}
 

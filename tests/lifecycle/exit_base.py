@@ -55,8 +55,8 @@ NO_IMPORT = (
 )
 
 
-# After a KeyboardInterrupt in main. Python forgets that it was one, and exits with 1, when something
-# evaluates a text before the end, as the first imports of a worker do on 3.13.
+# After a KeyboardInterrupt in main. Python forgets that it was one, and exits with 1, when
+# something evaluates a text before the end, as the first imports of a worker do on 3.13.
 INTERRUPTED = (-2, 1)
 
 
