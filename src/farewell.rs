@@ -17,7 +17,7 @@ use crate::interp::attach::Attached;
 use crate::interp::native::{Methods, method};
 use crate::interp::object::{Object, Raised};
 use std::cell::RefCell;
-use std::ffi::c_ulong;
+use std::ffi::{CStr, c_ulong};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::thread;
@@ -29,6 +29,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// More hooks than a program can have that raise; else one that was changed to raise always would
 /// keep us here.
 const MOST_HOOKS: usize = 1000;
+
+/// How often what was done registers more to be done, before that is left.
+const MOST_ROUNDS: usize = 10;
 
 /// What is being done. Said before it is.
 pub enum Step {
@@ -107,7 +110,8 @@ pub fn bid(
         if names.is_empty() {
             if is_alone() {
                 // What registers itself again each time is left.
-                let is_enough = |helper| rounds > MOST_HOOKS || is_settled(token, &helper);
+                let is_enough =
+                    |helper| rounds > MOST_ROUNDS || !says(token, &helper, c"is_unsettled");
                 if helper.is_none_or(is_enough) {
                     return;
                 }
@@ -142,23 +146,23 @@ fn settle<'i>(token: Attached<'i>, helper: &Object<'i>) {
             // As CPython does, but that the hooks behind it are not forgotten.
             Err(raised) => raised.report(token, c"Exception ignored at the end of a worker"),
         }
-        if is_settled(token, helper) {
+        if !says(token, helper, c"has_hooks") {
             return; // what raised will raise each time
         }
     }
 }
 
-/// Also true if that cannot be told.
-fn is_settled<'i>(token: Attached<'i>, helper: &Object<'i>) -> bool {
-    let settled = helper
-        .attribute(c"is_settled")
-        .and_then(|settled| settled.call(&Object::tuple(token, [])?, None));
-    match settled {
-        // SAFETY: attached (`token`); `False` lives for ever and is compared only.
-        Ok(settled) => settled.as_ptr() != unsafe { ffi::Py_False() },
+/// What the helper answers to that question; false if it cannot tell.
+fn says<'i>(token: Attached<'i>, helper: &Object<'i>, question: &CStr) -> bool {
+    let answer = helper
+        .attribute(question)
+        .and_then(|ask| ask.call(&Object::tuple(token, [])?, None));
+    match answer {
+        // SAFETY: attached (`token`); `True` lives for ever and is compared only.
+        Ok(answer) => answer.as_ptr() == unsafe { ffi::Py_True() },
         Err(raised) => {
             raised.clear(token);
-            true
+            false
         }
     }
 }

@@ -37,6 +37,7 @@ def test_using_a_later_room_is_noticed():
     checker = load_checker()
     assert checker.check_order(ROOT / "src" / "task.rs", ["use crate::pool::Pool;"])
     assert not checker.check_order(ROOT / "src" / "pool.rs", ["use crate::task::Task;"])
+    assert checker.check_order(ROOT / "src" / "nowhere.rs", []), "a room without a place"
 
 
 def test_unsafe_without_its_line_is_noticed():

@@ -50,7 +50,16 @@ def run(version: str, mode: str, words: list[str]) -> tuple[int, str]:
         "PYTHONPATH": str(ROOT / "tests" / "modes"),  # the plug-in `profiled`
     }
     log = folder / f"{mode}.log"
-    command = [str(python), *before, "-m", "pytest", "-q", *PATIENT, "--ignore", "tests/conformance"]
+    command = [
+        str(python),
+        *before,
+        "-m",
+        "pytest",
+        "-q",
+        *PATIENT,
+        "--ignore",
+        "tests/conformance",
+    ]
     with log.open("w") as file:
         done = subprocess.run(
             [*command, *after, *words],

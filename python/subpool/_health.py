@@ -7,6 +7,7 @@ uses nothing but those and what it is given.
 
 TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 # How deep a call must be able to go.
@@ -36,29 +37,12 @@ def examine(kept: "dict[str, Any]", modules: "dict[str, Any]", interrupt: type) 
         interrupt: What an interrupt raises.
 
     """
-    core = kept["core"]
-    for name, module in core.items():
-        if modules.get(name) is not module:
-            return f"sys.modules has lost {name}"
-    now = vars(core["builtins"])
-    for name, value in kept["builtins"].items():
-        if name not in now:
-            return f"builtins.{name} is gone"
-        if now[name] is not value and name not in _REPLACED_BY_LIBRARIES:
-            return f"builtins.{name} is another one"
-    now = vars(core["sys"])
-    for name in kept["sys"]:
-        if name not in now:
-            return f"sys.{name} is gone"
-    if now["modules"] is not modules:
-        return "sys.modules is another one"
-    module_type = type(core["sys"])
-    for name, module in list(modules.items()):
-        if type(module) is module_type and "__name__" not in vars(module):
-            return f"the module {name} is empty"
+    for missing in _missing(kept, modules):
+        return missing
+    core, system = kept["core"], vars(kept["core"]["sys"])
     for what, attempt in _ATTEMPTS:
         try:
-            wrong = attempt(core, now)
+            wrong = attempt(core, system)
         except BaseException as error:
             if type(error) is interrupt:
                 raise
@@ -68,11 +52,51 @@ def examine(kept: "dict[str, Any]", modules: "dict[str, Any]", interrupt: type) 
     return ""
 
 
+def _missing(kept: "dict[str, Any]", modules: "dict[str, Any]") -> "Iterator[str]":
+    """Give what is not there any more, or is another."""
+    core = kept["core"]
+    for name, module in core.items():
+        if modules.get(name) is not module:
+            yield f"sys.modules has lost {name}"
+    now = vars(core["builtins"])
+    for name, value in kept["builtins"].items():
+        if name not in now:
+            yield f"builtins.{name} is gone"
+        elif now[name] is not value and name not in _REPLACED_BY_LIBRARIES:
+            yield f"builtins.{name} is another one"
+    now = vars(core["sys"])
+    for name in kept["sys"]:
+        if name not in now:
+            yield f"sys.{name} is gone"
+    if now["modules"] is not modules:
+        yield "sys.modules is another one"
+    kind = type(core["sys"])
+    everything = list(modules.items())  # at once: other threads may import
+    ours = [(name, module) for name, module in everything if type(module) is kind]
+    yield from (f"the module {name} is empty" for name, module in ours if not _is_named(module))
+
+
+def _is_named(module: object) -> bool:
+    return "__name__" in vars(module)
+
+
 # By profilers, tracers, notebooks and tests.
-_REPLACED_BY_LIBRARIES = frozenset((
-    *("__import__", "_", "breakpoint", "compile", "copyright", "credits", "eval", "exec", "exit"),
-    *("help", "input", "license", "open", "print", "quit", "__debug__", "__build_class__"),
-))
+_REPLACED_BY_LIBRARIES = frozenset(
+    (
+        *(
+            "__import__",
+            "_",
+            "breakpoint",
+            "compile",
+            "copyright",
+            "credits",
+            "eval",
+            "exec",
+            "exit",
+        ),
+        *("help", "input", "license", "open", "print", "quit", "__debug__", "__build_class__"),
+    )
+)
 
 
 def mend(kept: "dict[str, Any]", modules: "dict[str, Any]") -> None:

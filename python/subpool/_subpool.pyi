@@ -19,6 +19,7 @@ __all__ = [
     "MapResults",
     "PoolCore",
     "WorkerThread",
+    "_lent_buffers",
     "_native_decode",
     "_native_encode",
     "after_fork_in_child",
@@ -168,7 +169,7 @@ class WorkerThread:
     def is_alive(self) -> bool: ...
     def join(self, timeout: float | None = None) -> None: ...
 
-# For tests: buffers of main that are not released; the native format alone, in the main interpreter.
+# For tests: buffers of main that are not released; the native format alone, in main.
 def _lent_buffers() -> int: ...
 def _native_encode(value: object) -> bytes | None: ...
 def _native_decode(encoded: bytes) -> Any: ...

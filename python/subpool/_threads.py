@@ -125,8 +125,14 @@ class _Announced:
         self._tool: int | None = None
 
     def __enter__(self) -> None:
+        try:
+            self._start(sys._getframe(1))
+        except Exception:  # noqa: BLE001 - a task's audit hook: then nothing is told
+            self._tool = None
+
+    def _start(self, frame: FrameType) -> None:
         monitoring = sys.monitoring
-        self._frame = sys._getframe(1)
+        self._frame: FrameType | None = frame
         for tool in (3, 4):  # those that nobody is meant to have
             if monitoring.get_tool(tool) is None:
                 monitoring.use_tool_id(tool, "subpool")
@@ -144,13 +150,17 @@ class _Announced:
         if self._tool is not None:
             sys.monitoring.set_events(self._tool, 0)
             sys.monitoring.free_tool_id(self._tool)
-        del self._frame
+        self._frame = None
 
 
-def is_settled() -> bool:
-    """Whether `settle` has nothing to do. A thread may have registered something as it ended."""
-    threading: Any = sys.modules["threading"]
-    return not threading._threading_atexits and not atexit._ncallbacks()
+def has_hooks() -> bool:
+    """Whether some of the hooks of `threading` have not been called: one before them raised."""
+    return bool(sys.modules["threading"]._threading_atexits)
+
+
+def is_unsettled() -> bool:
+    """Whether `settle` has something to do. A thread may have registered it as it ended."""
+    return has_hooks() or atexit._ncallbacks() > 0
 
 
 def dismiss(

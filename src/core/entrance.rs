@@ -108,8 +108,8 @@ impl<T> Entrance<T> {
     pub fn enter(&self, wanted: usize) -> usize {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            let places = if word & LINE == 0 { word / PLACE } else { 0 };
-            let places = places.min(wanted);
+            // None, if there is a line.
+            let places = (word / PLACE).min(wanted);
             if places == 0 {
                 return 0;
             }

@@ -25,7 +25,7 @@ impl OwnedInterpreter {
         let mut state: *mut ffi::PyThreadState = ptr::null_mut();
         // SAFETY: both pointers are valid for the call; the runtime is initialised, because the
         // extension module that holds this code was imported by it, and it is not finalized
-        // before the pool's threads are joined (executor.rs, `close_all`).
+        // before the pool's threads are joined (ending.rs, `close_all`).
         let status = unsafe { ffi::Py_NewInterpreterFromConfig(&raw mut state, config) };
         // SAFETY: the status is a plain value just returned.
         if unsafe { ffi::PyStatus_Exception(status) } != 0 || state.is_null() {

@@ -327,7 +327,7 @@ impl Seat {
             None if self.readiness.state.phase().is_done() => {
                 format!("threads that tasks of {} have left behind", self.name)
             }
-            None => "the initializer".to_owned(),
+            None => "the start of an interpreter, or its initializer".to_owned(),
         }
     }
 }

@@ -272,6 +272,24 @@ impl Pool {
         self.ban.is_raised()
     }
 
+    /// The end of a task that was started and that no worker is left to perform.
+    pub fn lose(&self, job: &Drained) {
+        let answer = match self.broken() {
+            Some(broken) => Answer::Broken(Arc::clone(broken)),
+            None => Answer::Untransferable {
+                message: format!(
+                    "{} was not run: an earlier task had harmed the interpreter that had taken \
+                     it, and no other took it up",
+                    job.label
+                ),
+                path: String::new(),
+                traceback: String::new(),
+            },
+        };
+        let ended = job.finish(answer, || self.stats.ended());
+        self.deliver_if_listened(job, ended);
+    }
+
     /// The end of a task that a worker has taken and does not start.
     pub fn abandon(&self, job: &Drained) {
         self.stats.ended();

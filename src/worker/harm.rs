@@ -196,7 +196,14 @@ impl<'i> Session<'i> {
         let job = desk.job().expect("at the desk until it has ended");
         self.desk.pass_on(token);
         self.leave_if_harmed();
-        self.again = Some(Again::new(pool, desk, job.clone(), call));
+        let pool = Arc::downgrade(pool);
+        let lost = move |job: Drained| {
+            // A worker that takes nothing up has left, and others have its pool: it is there.
+            if let Some(pool) = pool.upgrade() {
+                pool.lose(&job);
+            }
+        };
+        self.again = Some(Again::new(desk, job.clone(), call, Box::new(lost)));
         job
     }
 

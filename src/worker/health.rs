@@ -67,7 +67,12 @@ pub struct Health<'i> {
 impl<'i> Health<'i> {
     /// The modules of a new interpreter, which nobody has touched.
     pub fn core(token: Attached<'i>) -> Outcome<'i> {
-        copy(&modules(token))
+        let core = copy(&modules(token))?;
+        // Programs put another in its place. SAFETY: a live dict and a C string.
+        if unsafe { ffi::PyDict_DelItemString(core.as_ptr(), c"__main__".as_ptr()) } < 0 {
+            Raised::pending(token).clear(token);
+        }
+        Ok(core)
     }
 
     /// Takes note of how an interpreter is that is ready for its first task.
@@ -86,7 +91,7 @@ impl<'i> Health<'i> {
             essential.set_item(name, &core.item_named(name)?)?;
         }
         let present = [dict(c"builtins")?, dict(c"sys")?];
-        // Before the copy: what changes from here on is counted.
+        // Before the copy: what changes from here on is counted. Relaxed: see `looks_bad`.
         let changes = CHANGES.load(Ordering::Relaxed);
         watch(token, &present[0])?;
         let (builtins, system) = (copy(&present[0])?, copy(&present[1])?);
@@ -152,10 +157,11 @@ impl<'i> Health<'i> {
     }
 
     fn is_closed(&self, token: Attached<'i>, name: &Object<'i>) -> bool {
-        // SAFETY: a live dict and a live string; borrowed or null, without an error for a string.
+        // SAFETY: a live dict and a live string; borrowed, or null with or without an error.
         let stream =
             unsafe { ffi::PyDict_GetItemWithError(self.present[1].as_ptr(), name.as_ptr()) };
         let Some(stream) = NonNull::new(stream) else {
+            forget_error(token);
             return true;
         };
         if stream.as_ptr() == Object::none(token).as_ptr() {
@@ -320,14 +326,23 @@ fn size(dict: &Object<'_>) -> ffi::Py_ssize_t {
     unsafe { ffi::PyDict_Size(dict.as_ptr()) }
 }
 
-/// Whether `dict` has everything that `kept` has, each the same object. The keys are exact strings
-/// with a hash that is known, so nothing here runs Python code.
+/// After a look-up that found nothing. A task may have put a key there with the hash of a name and an
+/// `__eq__` of its own, which raised.
+fn forget_error(_token: Attached<'_>) {
+    // SAFETY: attached (`_token`).
+    unsafe { ffi::PyErr_Clear() };
+}
+
+/// Whether `dict` has everything that `kept` has, each the same object. The keys of `kept` are exact
+/// strings with a hash that is known, so nothing here runs Python code unless `dict` has a key of the
+/// task's with such a hash.
 fn has_all(dict: &Object<'_>, kept: &Object<'_>) -> bool {
     let mut places = [0; 2];
     let mut next = |of: &Object<'_>, which: usize| {
         let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
         let place = &raw mut places[which];
-        // SAFETY: a live dict, which nobody changes meanwhile; what it gives is borrowed.
+        // SAFETY: a live dict; what it gives is borrowed and compared only. `dict` is not looked
+        // through any more once a look-up may have changed it.
         let more = unsafe { ffi::PyDict_Next(of.as_ptr(), place, &raw mut key, &raw mut value) };
         (more != 0).then_some((key, value))
     };
@@ -335,9 +350,9 @@ fn has_all(dict: &Object<'_>, kept: &Object<'_>) -> bool {
     while let Some((key, value)) = next(kept, 0) {
         // As long as nothing was taken out they are in the same order, and no look-up is needed.
         in_step = in_step && next(dict, 1) == Some((key, value));
-        // SAFETY: a live dict and a key that `kept` owns; borrowed or null, without an error for
-        // such a key.
+        // SAFETY: a live dict and a key that `kept` owns; borrowed, or null with or without an error.
         if !in_step && unsafe { ffi::PyDict_GetItemWithError(dict.as_ptr(), key) } != value {
+            forget_error(dict.token());
             return false;
         }
     }

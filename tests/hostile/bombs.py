@@ -96,11 +96,6 @@ class LongList(list):
         return 1 << 40
 
 
-class NegativeList(list):
-    def __len__(self):
-        return -1
-
-
 class Dict(dict):
     def items(self):
         return [(1, 2, 3)]

@@ -1,6 +1,5 @@
 """What a task can do to its process. Workers import this."""
 
-# ruff: noqa: PLC0415 - each its own
 import os
 
 

@@ -215,7 +215,8 @@ def test_the_parents_futures_in_the_child(pool, gate, open_in_fork):
 
 def test_a_task_that_does_not_end(pool2, gate, monkeypatch):
     """The fork waited for ever, or the child crashed."""
-    monkeypatch.setattr(_fork, "_PATIENCE", 0.05)
+    pool2.warm_up()
+    monkeypatch.setattr(_fork, "_PATIENCE", 0.2)
     held = pool2.submit(tasks.block, *gate.fds)
     gate.wait()
     waiting = pool2.submit(tasks.add, 1, 2)
@@ -244,7 +245,7 @@ def test_an_endless_initializer(closing, gate, monkeypatch):
     )
     future = pool.submit(tasks.add, 1, 2)
     gate.wait()
-    with pytest.warns(RuntimeWarning, match="the initializer"):
+    with pytest.warns(RuntimeWarning, match="its initializer"):
         assert forked(future.cancelled)
     gate.open()
     assert future.result() == 3

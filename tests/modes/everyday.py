@@ -29,6 +29,14 @@ def total(numbers):
     return sum(numbers)
 
 
+@interpreter
+def ready():
+    """Import this module into each worker before anything there is interrupted.
+
+    What is raised in the callback of a weak reference, as importing has them, CPython ignores.
+    """
+
+
 def endless():
     while True:
         pass
@@ -136,8 +144,8 @@ async def awaited(executor):
 
 
 def everything():
-    pool = InterpreterPoolExecutor(2)
-    executor = InterpreterThreadPoolExecutor(2, max_interpreters=2)
+    pool = InterpreterPoolExecutor(2, initializer=ready)
+    executor = InterpreterThreadPoolExecutor(2, max_interpreters=2, initializer=ready)
     plain(pool)
     interrupted(pool)
     routed(executor)
@@ -150,7 +158,7 @@ def everything():
 @contextmanager
 def tracing_from_now_on():
     """Tracemalloc comes and goes while workers live and allocate."""
-    with InterpreterPoolExecutor(2) as pool:
+    with InterpreterPoolExecutor(2, initializer=ready) as pool:
         busy = [pool.submit(endless) for _ in range(2)]
         for _ in range(50):
             tracemalloc.start(5)

@@ -17,7 +17,6 @@ MODES = {
     "dev": (["-X", "dev"], {}),
     "error": (["-W", "error"], {}),
     "malloc debug": ([], {"PYTHONMALLOC": "debug"}),
-    "malloc": ([], {"PYTHONMALLOC": "malloc"}),
     "faulthandler": (["-X", "faulthandler"], {}),
     # What tracemalloc and the debug allocators do together: each wraps the other's.
     "dev tracemalloc": (["-X", "dev", "-X", "tracemalloc"], {}),

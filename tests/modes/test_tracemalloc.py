@@ -154,7 +154,7 @@ sys.path.append({here!r})
 from test_tracemalloc import churn
 from subpool import InterpreterPoolExecutor
 
-with InterpreterPoolExecutor(2) as pool:
+with InterpreterPoolExecutor(2, initializer=churn, initargs=(1,)) as pool:
     busy = [pool.submit(churn, 10**9) for _ in range(2)]
     for future in busy:
         while not future.running():

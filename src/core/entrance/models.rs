@@ -13,22 +13,25 @@ struct Bounded {
     entrance: Entrance<u32>,
     /// Items that have a place.
     taken: AtomicUsize,
+    /// Items that were let in so far.
+    ever: AtomicUsize,
 }
 
 impl Bounded {
-    /// With one place.
-    fn new() -> Arc<Self> {
+    fn new(places: usize) -> Arc<Self> {
         Arc::new(Self {
             queue: Queue::with_lookers(1),
-            entrance: Entrance::new(1),
+            entrance: Entrance::new(places),
             taken: AtomicUsize::new(0),
+            ever: AtomicUsize::new(0),
         })
     }
 
     fn put(&self, item: u32) {
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(before, 0, "more than one has the one place");
+        assert!(before < self.entrance.most(), "more than there are places");
         self.queue.push(item).unwrap();
+        self.ever.fetch_add(1, Ordering::Relaxed);
     }
 
     fn leave(&self) {
@@ -68,7 +71,7 @@ impl Bounded {
 #[test]
 fn who_lines_up_gets_in() {
     check(None, || {
-        let shared = Bounded::new();
+        let shared = Bounded::new(1);
         assert_eq!(shared.submit(1, None), None);
         let worker = shared.worker(2);
         let _ = shared.submit(2, None);
@@ -77,11 +80,27 @@ fn who_lines_up_gets_in() {
     });
 }
 
+/// With two places that both become free meanwhile: what the line does not need is free again.
+#[test]
+fn no_place_is_lost_or_made() {
+    check(Some(PREEMPTIONS), || {
+        let shared = Bounded::new(2);
+        assert_eq!(shared.submit(1, None), None);
+        assert_eq!(shared.submit(2, None), None);
+        let worker = shared.worker(2);
+        let _ = shared.submit(3, None);
+        assert_eq!(worker.join().unwrap(), [1, 2]);
+        assert_eq!(shared.queue.try_pop(), Ok(3));
+        shared.leave();
+        assert_eq!(shared.entrance.enter(3), 2, "both places are free again");
+    });
+}
+
 /// A thread that sleeps until it is in, against who gives the place back.
 #[test]
 fn a_thread_in_line_is_woken() {
     check(Some(PREEMPTIONS), || {
-        let shared = Bounded::new();
+        let shared = Bounded::new(1);
         assert_eq!(shared.submit(1, None), None);
         let worker = shared.worker(2);
         let turn = Turn::default();
@@ -91,6 +110,7 @@ fn a_thread_in_line_is_woken() {
                 bed.sleep();
             }
             assert_eq!(turn.state.phase(), Phase::Finished);
+            assert_eq!(shared.ever.load(Ordering::Relaxed), 2, "told, and not in");
         }
         assert_eq!(worker.join().unwrap(), [1, 2]);
     });
@@ -100,7 +120,7 @@ fn a_thread_in_line_is_woken() {
 #[test]
 fn two_in_line_get_in_one_after_the_other() {
     check(Some(PREEMPTIONS), || {
-        let shared = Bounded::new();
+        let shared = Bounded::new(1);
         assert_eq!(shared.submit(1, None), None);
         let worker = shared.worker(3);
         let other = Arc::clone(&shared);
@@ -120,7 +140,7 @@ fn two_in_line_get_in_one_after_the_other() {
 #[test]
 fn who_steps_out_is_not_let_in() {
     check(None, || {
-        let shared = Bounded::new();
+        let shared = Bounded::new(1);
         assert_eq!(shared.submit(1, None), None);
         let number = shared.submit(2, None).unwrap();
         let other = Arc::clone(&shared);
@@ -145,7 +165,7 @@ fn who_steps_out_is_not_let_in() {
 #[test]
 fn who_waits_is_let_in_or_refused() {
     check(Some(PREEMPTIONS), || {
-        let shared = Bounded::new();
+        let shared = Bounded::new(1);
         assert_eq!(shared.submit(1, None), None);
         let other = Arc::clone(&shared);
         let closer = thread::spawn(move || {
