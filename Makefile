@@ -122,6 +122,10 @@ bench: setup ## subpool against every other pool, in one run; BENCH_ARGS="--quic
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/bench.py $(BENCH_ARGS)
 
+faults: setup ## the fault list, on subpool and its peers, into docs/reliability
+	@$(PYTHON3) tools/setup.py --bench
+	.venv-bench/bin/python bench/faults.py --docs
+
 bench-core: ## the core alone, without Python: ARGS=--quick for rough figures
 	cargo bench --locked --no-default-features --bench core -- $(ARGS)
 

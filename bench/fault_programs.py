@@ -17,7 +17,7 @@ class Fault(NamedTuple):
     interrupt: bool = False
     options: tuple[str, ...] = ()
     limit: float = 15
-    # The memory that it told with `grown` may have grown by so many MiB.
+    # The exit code that it may have beside 0.
     rc: int = 0
 
 
@@ -97,6 +97,7 @@ judge(True)
         "the program ends within a second",
         BUSY + "ex.submit(tag(spin), writer)\nos.read(reader, 1)\nready()\n",
         interrupt=True,
+        rc=130,
     ),
     Fault(
         "Ctrl-C while the end waits for a call in C",
@@ -132,8 +133,7 @@ judge(True)
     Fault(
         "os._exit with an endless task",
         "ends at once",
-        BUSY
-        + "ex.submit(tag(spin), writer)\nos.read(reader, 1)\njudge(True)\nos._exit(0)\n",
+        BUSY + "ex.submit(tag(spin), writer)\nos.read(reader, 1)\njudge(True)\nos._exit(0)\n",
     ),
     Fault(
         "submit while Python finalizes",
@@ -184,7 +184,6 @@ judge(True)
         "an initializer that fails, the executor dropped",
         "the future ends",
         """
-import logging
 logging.disable()
 def start():
     return Pool(1, initializer=tag(fail_to_start)).submit(tag(nothing))
@@ -299,14 +298,14 @@ ex.submit(tag(close_descriptors)).result(5)
         "a task that empties sys.modules",
         "the next task runs",
         IDLE.replace("Pool(2)", "Pool(1)")
-        + "outcome(ex.submit(tag(wreck_modules)).result, 5)\n"
+        + "logging.disable()\noutcome(ex.submit(tag(wreck_modules)).result, 5)\n"
         + ON,
     ),
     Fault(
         "a task that deletes builtins",
         "the next task runs",
         IDLE.replace("Pool(2)", "Pool(1)")
-        + "outcome(ex.submit(tag(wreck_builtins)).result, 5)\n"
+        + "logging.disable()\noutcome(ex.submit(tag(wreck_builtins)).result, 5)\n"
         + ON,
     ),
     Fault(
@@ -330,7 +329,6 @@ judge(found is None, found)
         "the others are called",
         IDLE
         + """
-import logging
 logging.disable()
 called = threading.Event()
 future = ex.submit(tag(nothing))

@@ -150,7 +150,7 @@ def outcome(call: Any, *args: Any) -> Any:
         return error
 
 
-def judge(right: bool, saw: object = "") -> None:  # noqa: FBT001
+def judge(right: bool, saw: object = "") -> None:
     """Say how it went. Whoever says nothing has not got there."""
     text = saw if isinstance(saw, str) else f"{type(saw).__name__}: {saw}"
     sys.stdout.write("right\n" if right else f"wrong: {text.splitlines()[0] if text else ''}\n")

@@ -75,13 +75,6 @@ def block(started, release):
     return "released"
 
 
-def pool_and_end():
-    """End a process with work in a pool."""
-    from subpool import InterpreterPoolExecutor
-
-    InterpreterPoolExecutor(1).submit(write, 1, "done\n")
-
-
 def write(fd, text):
     os.write(fd, text.encode())
 

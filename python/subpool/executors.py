@@ -16,7 +16,6 @@ from subpool import (
     _fork,
 )
 from subpool._methods import NO_TERMS, InterpreterMethods, make_pool
-from subpool._subpool import WorkerThread
 from subpool.errors import BrokenInterpreterPool
 from subpool.routing import route
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextvars import ContextVar
 
+    from subpool._subpool import WorkerThread
     from subpool.futures import Future
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,8 +55,10 @@ class Children:
             assert is_all(err, row.err), err
 
     def _run(self, code, row):
+        file = Path(tempfile.mkdtemp(dir=self._folder), "program.py")
+        file.write_text(code)
         with subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, str(file)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

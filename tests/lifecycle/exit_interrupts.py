@@ -6,7 +6,8 @@ Each says that it is ready when its end begins. When its main thread sleeps it g
 from signal import SIGINT, SIGTERM
 from typing import NamedTuple
 
-from exit_programs import PRELUDE as COMMON
+from exit_base import INTERRUPTED
+from exit_base import PRELUDE as COMMON
 
 # As long as it takes for what ends, and no longer than it must for what does not.
 GENEROUS = "90"
@@ -45,7 +46,7 @@ def push(executor):
 
 class Program(NamedTuple):
     code: str
-    rc: int = 0
+    rc: int | tuple[int, ...] = 0
     out: str | tuple[str, ...] = "atexit\nbuffered\n"
     err: str = "KeyboardInterrupt"
     signals: tuple[int, ...] = (SIGINT,)
@@ -282,7 +283,7 @@ try:
 except KeyboardInterrupt as error:
     raise error.with_traceback(None) from None
 """,
-        rc=-2,
+        rc=INTERRUPTED,
     ),
     # Where somebody else's hook is interrupted, `threading` forgets ours.
     "another hook, with idle workers": Program(

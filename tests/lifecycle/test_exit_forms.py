@@ -1,8 +1,12 @@
 """Programs that end in every way there is: no hang, no crash, no word too many."""
 
+import exit_late
+import exit_programs
 import pytest
+from exit_base import PRELUDE
 from exit_children import Children, chosen
-from exit_programs import PRELUDE, PROGRAMS
+
+PROGRAMS = exit_programs.PROGRAMS | exit_late.PROGRAMS
 
 
 @pytest.fixture(scope="module")

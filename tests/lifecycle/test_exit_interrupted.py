@@ -4,9 +4,10 @@ import re
 from signal import SIGALRM, SIGINT
 
 import pytest
+from exit_base import INTERRUPTED
+from exit_base import PRELUDE as COMMON
 from exit_children import Children, chosen
 from exit_interrupts import PRELUDE, PROGRAMS, Program
-from exit_programs import PRELUDE as COMMON
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,15 @@ def test_a_program(children, name):
 
 AT_ANY_TIME = """
 import random, time
-from concurrent.futures import wait
+from concurrent.futures import CancelledError
 dice = random.Random(SEED)
 left = dice.randrange(1, 4)
+def look(future):
+    # Not `wait`: Ctrl-C in it, at the wrong moment, leaves the futures' conditions locked for ever.
+    try:
+        future.exception()
+    except CancelledError:
+        pass
 def press(*_):
     global left
     left -= 1
@@ -54,7 +61,7 @@ for number in range(60):
     if dice.random() < 0.5:
         future.add_done_callback(lambda future: future.cancelled() or future.exception())
     dice.choice([lambda: 0, future.cancel, future.interrupt, ex.interrupt_all])()
-dice.choice([lambda: 0, ex.shutdown, ex.terminate_workers, lambda: wait(futures[-9:])])()
+dice.choice([lambda: 0, ex.shutdown, ex.terminate_workers, lambda: look(futures[-1])])()
 """
 
 
@@ -65,7 +72,8 @@ def test_at_any_time(tmp_path, times):
     try:
         for rc, out, err in children.outcomes(""):
             # SIGALRM itself: Python had left its handlers behind.
-            assert rc in (0, -SIGINT, 128 + SIGINT, -SIGALRM), f"{rc}\n{out}\n{err}"
+            assert rc in (0, *INTERRUPTED, 128 + SIGINT, -SIGALRM), f"{rc}\n{out}\n{err}"
+            assert rc != 1 or "KeyboardInterrupt" in err, err
             assert not re.search("Fatal|panicked|subinterpreter|SystemError", err), err
     finally:
         children.close()
