@@ -14,13 +14,13 @@ use crate::core::state::Phase;
 use crate::encode::Decoded;
 use crate::error::Error;
 use crate::future::FutureCore;
+use crate::once::Once;
+use crate::once::intern;
 use crate::output;
 use crate::task::{Awaiter, Carrier, Listener};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyType, PyWeakrefReference};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -216,7 +216,7 @@ pub fn await_in_loop<'py>(future: &Bound<'py, FutureCore>) -> PyResult<Option<Bo
     running.map(|running| awaited(&running, future)).transpose()
 }
 
-static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static RUNNING: Once<Py<PyAny>> = Once::new();
 
 /// The asyncio loop that runs on this thread.
 pub fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
@@ -236,7 +236,7 @@ pub fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     Ok(Some(running).filter(|running| !running.is_none()))
 }
 
-static AWAITED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static AWAITED: Once<Py<PyType>> = Once::new();
 
 /// A future of `running`, the loop that runs on this thread, that has the outcome of `future`.
 pub fn awaited<'py>(
@@ -251,7 +251,7 @@ pub fn awaited<'py>(
     Ok(target)
 }
 
-static CONNECT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static CONNECT: Once<Py<PyAny>> = Once::new();
 
 fn bridge_of<'py>(r#loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Bridge>> {
     let py = r#loop.py();

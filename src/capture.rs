@@ -2,13 +2,13 @@
 
 use crate::encode;
 use crate::ffi;
+use crate::once::Once;
+use crate::once::intern;
 use crate::transfer::context::{Carried, Variable, label};
 use crate::transfer::function::follow;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 use std::ptr;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ fn is_variable(object: &Bound<'_, PyAny>) -> bool {
     unsafe { ffi::PyContextVar_CheckExact(object.as_ptr()) != 0 }
 }
 
-static UNSET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static UNSET: Once<Py<PyAny>> = Once::new();
 
 /// The variable's value, if it is set; its default does not count.
 fn value<'py>(

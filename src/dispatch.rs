@@ -9,10 +9,10 @@ use crate::executor::{IfFull, PoolCore, Terms, time_limit};
 use crate::ffi;
 use crate::future::FutureCore;
 use crate::map::{self, Plan};
+use crate::once::Once;
+use crate::once::intern;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PySuper, PyTuple, PyType};
 use std::sync::OnceLock;
 
@@ -234,10 +234,10 @@ fn terms(tagged: &Option<Tagged<'_>>) -> Terms {
         .map_or_else(Terms::default, |tagged| tagged.terms)
 }
 
-static TAG: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static TERMED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static ROUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static TAG: Once<Py<PyType>> = Once::new();
+static TERMED: Once<Py<PyType>> = Once::new();
+static PARTIAL: Once<Py<PyType>> = Once::new();
+static ROUTE: Once<Py<PyAny>> = Once::new();
 
 /// Finds a call's tag. `None`: a plain call. If not `by_tag`, what `Context.run` would call needs no
 /// tag: no interpreter could have the `Context`.

@@ -10,15 +10,15 @@ use crate::error::Error;
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::Object;
+use crate::once::Once;
+use crate::once::intern;
 use crate::transfer::buffer::Side;
 use crate::transfer::call::{Answer, Call, Form, Label};
 use crate::transfer::codec::Nothing;
 use crate::transfer::function::{Definition, Known, Source, resolve};
 use crate::transfer::value::{Encoding, Payload, Transfer};
 use pyo3::exceptions::PyException;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTraceback, PyTuple};
 use std::cell::RefCell;
 use std::ptr::NonNull;
@@ -45,7 +45,7 @@ unsafe impl Send for Main {}
 // SAFETY: as above; `Known` lets go of its borrow before anything that could release the GIL.
 unsafe impl Sync for Main {}
 
-static MAIN: PyOnceLock<Main> = PyOnceLock::new();
+static MAIN: Once<Main> = Once::new();
 
 impl Main {
     /// Whether it is a pickle with a name that another interpreter cannot follow, or shall not.

@@ -8,12 +8,12 @@
 //! address, so each item is kept.
 
 use crate::ffi;
+use crate::once::Once;
+use crate::once::intern;
 use crate::streams;
 use crate::transfer::adopt;
 use crate::transfer::environment::{self, Environment, Numbered, Text, Variables};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyModule, PyString};
 use std::cell::RefCell;
 use std::ffi::{CStr, c_int, c_void};
@@ -160,7 +160,7 @@ struct Modules {
     watcher: Option<c_int>,
 }
 
-static MODULES: PyOnceLock<Modules> = PyOnceLock::new();
+static MODULES: Once<Modules> = Once::new();
 
 fn modules(py: Python<'_>) -> PyResult<&'static Modules> {
     MODULES.get_or_try_init(py, || {

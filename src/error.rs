@@ -2,11 +2,11 @@
 //!
 //! The exception classes are defined in Python (`subpool.errors`), where users see them.
 
+use crate::once::Once;
 use crate::transfer::call::Broken;
 use crate::transfer::fallback::Refusal;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use std::io;
 use std::sync::Arc;
@@ -121,15 +121,15 @@ impl From<Error> for PyErr {
     }
 }
 
-static BROKEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static INCOMPATIBLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static INTERRUPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static UNTRANSFERABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static BROKEN: Once<Py<PyAny>> = Once::new();
+static INCOMPATIBLE: Once<Py<PyAny>> = Once::new();
+static INTERRUPTED: Once<Py<PyAny>> = Once::new();
+static UNTRANSFERABLE: Once<Py<PyAny>> = Once::new();
 
 /// `subpool.errors.<name>(*args)`, which gives an exception.
 fn build<'py>(
     py: Python<'py>,
-    place: &PyOnceLock<Py<PyAny>>,
+    place: &Once<Py<PyAny>>,
     name: &str,
     args: impl pyo3::call::PyCallArgs<'py>,
 ) -> PyErr {
@@ -147,7 +147,7 @@ fn build<'py>(
 /// A class looked up once.
 pub fn class<'py>(
     py: Python<'py>,
-    place: &'static PyOnceLock<Py<PyType>>,
+    place: &'static Once<Py<PyType>>,
     module: &str,
     name: &str,
 ) -> PyResult<&'py Bound<'py, PyType>> {

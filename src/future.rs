@@ -14,6 +14,8 @@ use crate::encode::{self, Decoded};
 use crate::errand;
 use crate::error::{self, Error};
 use crate::interp::lock::{Sleeper, Woken};
+use crate::once::Once;
+use crate::once::intern;
 use crate::output;
 use crate::pool::{Pool, look_at_all};
 use crate::task::{Task, Terms};
@@ -22,9 +24,8 @@ use crate::warden;
 use parking_lot::Mutex;
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::{MutexExt, PyOnceLock};
+use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use std::sync::{Arc, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -42,14 +43,14 @@ pub struct FutureCore {
     decoding: std::sync::Mutex<()>,
 }
 
-static STANDARD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static STANDARD: Once<Py<PyType>> = Once::new();
 
 /// `concurrent.futures.Future`.
 fn standard(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     error::class(py, &STANDARD, "concurrent.futures", "Future")
 }
 
-static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static CANCELLED: Once<Py<PyType>> = Once::new();
 
 pub fn cancelled_error(py: Python<'_>) -> PyErr {
     match error::class(py, &CANCELLED, "concurrent.futures", "CancelledError") {

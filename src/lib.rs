@@ -41,6 +41,8 @@ mod map;
 #[cfg(feature = "python")]
 mod on_import;
 #[cfg(feature = "python")]
+mod once;
+#[cfg(feature = "python")]
 mod output;
 #[cfg(feature = "python")]
 mod pool;

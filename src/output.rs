@@ -7,11 +7,11 @@
 //! The completer writes what is printed by tasks that run; who takes a result writes the rest.
 
 use crate::environ;
+use crate::once::intern;
 use crate::streams;
 use crate::transfer::outbox::{self, Chunk};
 use parking_lot::{Condvar, Mutex};
 use pyo3::exceptions::PyException;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use std::collections::BTreeSet;

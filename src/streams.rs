@@ -3,12 +3,12 @@
 //! Guarantees: a task's stream is kept until no task runs, then let go of: a redirected output can
 //! be closed, and its memory freed, when the redirection is over.
 
+use crate::once::Once;
+use crate::once::intern;
 use crate::pool::Pool;
 use crate::transfer::environment::{Output, OutputKind};
 use crate::transfer::outbox;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use std::cell::RefCell;
 use std::ffi::c_int;
@@ -78,7 +78,7 @@ pub fn describe(py: Python<'_>, which: usize) -> Output {
     })
 }
 
-static TEXT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TEXT: Once<Py<PyType>> = Once::new();
 
 /// Asks a stream what it is. One that does not say is forwarded to all the same.
 fn kind(stream: &Bound<'_, PyAny>, which: usize) -> OutputKind {

@@ -110,9 +110,6 @@ def adopt(old: bytes | None, new: bytes | None) -> None:
     before, after = _read(old), _read(new)
     if not _adopted:
         _adopted.append(True)
-        import atexit  # noqa: PLC0415 - built in
-
-        atexit.register(_let_go)
         if sys.warnoptions:
             before += filters  # what it has of ``-W``, main has too
     own = [item not in before for item in filters]
@@ -128,23 +125,6 @@ def adopt(old: bytes | None, new: bytes | None) -> None:
             native._release_lock()  # noqa: SLF001
     else:
         native._filters_mutated()  # noqa: SLF001
-
-
-def _let_go() -> None:
-    """Take out of the filters what is no plain value, and no class that CPython itself brings.
-
-    CPython frees that list after its last garbage collection. The class of a pattern that is left
-    in it, and a category, is never freed then, and keeps megabytes of the interpreter's memory.
-    """
-    filters: Any = sys.modules["_warnings"].filters
-    plain = (str, type(None))
-    filters[:] = [
-        item
-        for item in filters
-        if isinstance(item[1], plain)
-        and isinstance(item[3], plain)
-        and item[2].__module__ == "builtins"
-    ]
 
 
 _adopted: "list[bool]" = []

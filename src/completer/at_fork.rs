@@ -6,11 +6,11 @@
 use super::{COMPLETER, Completer, Errand, FORKS, reclaim};
 use crate::batch::Drained;
 use crate::core::joinable::Joinable;
+use crate::once::intern;
 use crate::task::Task;
 use crate::transfer::call::Answer;
 use crate::transfer::graveyard::Kept;
 use crossbeam_channel::Receiver;
-use pyo3::intern;
 use pyo3::prelude::*;
 use std::ptr::NonNull;
 use std::sync::Arc;

@@ -8,9 +8,9 @@ use crate::encode;
 use crate::environ;
 use crate::interp::attach::Attached;
 use crate::interp::orphans;
+use crate::once::intern;
 use crate::pool::fork;
 use crate::transfer::graveyard::{self, Promise};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
