@@ -8,8 +8,8 @@ use crate::interp::attach::Attached;
 use crate::interp::native::{END, Methods, method};
 use crate::interp::object::{Object, Outcome, Raised, check};
 use crate::interp::owned::OwnedInterpreter;
-use crate::interp::untraced;
 use crate::interp::visit::interrupt_class;
+use crate::interp::{swallowed, untraced};
 use crate::on_import;
 use crate::transfer::environment::Text;
 use std::ffi::CStr;
@@ -61,6 +61,7 @@ pub fn install<'i>(
     }
     let interrupt = interrupt_class(token)?;
     module.set_attribute(c"TaskInterrupted", &interrupt)?;
+    swallowed::install(&system, &interrupt)?;
     // SAFETY: a live module; the methods are static, and read only in spite of the type.
     check(unsafe { ffi::PyModule_AddFunctions(module.as_ptr(), METHODS.table()) })?;
     system.attribute(c"modules")?.set_item(MODULE, &module)?;

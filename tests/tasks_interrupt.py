@@ -2,6 +2,7 @@
 
 import os
 import sys
+import weakref
 from collections import deque
 from itertools import chain, repeat
 from time import sleep
@@ -15,6 +16,45 @@ def spin(started=None):
         os.write(started, b"s")
     while True:
         pass
+
+
+class Finalized:
+    """Computes when it goes."""
+
+    def __del__(self):
+        for _ in range(100_000):
+            pass
+
+
+def spin_in_finalizers(started):
+    """Compute for ever in finalizers, hardly ever between them."""
+    os.write(started, b"s")
+    while True:
+        Finalized()
+
+
+def spin_in_callbacks(started):
+    """The same in the callbacks of weak references."""
+    os.write(started, b"s")
+    while True:
+        kept = weakref.ref(Waiting(), lambda _: [None for _ in range(100_000)])
+        del kept
+
+
+class Failing:
+    """Raises when it goes."""
+
+    def __del__(self):
+        raise ValueError("in a finalizer")
+
+
+def fail_in_finalizer():
+    Failing()
+    return "went on"
+
+
+class Waiting:
+    """What goes at once."""
 
 
 def in_c(started, count):

@@ -11,6 +11,7 @@ pub mod native;
 pub mod object;
 pub mod orphans;
 pub mod owned;
+pub mod swallowed;
 pub mod tracer;
 pub mod untraced;
 pub mod visit;

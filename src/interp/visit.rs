@@ -82,6 +82,12 @@ impl Host {
     }
 }
 
+/// Has the calling thread raise the class, as a visitor would.
+pub fn raise_here(class: &Object<'_>) {
+    // SAFETY: attached (the object's token), for this thread, which takes a reference of its own.
+    unsafe { ffi::PyThreadState_SetAsyncExc(own_number(), class.as_ptr()) };
+}
+
 /// Takes back what a visitor has set for the calling thread and was not raised yet.
 pub fn take_back(_token: Attached<'_>) {
     // SAFETY: attached (`_token`); null takes back.

@@ -38,6 +38,22 @@ def test_an_endless_task_ends(pool, start):
     assert pool.submit(tasks.add, 1, 2).result() == 3, "the worker goes on"
 
 
+@pytest.mark.parametrize("task", ["spin_in_finalizers", "spin_in_callbacks"])
+def test_while_a_finalizer_runs(pool, start, capfd, task):
+    """CPython told of it and went on, and so did the task."""
+    future = start(getattr(tasks_interrupt, task))
+    assert future.interrupt()
+    assert isinstance(future.exception(timeout=60), TaskInterrupted)
+    assert pool.submit(tasks.add, 1, 2).result() == 3, "and nothing of it is left"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_finalizer_raises_is_told(pool, capfd):
+    """The hook is CPython's own for all other exceptions."""
+    assert pool.submit(tasks_interrupt.fail_in_finalizer).result() == "went on"
+    assert "ValueError: in a finalizer" in capfd.readouterr().err
+
+
 def test_one_after_another(pool, start):
     """The helper served the first interrupt only, or the first left something behind."""
     worker = pool.submit(tasks.interpreter_id).result()
