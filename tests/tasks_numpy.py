@@ -69,6 +69,13 @@ def stay(reader, writer=None):
             continue
 
 
+def stay_until(path):
+    """Wait until the file is there, with a look now and then: processes share no pipe with us."""
+    np.arange(1)
+    while not os.path.exists(path):  # noqa: PTH110 - a path travels as a text
+        time.sleep(0.01)
+
+
 def nap(seconds):
     """The same, for a process, which ends when it is told to."""
     np.arange(1)

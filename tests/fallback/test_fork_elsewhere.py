@@ -19,22 +19,24 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
-def test_calls_of_the_parent(kind, closing):
+def test_calls_of_the_parent(kind, closing, tmp_path):
     """The child waited for them for ever."""
     pool = closing(InterpreterPoolExecutor(1, fallback=kind))
     assert pool.submit(tasks_numpy.total, [1, 2]).result() == 3
     most = os.process_cpu_count()
-    held = [pool.submit(tasks_numpy.nap, 0.3) for _ in range(most + 1)]
+    release = tmp_path / "release"
+    held = [pool.submit(tasks_numpy.stay_until, str(release)) for _ in range(most + 1)]
     eventually(lambda: sum(future.running() for future in held) == most, "the calls")
     called = []
     held[-1].add_done_callback(called.append)
 
     def body():
-        with pytest.raises(PoolError, match="nap runs in the parent"):
+        with pytest.raises(PoolError, match="stay_until runs in the parent"):
             held[0].result()
         return held[-1].cancelled(), pool.submit(tasks_numpy.total, [3, 4]).result(), called
 
     assert forked(body) == (True, 7, [])
+    release.touch()
     assert [future.result() for future in held] == [None] * len(held)
     eventually(lambda: called, "the callback")
 
