@@ -23,10 +23,10 @@ LONGEST = 500
 
 # A room may use those left of it: core ← ffi ← interp ← transfer ← task ← ... ← lib.
 ORDER = (
-    "core", "once", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "again", "on_import",
-    "worker_api", "farewell", "worker", "pool", "error", "streams", "environ", "output",
-    "completer", "encode", "capture", "errand", "future", "bridge", "executor", "map", "dispatch",
-    "lib",
+    "core", "once", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "again",
+    "on_import", "worker_api", "farewell", "worker", "pool", "error", "streams", "environ",
+    "output", "completer", "encode", "capture", "errand", "future", "bridge", "executor", "map",
+    "dispatch", "lib",
 )  # fmt: skip
 # Two halves of one thing: the loop knows its pool, the pool starts loops; a job may be a task that
 # moves from desk to desk, and that is a task of a job.
