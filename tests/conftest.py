@@ -14,8 +14,9 @@ from support import Gate, Outcome, eventually, interpreters, os_threads
 from tasks_context import request, user
 
 TESTS = Path(__file__).parent
-# Live on by design: the completer's threads, one set per process, started by the first listener.
-PER_PROCESS = "subpool-"
+# Live on by design: the completer's threads, one set per process, started by the first listener;
+# and those of polars' allocator, which come back after a fork.
+PER_PROCESS = ("subpool-", "jemalloc_bg_thd")
 
 
 def pytest_addoption(parser):
