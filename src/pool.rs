@@ -233,17 +233,21 @@ impl Pool {
     /// Starts workers while there is more work than workers. None during a fork, after which the
     /// pool grows by itself.
     pub fn grow(self: &Arc<Self>, environment: &Arc<Numbered>) -> io::Result<()> {
-        let mut seats = self.seats.lock();
-        while !fork::is_near()
-            && should_grow(
-                self.stats.outstanding(),
-                seats.len(),
-                self.settings.most_workers,
-            )
-        {
-            self.seat(&mut seats, None, environment)?;
+        let wants_another =
+            |seats: usize| should_grow(self.stats.outstanding(), seats, self.settings.most_workers);
+        loop {
+            let mut seats = self.seats.lock();
+            while wants_another(seats.len()) && !fork::is_near() {
+                self.seat(&mut seats, None, environment)?;
+            }
+            if !wants_another(seats.len()) {
+                return Ok(());
+            }
+            drop(seats);
+            if fork::keep(self) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Starts workers until there are `count`. None during a fork.

@@ -32,7 +32,8 @@ struct Gate {
     holder: Option<(ThreadId, Arc<Latch>)>,
     /// Forks within the hooks of a fork.
     depth: usize,
-    /// The pools that were told to pause. Their workers held them alive.
+    /// The pools that were told to pause, whose workers held them alive, and those that want a
+    /// worker since.
     paused: Vec<Arc<Pool>>,
 }
 
@@ -79,7 +80,7 @@ pub fn prepare(patience: Duration) -> Vec<Restless> {
         .collect();
     // Its locks are free in the child then.
     warden::rest(restless.is_empty());
-    GATE.lock().paused = pools;
+    GATE.lock().paused.extend(pools);
     restless
 }
 
@@ -102,10 +103,10 @@ pub fn resume(environment: impl Fn() -> Option<Arc<Numbered>>) -> Vec<(Arc<Pool>
         if gate.depth > 0 {
             return Vec::new();
         }
+        // Release: pairs with `is_near`. Under the lock: see `keep`.
+        NEAR.store(false, Ordering::Release);
         std::mem::take(&mut gate.paused)
     };
-    // Release: pairs with `is_near`.
-    NEAR.store(false, Ordering::Release);
     warden::go_on();
     for pool in &paused {
         pool.queue.resume();
@@ -122,6 +123,19 @@ pub fn resume(environment: impl Fn() -> Option<Arc<Numbered>>) -> Vec<(Arc<Pool>
         over.fire();
     }
     stuck
+}
+
+/// Keeps a pool alive that wants a worker, until `resume` has started one: it may have none, and its
+/// owner may be about to drop it. False: no fork is near any more, so the worker is to be had.
+#[must_use]
+pub fn keep(pool: &Arc<Pool>) -> bool {
+    let mut gate = GATE.lock();
+    // `resume` takes what is kept and clears this under the one lock.
+    let near = is_near();
+    if near && !gate.paused.iter().any(|kept| Arc::ptr_eq(kept, pool)) {
+        gate.paused.push(Arc::clone(pool));
+    }
+    near
 }
 
 /// Ends when the fork is over that another thread is at. `None`: none is.

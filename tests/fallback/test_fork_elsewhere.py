@@ -35,8 +35,10 @@ def test_calls_of_the_parent(kind, closing, tmp_path):
             held[0].result()
         return held[-1].cancelled(), pool.submit(tasks_numpy.total, [3, 4]).result(), called
 
-    assert forked(body) == (True, 7, [])
-    release.touch()
+    try:
+        assert forked(body) == (True, 7, [])
+    finally:
+        release.touch()
     assert [future.result() for future in held] == [None] * len(held)
     eventually(lambda: called, "the callback")
 

@@ -348,6 +348,23 @@ def test_a_dropped_pool_finishes(gate, open_in_fork):
     held.result()
 
 
+def test_a_pool_made_and_dropped_meanwhile(pool, gate):
+    """It had no worker yet, and nobody else kept it: its calls never ended."""
+    held = pool.submit(tasks.block, *gate.fds)
+    gate.wait()
+    forking = threading.Thread(target=forked, args=(lambda: None,))
+    forking.start()
+    eventually(lambda: pool._pool.resting, "the fork")
+    late = InterpreterPoolExecutor(1)
+    future = late.submit(tasks.add, 1, 2)
+    assert late._pool.threads() == [], "not in a fork"
+    del late
+    gate.open()
+    forking.join()
+    assert future.result(timeout=60) == 3
+    held.result()
+
+
 def test_from_a_callback(pool2, gate):
     """The thread that calls it ends for a fork, but not for one of its own."""
     given = []
