@@ -317,7 +317,11 @@ impl FutureCore {
         if let Some(decoded) = self.decoded.try_lock() {
             match &*decoded {
                 Some(Decoded::Value(object)) => visit.call(object)?,
-                Some(Decoded::Error(raised)) => visit.call(&raised.0)?,
+                Some(Decoded::Error(raised)) => {
+                    visit.call(&raised.0)?;
+                    // Its frames have variables, of which one may be this future.
+                    visit.call(&raised.1)?;
+                }
                 None => {}
             }
         }

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import sys
+import threading
 import weakref
 from concurrent import futures
 
@@ -87,6 +88,18 @@ def test_a_cycle_through_an_exception_is_collected(pool):
     future.exception().future = future
     watch = weakref.ref(future)
     del future
+    gc.collect()
+    assert watch() is None
+
+
+def test_a_future_whose_submit_failed_is_collected(pool):
+    """The traceback of what was refused keeps the frames of those who called, with the future."""
+
+    def attempt():
+        future = pool.submit(tasks.identity, threading.Lock())
+        return weakref.ref(future)
+
+    watch = attempt()
     gc.collect()
     assert watch() is None
 
