@@ -27,6 +27,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Errands that are not done.
 static UNDERWAY: AtomicUsize = AtomicUsize::new(0);
@@ -269,20 +270,22 @@ pub fn raise_in_thread(thread: u64, error: Option<&Bound<'_, PyType>>) -> bool {
     unsafe { ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), error) != 0 }
 }
 
-/// Interrupts a task that has gone elsewhere. False: it is not there, or does not run.
-pub fn interrupt(py: Python<'_>, task: &Task) -> PyResult<bool> {
+/// Interrupts a task that has gone elsewhere, whose `timeout` may be the reason. False: it is not
+/// there, or does not run.
+pub fn interrupt(py: Python<'_>, task: &Task, timeout: Option<Duration>) -> PyResult<bool> {
     // Relaxed: set under the main GIL.
     if UNDERWAY.load(Ordering::Relaxed) == 0 {
         return Ok(false);
     }
-    let interrupted = helper(py)?.call_method1(intern!(py, "interrupt"), (key(task),))?;
+    let timeout = timeout.map(|timeout| timeout.as_secs_f64());
+    let interrupted = helper(py)?.call_method1(intern!(py, "interrupt"), (key(task), timeout))?;
     interrupted.extract()
 }
 
 /// The same from a worker (`Upcalls::interrupt`), which does not wait for it.
-pub fn interrupt_soon(job: Drained) {
+pub fn interrupt_soon(job: Drained, timeout: Option<Duration>) {
     completer::run_soon(Box::new(move |py| {
-        if let Err(error) = interrupt(py, &job) {
+        if let Err(error) = interrupt(py, &job, timeout) {
             error.write_unraisable(py, None);
         }
     }));

@@ -278,7 +278,7 @@ impl FutureCore {
                 return Ok(true);
             }
         }
-        errand::interrupt(py, task)
+        errand::interrupt(py, task, None)
     }
 
     /// Whether a pool made this future.

@@ -49,7 +49,7 @@ pub struct Upcalls {
     /// Say how a call goes on that a worker's interpreter cannot run. Waits for main.
     pub consult: fn(Question) -> Reply,
     /// Interrupt a task that has gone elsewhere.
-    pub interrupt: fn(Drained),
+    pub interrupt: fn(Drained, Option<Duration>),
     /// Warn of a function that has not reacted to an interrupt for so long, and will be given up
     /// after so long.
     pub warn: fn(Label, Duration, Duration),
@@ -319,9 +319,9 @@ impl Pool {
         (self.settings.upcalls.consult)(question)
     }
 
-    /// Interrupts a task that has gone elsewhere.
-    pub fn interrupt_elsewhere(&self, job: &Drained) {
-        (self.settings.upcalls.interrupt)(job.clone());
+    /// Interrupts a task that has gone elsewhere, whose `timeout` may be the reason.
+    pub fn interrupt_elsewhere(&self, job: &Drained, timeout: Option<Duration>) {
+        (self.settings.upcalls.interrupt)(job.clone(), timeout);
     }
 
     /// Hands an ended task on to its listener.

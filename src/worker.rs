@@ -303,8 +303,8 @@ impl<'i> Session<'i> {
                 stuck: None,
             },
             Err(Short::Elsewhere) => {
-                if asked.is_some() {
-                    pool.interrupt_elsewhere(&job);
+                if let Some(asked) = asked {
+                    pool.interrupt_elsewhere(&job, asked.timeout);
                 }
                 return Some(job);
             }

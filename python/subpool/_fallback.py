@@ -254,10 +254,10 @@ def _done(run: Run) -> None:
         _ended.notify_all()
 
 
-def interrupt(key: int) -> bool:
-    """Interrupt the call of this key, if it runs here."""
+def interrupt(key: int, timeout: float | None) -> bool:
+    """Interrupt the call of this key, if it runs here; its `timeout` (seconds) may be the reason."""
     run = _runs.get(key)
-    return run is not None and run.interrupt(None)
+    return run is not None and run.interrupt(timeout)
 
 
 def interrupt_pool(number: int) -> int:

@@ -10,6 +10,7 @@ import pytest
 import tasks
 import tasks_late
 import tasks_numpy
+import tasks_swallowing
 from subpool import (
     IncompatibleModuleError,
     InterpreterPoolExecutor,
@@ -137,6 +138,20 @@ def test_a_time_limit(elsewhere):
     """The limit held in interpreters only."""
     with pytest.raises(TaskTimeout, match=r"its timeout of 0\.05 s and was interrupted"):
         elsewhere.submit(interpreter(tasks_numpy.spin, timeout=0.05)).result()
+
+
+def test_a_time_limit_that_passes_before_the_call_goes_elsewhere(elsewhere):
+    """It went there as an interrupt that somebody had asked for: TaskInterrupted, no TaskTimeout."""
+    with pytest.raises(TaskTimeout, match=r"its timeout of 0\.05 s and was interrupted"):
+        elsewhere.submit(interpreter(tasks_swallowing.endless, timeout=0.05)).result()
+
+
+def test_an_interrupt_that_comes_before_the_call_goes_elsewhere(elsewhere):
+    """The worker that hands it over has seen the interrupt; without that it would run for ever."""
+    future = elsewhere.submit(tasks_swallowing.endless)
+    while not future.interrupt():
+        time.sleep(0)
+    assert type(future.exception()) is TaskInterrupted
 
 
 def test_one_that_does_not_react(kind, closing, pipe, monkeypatch):

@@ -42,8 +42,9 @@ def test_nothing_is_started_before_the_first_call():
     for kind in (InterpreterPoolExecutor, InterpreterThreadPoolExecutor):
         with kind(2) as executor:
             assert executor._pool.threads() == []
-            assert interpreters() == before
-            assert set(os_threads()) == threads
+            # What earlier tests left behind may still be ending.
+            assert interpreters() <= before
+            assert set(os_threads()) <= threads
 
 
 def test_calls_one_after_another_use_one_worker(closing):
