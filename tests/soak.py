@@ -15,7 +15,6 @@ import gc
 import logging
 import os
 import random
-import subprocess
 import sys
 import time
 import warnings
@@ -41,24 +40,6 @@ KEPT = 0.04
 # Rounds after which all has been there once: caches are filled, arenas are made.
 EARLY = 5
 HANG = 300
-FORK = """
-import os
-from subpool import InterpreterPoolExecutor
-with InterpreterPoolExecutor(1) as pool:
-    assert pool.submit(abs, -1).result() == 1
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0)
-"""
-
-
-def can_fork():
-    """Whether a process with a pool can fork."""
-    tried = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, check=False, timeout=60
-    )
-    return tried.returncode == 0
 
 
 def megabytes():
@@ -70,7 +51,7 @@ def megabytes():
     return int(kilobytes) / 1024
 
 
-def come_and_go(source, _):
+def come_and_go(source):
     """Pools that live for a few calls."""
     for _ in range(source.randrange(1, 4)):
         end = source.choice(["with", "cancel", "drop", "terminate"])
@@ -95,7 +76,7 @@ def come_and_go(source, _):
         assert all(future.done() for future in got)
 
 
-def go_elsewhere(source, _):
+def go_elsewhere(source):
     """Calls that no interpreter can run."""
     if tasks_numpy is None:
         return
@@ -106,10 +87,8 @@ def go_elsewhere(source, _):
         assert [future.result() for future in got] == list(range(1, 11))
 
 
-def fork(source, forks):
+def fork(source):
     """Processes that are forked while all the rest runs; in each a pool of its own works."""
-    if not forks:
-        return
     for _ in range(source.randrange(1, 3)):
         child = os.fork()
         if child == 0:
@@ -126,7 +105,7 @@ def fork(source, forks):
 BESIDE = [come_and_go, go_elsewhere, fork]
 
 
-def one_round(seed, number, forks):
+def one_round(seed, number):
     """Run one round; give how many calls it made, and what pool it was."""
     source = random.Random(f"{seed}/{number}")  # noqa: S311
     options = {
@@ -140,7 +119,7 @@ def one_round(seed, number, forks):
     with futures.ThreadPoolExecutor(len(BESIDE) + 1, "subpool-soak") as threads:
         running = [threads.submit(run_mix, executor, f"{seed}/{number}", calls)]
         running += [
-            threads.submit(part, random.Random(f"{seed}/{number}/{part.__name__}"), forks)  # noqa: S311
+            threads.submit(part, random.Random(f"{seed}/{number}/{part.__name__}"))  # noqa: S311
             for part in BESIDE
         ]
         ends, *_ = [one.result() for one in running]
@@ -149,8 +128,6 @@ def one_round(seed, number, forks):
 
 def soak(seconds, seed, first=0, rounds=None):
     """Run rounds until the time is over."""
-    forks = can_fork()
-    print(f"forks: {'yes' if forks else 'no'}", flush=True)
     made = 0
     alive, files = interpreters(), None
     begin = told = time.monotonic()
@@ -164,9 +141,7 @@ def soak(seconds, seed, first=0, rounds=None):
         faulthandler.dump_traceback_later(HANG, exit=True)
         before = set(os_threads())
         try:
-            # A fork while another thread uses a part of the package for the first time finds that
-            # part half made in the child, and waits for ever: known, and not the soak's to find.
-            made += one_round(seed, number, forks and number > first)
+            made += one_round(seed, number)
             eventually(lambda: interpreters() == alive, "the end of all interpreters")
             nobody_is_left(before)
             open_files = len(list(Path("/proc/self/fd").iterdir()))

@@ -6,6 +6,7 @@ ends, a worker that is lost, a lock that is held while somebody's code runs.
 
 import functools
 import pickle
+import sys
 import threading
 
 import bombs
@@ -54,7 +55,8 @@ RESULTS = [
     ("nested_without_a_limit", REFUSED),
     ("cyclic", list),
     ("large_int", int),
-    ("list_that_shrinks", REFUSED),
+    # Before 3.14, pickle leaves out without a word what is gone.
+    ("list_that_shrinks", REFUSED if sys.version_info >= (3, 14) else list),
     ("dict_that_grows", REFUSED),
     ("dict_reduced_to_its_keys", dict),
     ("give_meta", REFUSED),

@@ -1,5 +1,7 @@
 """What CPython lets go of after its last garbage collection must not keep a worker's memory."""
 
+import sys
+
 import pytest
 
 PROGRAM = """
@@ -27,6 +29,9 @@ sys.__stdout__.write(str(megabytes() - before))
 """
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 14), reason="CPython 3.13 itself loses 1.7 MB with each interpreter"
+)
 @pytest.mark.parametrize(
     ("main", "task"),
     [

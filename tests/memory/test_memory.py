@@ -16,6 +16,10 @@ from support import eventually
 PROGRAM = Path(__file__).with_name("measure.py")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+# Without subpool, and with nothing run in it; 3.4 MB after some imports.
+none_left = pytest.mark.skipif(
+    sys.version_info < (3, 14), reason="CPython 3.13 itself loses 1.7 MB with each interpreter"
+)
 
 
 @pytest.fixture
@@ -35,6 +39,7 @@ def growth(script, record_property):
     return growth
 
 
+@none_left
 @pytest.mark.slow
 def test_pools_that_come_and_go(growth, times):
     """An interpreter that is closed must leave nothing."""
@@ -42,6 +47,7 @@ def test_pools_that_come_and_go(growth, times):
     assert growth("cycles", count) < (2 if count < 100 else 10)
 
 
+@none_left
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "few"), [("h11", 6), ("hypercorn", 1), ("django", 0)])
 @pytest.mark.timeout(1200)
@@ -53,6 +59,7 @@ def test_interpreters_that_have_imported_much(growth, times, name, few):
     assert growth(name, count) < (3 if count < 100 else 10)
 
 
+@none_left
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_tasks(growth, times):
