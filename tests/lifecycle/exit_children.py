@@ -71,14 +71,18 @@ class Children:
                 if signals:
                     first = first_line(child)
                     assert first == b"ready\n", first
-                for number in signals:
+                said = ""
+                for index, number in enumerate(signals):
+                    while index and (line := first_line(child)) != b"heard\n":
+                        assert line, "the end, without a word of the signal"
+                        said += line.decode()
                     eventually(lambda: asleep(child), "its sleep")
                     child.send_signal(number)
                 out, err = child.communicate(timeout=PATIENCE)
             except BaseException:
                 child.kill()
                 raise
-        return Outcome(child.returncode, out, err)
+        return Outcome(child.returncode, said + out, err)
 
 
 def chosen(request, programs):
