@@ -54,7 +54,7 @@ def nothing_left_over(request):
         ]
 
     eventually(lambda: not strangers(), f"the end of the threads {strangers()}")
-    assert interpreters() == before, "an interpreter was left over"
+    assert interpreters() <= before, "an interpreter was left over"
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +67,9 @@ class Children:
             env=self._env,
             cwd=self._folder,
         ) as child:
+            # Also before its first word, which nobody waits for with a limit.
+            killer = threading.Timer(PATIENCE, child.kill)
+            killer.start()
             try:
                 signals = getattr(row, "signals", ())
                 if signals:
@@ -78,10 +82,12 @@ class Children:
                         said += line.decode()
                     eventually(lambda: asleep(child), "its sleep")
                     child.send_signal(number)
-                out, err = child.communicate(timeout=PATIENCE)
+                out, err = child.communicate()
             except BaseException:
                 child.kill()
                 raise
+            finally:
+                killer.cancel()
         return Outcome(child.returncode, said + out, err)
 
 

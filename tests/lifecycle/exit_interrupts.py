@@ -32,8 +32,8 @@ def tell_what_is_heard():
     _ending.interrupt = tell_and_interrupt
 
 def end_begins():
-    say("ready")
     sys.stdout.write("buffered\\n")
+    say("ready")
 
 def tell(future):
     say("cancelled" if future.cancelled() else type(future.exception()).__name__)
