@@ -37,26 +37,6 @@ pytestmark = [
 FORKS = {"fork": os.fork, "forkpty": os.forkpty, "pty.fork": pty.fork}
 
 
-@pytest.fixture
-def open_in_fork(gate):
-    """Open the gate when a fork waits for the pool: no sooner, or the tasks would be done."""
-    threads = []
-
-    def open_in_fork(pool):
-        core = pool._pool
-
-        def run():
-            eventually(lambda: core.resting, "the fork")
-            gate.open()
-
-        threads.append(threading.Thread(target=run))
-        threads[-1].start()
-
-    yield open_in_fork
-    for thread in threads:
-        thread.join()
-
-
 def numbers(pool):
     """The interpreters' numbers: others after a restart."""
     return {pool.submit(tasks.interpreter_id).result() for _ in range(4)}

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import warnings
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,6 @@ from support import causes, eventually, join_workers
 def impatient(monkeypatch):
     """Threads have no time to end."""
     monkeypatch.setattr(_methods, "_FAREWELL", 0.02)
-
-
-@pytest.fixture
-def warned(monkeypatch):
-    """The warnings shown so far."""
-    shown = []
-    monkeypatch.setattr(
-        warnings,
-        "showwarning",
-        lambda message, category, *_: shown.append((category, str(message))),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        yield shown
 
 
 def of_threads(warned):
