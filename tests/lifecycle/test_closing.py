@@ -1,7 +1,6 @@
 """What runs in an interpreter that is closed, and takes too long for it."""
 
 import os
-import warnings
 
 import pytest
 
@@ -20,20 +19,6 @@ def pipes():
     yield fds
     for fd in fds:
         os.close(fd)
-
-
-@pytest.fixture
-def warned(monkeypatch):
-    """The warnings shown so far."""
-    shown = []
-    monkeypatch.setattr(
-        warnings,
-        "showwarning",
-        lambda message, category, *_: shown.append((category, str(message))),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        yield shown
 
 
 NAMES = {
