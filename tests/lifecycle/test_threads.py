@@ -192,7 +192,8 @@ def test_an_initializer_that_fails(impatient, closing, pipe, warned, caplog):
     pool.shutdown()
     os.write(writer, b"w")
     join_workers(threads)
-    assert len(warned) == 1
+    # Another may come: on a busy machine the interpreter itself is not closed that soon.
+    assert len([text for _, text in warned if "have left threads" in text]) == 1
 
 
 def test_the_end_of_the_program_waits_for_it(script):
