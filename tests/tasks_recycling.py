@@ -43,6 +43,16 @@ def count(key="count"):
     return counts[key]
 
 
+def harm(started, release):
+    """Wait, then leave the interpreter in a state in which it is replaced."""
+    import builtins
+
+    os.write(started, b"s")
+    os.read(release, 1)
+    del builtins.len
+    raise ValueError("harmed")
+
+
 def count_on_thread():
     import _thread
 
