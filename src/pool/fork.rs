@@ -5,7 +5,8 @@
 //! with after `resume`, by workers that come by themselves; one fork at a time is prepared, others
 //! wait; in the child a pool's successor has the pool's settings and nothing of its work, and every
 //! future of the parent's work has ended.
-//! Not guaranteed: that a task ends within the patience. `prepare` tells what has not.
+//! Not guaranteed: that a task ends within the patience. `prepare` tells what has not; for what was
+//! given up before (a stuck task, a close that hangs) it does not wait.
 //!
 //! `core/PROTOCOL.md`, section "Fork", has the argument.
 
@@ -221,17 +222,18 @@ impl Pool {
         true
     }
 
-    /// Waits for the end of all workers. Gives what runs if they do not end by then.
+    /// Waits for the end of all workers but those that nobody waits for any more: they have had
+    /// their time. Gives what runs of those and of the others, if these do not end by then.
     fn come_to_rest(&self, until: Instant) -> Option<Restless> {
         let running = loop {
             let running = self.every_seat();
             // One that ends may have moved from one list to another meanwhile.
             match running
                 .iter()
-                .find(|seat| !seat.exit.state.phase().is_done())
+                .find(|seat| !seat.vacated.state.phase().is_done())
             {
                 None => break running,
-                Some(seat) if !seat.exit.is_done_by(until) => break running,
+                Some(seat) if !seat.vacated.is_done_by(until) => break running,
                 Some(_) => {}
             }
         };
@@ -339,7 +341,7 @@ impl Seat {
         match self.desk.job() {
             Some(job) => job.label.to_string(),
             None if self.readiness.state.phase().is_done() => {
-                format!("threads that tasks of {} have left behind", self.name)
+                format!("what tasks of {} have left behind", self.name)
             }
             None => "the start of an interpreter, or its initializer".to_owned(),
         }
