@@ -53,6 +53,19 @@ def harm(started, release):
     raise ValueError("harmed")
 
 
+def lose_len():
+    import builtins
+
+    del builtins.len
+
+
+def measured(started, release):
+    """What an argument is made by: wait, then need what may be lost."""
+    os.write(started, b"s")
+    os.read(release, 1)
+    return len("abc")
+
+
 def count_on_thread():
     import _thread
 
