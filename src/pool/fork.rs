@@ -327,6 +327,15 @@ impl Pool {
             .chain(batches)
             .flat_map(Drained::of)
             .for_each(|job| end(&job));
+        // A call that moves: its worker has left, so no desk in the lists has it.
+        let aside = self.aside.try_lock();
+        let moving = aside.iter().flat_map(|aside| aside.iter());
+        moving
+            .filter_map(|job| match job {
+                Job::Again(again) => again.job(),
+                _ => None,
+            })
+            .for_each(|job| end(job));
         let lists = [&self.seats, &self.leaving, &self.retired].map(Mutex::try_lock);
         let seats = lists.iter().flatten().flat_map(|list| list.iter());
         seats

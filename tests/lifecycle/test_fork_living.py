@@ -239,6 +239,29 @@ def test_a_task_that_does_not_end(pool2, gate, monkeypatch):
     held.result()
 
 
+class Measured:
+    def __init__(self, *fds):
+        self.fds = fds
+
+    def __reduce__(self):
+        return tasks_recycling.measured, self.fds
+
+
+def test_a_call_that_could_not_begin(pool, gate, open_in_fork):
+    """It failed: no other worker could take it up; and in the child its future never ended."""
+    pool.submit(tasks_recycling.lose_sum).result()
+    moved = pool.submit(tasks.identity, Measured(*gate.fds))
+    gate.wait()
+    open_in_fork(pool)
+
+    def body():
+        return moved.done() and "runs in the parent" in str(moved.exception())
+
+    assert forked(body)
+    gate.open()  # it begins anew
+    assert moved.result() == 3
+
+
 def test_a_close_that_hangs_holds_no_fork_up(closing, gate, monkeypatch):
     """Each fork waited its five seconds for what nobody else waits for."""
     monkeypatch.setattr(_methods, "_FAREWELL", 0.05)
