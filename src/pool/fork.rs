@@ -267,17 +267,18 @@ impl Pool {
         self: &Arc<Self>,
         environment: impl Fn() -> Option<Arc<Numbered>>,
     ) -> Result<(), Broken> {
-        let mut aside = std::mem::take(&mut *self.aside.lock());
+        let has_more = || !self.aside.lock().is_empty();
         // Relaxed: past the program's end nothing is waited for that is not cancelled.
-        if super::SEALED.load(Ordering::Relaxed) || aside.is_empty() && !self.wants_worker() {
+        if super::SEALED.load(Ordering::Relaxed) || !has_more() && !self.wants_worker() {
             return Ok(());
         }
         let started = environment().map(|environment| {
             {
                 let mut seats = self.seats.lock();
                 // There is a seat for each: who put it aside has left one.
-                while let Some(job) = aside.pop() {
-                    self.seat(&mut seats, Some(job), &environment)?;
+                while has_more() {
+                    let job = self.aside.lock().pop();
+                    self.seat(&mut seats, job, &environment)?;
                 }
             }
             self.grow(&environment)
