@@ -313,7 +313,7 @@ impl Pool {
     /// Gives `end`, in the child of a fork, each task that the parent's pool has to do, waiting or
     /// running.
     ///
-    /// A lock that is not free is held by a worker that did not come to rest, and is passed by.
+    /// A list that is not free is held by a worker that did not come to rest, and is passed by.
     pub fn forsake(&self, mut end: impl FnMut(&Drained)) {
         // Also what stands in line gets into the queue.
         self.close();
@@ -336,7 +336,7 @@ impl Pool {
                 Job::Again(again) => again.job(),
                 _ => None,
             })
-            .for_each(|job| end(job));
+            .for_each(&mut end);
         let lists = [&self.seats, &self.leaving, &self.retired].map(Mutex::try_lock);
         let seats = lists.iter().flatten().flat_map(|list| list.iter());
         seats
