@@ -108,6 +108,7 @@ impl<'i> Session<'i> {
         let why = self.leaving.take()?;
         let stays = matches!(why, Why::Harmed { .. })
             && self.again.is_none()
+            && !self.mileage.is_over()
             && !self.has_heir(token, pool);
         (!stays).then_some(why)
     }
