@@ -35,7 +35,7 @@ use crate::transfer::value::Transfer;
 use crate::worker_api;
 use harm::Last;
 use health::Health;
-pub use health::code_with as examine_with;
+pub use health::keep_code as examine_with;
 use mileage::Mileage;
 use rustc_hash::FxHashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
