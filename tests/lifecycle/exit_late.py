@@ -56,8 +56,8 @@ builtins.bomb = Bomb()  # builtins go last
 """,
         out=f"{TOO_LATE}\n{NO_POOL}\n1 False False\n" * 4,
     ),
-    # A worker that had failed asked main for the code to examine itself, and main, loading that, came
-    # by a finalizer that waited for that worker.
+    # A worker that had failed asked main for the code to examine itself, and main, loading that,
+    # came by a finalizer that waited for that worker.
     "finalizers that wait for their pools, in the midst of it all": Program(
         """
 gc.set_threshold(2)
