@@ -2,10 +2,11 @@
 
 import os
 import re
+import select
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,9 +68,6 @@ class Children:
             env=self._env,
             cwd=self._folder,
         ) as child:
-            # Also before its first word, which nobody waits for with a limit.
-            killer = threading.Timer(PATIENCE, child.kill)
-            killer.start()
             try:
                 signals = getattr(row, "signals", ())
                 if signals:
@@ -82,12 +80,10 @@ class Children:
                         said += line.decode()
                     eventually(lambda: asleep(child), "its sleep")
                     child.send_signal(number)
-                out, err = child.communicate()
+                out, err = child.communicate(timeout=PATIENCE)
             except BaseException:
                 child.kill()
                 raise
-            finally:
-                killer.cancel()
         return Outcome(child.returncode, said + out, err)
 
 
@@ -100,8 +96,12 @@ def chosen(request, programs):
 
 def first_line(child):
     """Read no more than that: `communicate` does not see what a file object has read."""
-    text = b""
-    while not text.endswith(b"\n") and (byte := os.read(child.stdout.fileno(), 1)):
+    text, deadline = b"", time.monotonic() + PATIENCE
+    while not text.endswith(b"\n"):
+        if not select.select([child.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
+            raise TimeoutError(text)
+        if not (byte := os.read(child.stdout.fileno(), 1)):
+            break
         text += byte
     return text
 
