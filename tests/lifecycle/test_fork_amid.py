@@ -50,7 +50,7 @@ def test_a_thread_in_a_system_call(closing, pipe, monkeypatch):
         pool.shutdown()
         return answer
 
-    with pytest.warns(RuntimeWarning, match=r"of crunch .* threads that tasks of crunch_0 have"):
+    with pytest.warns(RuntimeWarning, match=r"of crunch .*: what tasks of crunch_0 have left"):
         assert forked(body) == 3
     assert pool.submit(tasks.add, 3, 4).result() == 7
     assert threads[0].is_alive()
