@@ -72,7 +72,8 @@ def test_a_child_does_not_keep_processes(closing):
         return {fd for fd in descriptors if inode(fd) == before[fd]}
 
     assert forked(body) == set()
-    assert all(child.is_alive for child in children)
+    # Not by the fork; one that has nothing to do is ended after a while.
+    assert all(child.is_alive or child not in _processes._children for child in children)
 
 
 def use(pool):

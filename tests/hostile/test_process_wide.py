@@ -38,7 +38,7 @@ def look(name, use):
     except Exception as error:
         seen[name] = type(error).__name__
 
-pool = InterpreterPoolExecutor(2)
+pool = InterpreterPoolExecutor(2, initializer=tasks.nothing)  # both import the module
 pool.warm_up()
 for name, use in uses(pool):
     if name != "import":
