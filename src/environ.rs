@@ -163,6 +163,12 @@ struct Modules {
 
 static MODULES: Once<Modules> = Once::new();
 
+/// Loads what is needed here, by who makes the first pool. Later that may be a daemon thread at the
+/// program's end, which CPython 3.13 ends in the midst of Python code, and the process with it.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    modules(py).map(|_| ())
+}
+
 fn modules(py: Python<'_>) -> PyResult<&'static Modules> {
     MODULES.get_or_try_init(py, || {
         let module = |name| PyResult::Ok(py.import(name)?.unbind());
