@@ -197,8 +197,11 @@ def test_shut_down_with_one_standing_by(recycling, gate, how):
         pool.shutdown()
         assert [future.result() for future in rest] == [0, 1]
     else:
+        # Before the gate opens, or the next task may begin.
         if how == "terminate":
             pool.terminate_workers()
+        else:
+            pool.shutdown(wait=False, cancel_futures=True)
         gate.open()
         pool.shutdown(cancel_futures=True)
         assert all(future.cancelled() for future in rest)
@@ -303,7 +306,9 @@ def test_it_fails_and_the_one_before_is_harmed(beginning, logged, quick_retries,
     assert type(harmful.exception()) is ValueError
     assert pool.submit(tasks_recycling.count).result() == 1
     # By the worker that goes, which the one that has taken its place does not wait for.
-    eventually(lambda: any("tasks_recycling.harm" in text for _, text in logged()), "its warning")
+    named = lambda: sum("tasks_recycling.harm" in text for _, text in logged())  # noqa: E731
+    eventually(named, "its warning")
+    assert named() == 1
 
 
 def test_it_fails_for_good(beginning, logged, quick_retries):
