@@ -50,10 +50,20 @@ def test_from_a_call_on_a_thread(closing):
     assert pool.submit(tasks_numpy.forked_total, [1, 2]).result() == 3
 
 
-def test_a_child_does_not_keep_processes(closing, monkeypatch):
+@pytest.fixture
+def patient_lanes(monkeypatch):
+    """Threads and processes with nothing to do do not end within the test, but after it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_fallback, "_IDLE", 100.0)
+        yield
+    for lanes in _fallback._lanes.values():
+        with lanes._changed:
+            lanes._changed.notify_all()  # now they wait for the shorter time
+
+
+@pytest.mark.usefixtures("patient_lanes")
+def test_a_child_does_not_keep_processes(closing):
     """A process of ours ends when its main does, also if a child of a fork lives on."""
-    # One that has nothing to do is ended after a while: not within this test.
-    monkeypatch.setattr(_fallback, "_IDLE", 100.0)
     pool = closing(InterpreterPoolExecutor(1, fallback="process"))
     pid, *_ = pool.submit(tasks_numpy.place).result()
     # Those of earlier tests may be ended meanwhile.
