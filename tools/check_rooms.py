@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,7 +145,11 @@ def main() -> int:
     for path in tracked("src/*.rs", "src/**/*.rs"):
         lines = path.read_text().splitlines()
         # Tests at a file's end may use what they like.
-        tests = (i for i, x in enumerate(lines) if re.match(r"#\[cfg\(.*\btest\b", x))
+        tests = (
+            index
+            for index, (line, following) in enumerate(pairwise(lines))
+            if re.match(r"#\[cfg\(.*\btest\b", line) and following.endswith("{")
+        )
         body = lines[: next(tests, len(lines))]
         found = check_pyo3(path, body) + check_order(path, body) + check_safety(body)
         found += check_names(lines, files)
