@@ -360,7 +360,7 @@ MUTANTS = [
         "a set leaves who waits to look at the flag",
         "shared/event.rs",
         "end_all(&mut line, CALLED)",
-        "Line::new()",
+        "std::mem::take(&mut *line)",
         ("a_flag_that_is_cleared_at_once_has_called_those_who_waited",),
     ),
     Mutant(

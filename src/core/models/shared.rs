@@ -72,6 +72,7 @@ fn a_flag_that_is_cleared_at_once_has_called_those_who_waited() {
         });
         assert!(waits);
         bed.sleep();
+        assert_eq!(turn.fate(), Fate::Called);
         setter.join().unwrap();
     });
 }
