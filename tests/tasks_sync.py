@@ -71,10 +71,10 @@ def put_lock(items):
     items.put([1, {"deep": threading.Lock()}])
 
 
-def outcome(method, *args):
+def outcome(method, shared, *args):
     """Tell what a call raises."""
     try:
-        return method(*args)
+        return getattr(shared, method)(*args)
     except Exception as error:
         return type(error).__name__
 
@@ -161,13 +161,13 @@ def echo_async(questions, answers):
 
 def many_waits(events):
     """Wait for many events in one loop; tell how many descriptors that takes."""
-    import os  # noqa: PLC0415
+    import os
 
     async def main():
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - no import of pathlib here
         waits = [asyncio.ensure_future(event.wait_async()) for event in events]
         await asyncio.sleep(0)
-        within = len(os.listdir("/proc/self/fd"))
+        within = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - no import of pathlib here
         events[0].set()
         await waits[0]
         for event in events:
@@ -186,7 +186,7 @@ def make_named():
 
 
 def needs_refused(event):
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     return np.zeros(1), event
 
@@ -216,7 +216,7 @@ class Sour:
 
 
 def has_imported(module):
-    import sys  # noqa: PLC0415
+    import sys
 
     return module in sys.modules
 

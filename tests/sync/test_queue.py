@@ -14,14 +14,6 @@ import tasks_sync
 from subpool import InterpreterPoolExecutor, NotTransferableError, Queue
 from support import DEADLINE
 
-
-class Plain:
-    """A class that workers cannot import by its name here: it is registered below."""
-
-    def __init__(self, value):
-        self.value = value
-
-
 ITEMS = {
     "small": 1,
     "nested": {"a": [1, (2.5, None, True)], "b": {"c"}},
@@ -149,7 +141,7 @@ def test_a_shutdown(pool2, where):
     """As `queue.Queue.shutdown`: what is there comes out, then the end; who waits learns of it."""
     items = Queue(1)
     items.put(1)
-    putter = pool2.submit(tasks_sync.outcome, items_put, items, 2)
+    putter = pool2.submit(tasks_sync.outcome, "put", items, 2)
     until_waiting(items)
     if where == "main":
         items.shutdown()
@@ -162,12 +154,12 @@ def test_a_shutdown(pool2, where):
     for block in (True, False):
         with pytest.raises(queue.ShutDown):
             items.get(block)
-    assert pool2.submit(tasks_sync.outcome, items_get, items).result() == "ShutDown"
+    assert pool2.submit(tasks_sync.outcome, "get", items).result() == "ShutDown"
 
 
 def test_a_shutdown_wakes_getters(pool):
     items = Queue()
-    getter = pool.submit(tasks_sync.outcome, items_get, items)
+    getter = pool.submit(tasks_sync.outcome, "get", items)
     until_waiting(items)
     items.shutdown()
     assert getter.result(DEADLINE) == "ShutDown"
@@ -183,14 +175,6 @@ def test_a_shutdown_at_once_drops_what_is_there():
     assert items.join(0) is False, "one was got and is not done"
     items.task_done()
     assert items.join(0) is True
-
-
-def items_put(items, item):
-    items.put(item)
-
-
-def items_get(items):
-    items.get()
 
 
 def test_join(pool):

@@ -188,7 +188,7 @@ thread.join()
 
 def test_signals_in_main(check, child_env):
     """Ctrl-C came when the wait was over."""
-    import os.path  # noqa: PLC0415
+    import os.path
 
     here = os.path.dirname(__file__)  # noqa: PTH120
     out = check(f"import sys; sys.path.insert(0, {here!r})\n" + PROGRAM).splitlines()
@@ -198,8 +198,8 @@ def test_signals_in_main(check, child_env):
 
 def test_ctrl_c_at_the_end_of_a_program(child_env, tmp_path):
     """A task that waits for an event that nobody sets: the first Ctrl-C ends the program."""
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
+    import subprocess
+    import sys
 
     program = tmp_path / "program.py"
     program.write_text(
