@@ -90,7 +90,7 @@ class Event(Shared):
         return await wait(core.ticket(False), timeout) is True
 
     def __repr__(self) -> str:
-        return f"<subpool.Event {self._number()}: {'set' if self.is_set() else 'unset'}>"
+        return f"<subpool.Event at #{self._number()}: {'set' if self.is_set() else 'unset'}>"
 
 
 class Lock(Shared):
@@ -190,7 +190,7 @@ class Lock(Shared):
         self.release()
 
     def __repr__(self) -> str:
-        return f"<subpool.Lock {self._number()}: {'locked' if self.locked() else 'unlocked'}>"
+        return f"<{'locked' if self.locked() else 'unlocked'} subpool.Lock object at #{self._number()}>"
 
 
 class Queue(Shared, Generic[T]):
@@ -230,6 +230,16 @@ class Queue(Shared, Generic[T]):
         """How many items there may be; 0: any number."""
         return int(self._core.most())
 
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many items were put and not reported by `task_done`."""
+        return int(self._core.unfinished())
+
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether `shutdown` was called."""
+        return bool(self._core.is_shut())
+
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Put an item in, and wait for room if need be.
 
@@ -249,7 +259,7 @@ class Queue(Shared, Generic[T]):
         if done is True:
             return
         if done is not False:
-            done = _sharing.wait(done, limit)
+            done = _sharing.wait(done, limit) if block else None
             if done is None:
                 raise _sharing.exception("Full")
         if done is False:
@@ -296,7 +306,7 @@ class Queue(Shared, Generic[T]):
         limit = _seconds(block, timeout)
         try:
             got = self._core.get()
-            if got is None:
+            if got is None and block:
                 got = _sharing.wait(self._core.ticket(False), limit)
         except Exception as error:
             raise _sharing.unreadable(error) from error
@@ -386,7 +396,7 @@ class Queue(Shared, Generic[T]):
         self._core.shutdown(bool(immediate))
 
     def __repr__(self) -> str:
-        return f"<subpool.Queue {self._number()}: {self.qsize()} items>"
+        return f"<subpool.Queue at #{self._number()}: {self.qsize()} items>"
 
 
 for _class in (Event, Lock, Queue):
@@ -394,8 +404,6 @@ for _class in (Event, Lock, Queue):
 
 
 def _seconds(block: bool, timeout: float | None) -> float | None:
-    if not block:
-        return 0
-    if timeout is not None and timeout < 0:
+    if block and timeout is not None and timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")
     return timeout

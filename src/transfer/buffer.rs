@@ -30,6 +30,14 @@ pub struct Buffer {
     form: Form,
 }
 
+impl Buffer {
+    /// Whether it has memory to be let go of.
+    #[must_use]
+    pub const fn is_memory(&self) -> bool {
+        !matches!(self.form, Form::Shared)
+    }
+}
+
 /// What it is built into at the far side.
 #[derive(Clone)]
 enum Form {
@@ -108,7 +116,7 @@ impl<'i> Loader<'i> {
                 c"memory that holds Python objects belongs to one interpreter",
             ));
         }
-        let crossed = exporter::memory_of(&self.exporter, &own);
+        let crossed = exporter::memory_of(&own);
         if self.side == Side::Main && !acquired.0.suboffsets.is_null() {
             return Err(Raised::buffer_error(
                 token,

@@ -163,6 +163,7 @@ unsafe extern "C" fn before() {
         thing.hold_for_fork();
     }
     nap::hold_for_fork();
+    door::hold_for_fork();
     if let Some(held) = HELD.get() {
         *held.lock() = things;
     }
@@ -186,6 +187,7 @@ unsafe fn after(child: Option<u64>) {
     let things = HELD.get().map(|held| std::mem::take(&mut *held.lock()));
     // SAFETY: taken in `before`.
     unsafe {
+        door::end_fork();
         nap::end_fork(child);
         for thing in things.iter().flatten() {
             thing.end_fork(child);

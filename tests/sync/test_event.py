@@ -3,7 +3,6 @@
 import gc
 import pickle
 import threading
-import time
 
 import pytest
 from sync_support import count, until_waiting, waiting
@@ -71,18 +70,6 @@ def test_a_timeout_that_no_clock_has():
     assert event.wait(float("inf"))
     with pytest.raises(TypeError):
         Event().wait("soon")
-
-
-def test_who_waits_uses_no_processor_time(pool):
-    """The standard library's queue between interpreters looks every 10 ms (#143017)."""
-    event = Event()
-    future = pool.submit(tasks_sync.wait, event)
-    until_waiting(event)
-    before = time.process_time()
-    threading.Event().wait(0.1)
-    assert time.process_time() - before < 0.05
-    event.set()
-    assert future.result(DEADLINE)
 
 
 def test_it_is_the_same_thing_everywhere(pool):

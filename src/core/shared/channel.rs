@@ -218,6 +218,17 @@ impl<T> Channel<T> {
         self.len() == 0
     }
 
+    /// Items that were accepted and not reported as done.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.0.lock().unfinished
+    }
+
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.0.lock().shut
+    }
+
     #[must_use]
     pub fn is_full(&self) -> bool {
         !self.0.lock().has_room()

@@ -124,6 +124,18 @@ impl Unpark for Post {
     }
 }
 
+/// Keeps others out until `end_fork`.
+pub fn hold_for_fork() {
+    std::mem::forget(DOORS.lock());
+}
+
+/// # Safety
+/// The calling thread has called `hold_for_fork`; in the child of the fork or in the parent.
+pub unsafe fn end_fork() {
+    // SAFETY: held by this thread, by the contract.
+    unsafe { DOORS.force_unlock() };
+}
+
 /// An interpreter has ended, and its loops with it.
 pub fn abandon_those_of(interpreter: i64) {
     let doors: Vec<_> = DOORS.lock().iter().filter_map(Weak::upgrade).collect();

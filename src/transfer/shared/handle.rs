@@ -84,7 +84,7 @@ impl Handle {
     }
 }
 
-static METHODS: Methods<18> = methods!(
+static METHODS: Methods<20> = methods!(
     Handle,
     c"set": METH_NOARGS => |own, given| own.with_event(given, Event::set),
     c"clear": METH_NOARGS => |own, given| own.with_event(given, Event::clear),
@@ -125,6 +125,13 @@ static METHODS: Methods<18> = methods!(
     c"most": METH_NOARGS => |own, given| match &own.thing.what {
         What::Queue { most, .. } => own.count(given, *most),
         _ => own.refuse(given.token),
+    },
+    c"unfinished": METH_NOARGS => |own, given| match &own.thing.what {
+        What::Queue { channel, .. } => own.count(given, channel.unfinished()),
+        _ => own.refuse(given.token),
+    },
+    c"is_shut": METH_NOARGS => |own, given| {
+        own.with_queue(given, |queue| Object::boolean(given.token, queue.is_shut()))
     },
     c"full": METH_NOARGS => |own, given| {
         own.with_queue(given, |queue| Object::boolean(given.token, queue.is_full()))

@@ -121,12 +121,10 @@ impl Room {
         }
     }
 
-    /// What runs the handlers of signals, if threads of this interpreter may.
-    pub(super) const fn signals(&self) -> Option<fn(Attached<'_>) -> bool> {
-        match self.coder {
-            Coder::Main(_) => Some(handle_signals),
-            Coder::Worker(_) => None,
-        }
+    /// What runs the handlers of signals, if the calling thread may.
+    pub(super) fn signals(&self) -> Option<fn(Attached<'_>) -> bool> {
+        let may = matches!(self.coder, Coder::Main(_)) && is_first_thread();
+        may.then_some(handle_signals)
     }
 
     pub(super) fn encode(&self, item: &Object<'static>) -> Result<Payload, Raised> {
@@ -152,6 +150,16 @@ impl Room {
             Coder::Main(upcalls) => (upcalls.decode)(token, item),
             Coder::Worker(transfer) => transfer.decode(token, item),
         }
+    }
+}
+
+/// Whether the thread may be the one on which CPython runs the handlers of signals.
+fn is_first_thread() -> bool {
+    if cfg!(target_os = "linux") {
+        // SAFETY: need nothing.
+        unsafe { ffi::PyThread_get_thread_native_id() == u64::from(libc::getpid().unsigned_abs()) }
+    } else {
+        true
     }
 }
 

@@ -30,7 +30,7 @@ pub enum Aim {
     Acquire,
 }
 
-/// The longest sleep of a thread that handles signals: see `future.rs`.
+/// The longest sleep of the thread that handles signals: see `future.rs`.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 /// How a wait has ended.
@@ -224,6 +224,9 @@ impl Shared {
         if !self.line_up(place, nap.clone()) {
             return Waited::Done;
         }
+        if limit == Some(Duration::ZERO) {
+            return self.end(Waited::TimedOut);
+        }
         let mut first = true;
         loop {
             let left = limit.map(|limit| limit.saturating_sub(begin.elapsed()));
@@ -248,18 +251,10 @@ impl Shared {
             }
             if nap.was_disturbed() {
                 let left = limit.map(|limit| limit.saturating_sub(begin.elapsed()));
-                return if self.step_out() {
-                    Waited::Again(left)
-                } else {
-                    Waited::Done
-                };
+                return self.end(Waited::Again(left));
             }
             if woken == Woken::TimedOut && sleep == left {
-                return if self.step_out() {
-                    Waited::TimedOut
-                } else {
-                    Waited::Done
-                };
+                return self.end(Waited::TimedOut);
             }
             if woken != Woken::Unparked
                 && let Some(signals) = signals
@@ -268,6 +263,15 @@ impl Shared {
                 self.step_out();
                 return Waited::Raised;
             }
+        }
+    }
+
+    /// Ends a wait like this, unless it was called meanwhile.
+    fn end(&self, otherwise: Waited) -> Waited {
+        if self.step_out() {
+            otherwise
+        } else {
+            Waited::Done
         }
     }
 
