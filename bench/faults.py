@@ -24,7 +24,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import indent
@@ -32,6 +31,7 @@ from typing import NamedTuple
 
 from fault_programs import FAULTS, Fault
 from fault_tasks import told
+from machine import subpool_version, version
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "reliability" / "faults.md"
@@ -190,9 +190,7 @@ def cell(found: Found) -> str:
 
 
 def page(found: dict[str, dict[str, Found]], short: bool) -> str:
-    peers = ", ".join(
-        f"{name} {version(name)}" for name in ("subpool", "aiointerpreters") if name in found
-    )
+    peers = f"subpool {subpool_version()}, aiointerpreters {version('aiointerpreters')}"
     seconds = f"{FAULTS[0].limit:.0f} seconds"
     system = f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}"
     return f"""\
@@ -218,6 +216,8 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="few rounds for the memory's faults")
     parser.add_argument("--docs", action="store_true", help=f"write {PAGE.name}")
     options = parser.parse_args()
+    if options.docs and (options.pools or options.only):
+        parser.error("--docs is for all faults and all pools")
     pools = options.pools or list(POOLS)
     chosen = [fault for fault in FAULTS if options.only in fault.what]
     found: dict[str, dict[str, Found]] = {pool: {} for pool in pools}

@@ -27,6 +27,12 @@ impl Again {
         })
     }
 
+    /// The task, while its call is here.
+    #[must_use]
+    pub fn job(&self) -> Option<&Drained> {
+        self.content.as_ref().map(|(job, ..)| job)
+    }
+
     /// The task, its call, and the desk where the task is.
     #[must_use]
     pub fn take(mut self) -> Option<(Drained, Call, Arc<Desk>)> {

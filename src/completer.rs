@@ -195,19 +195,6 @@ pub fn warn_of_harm(worker: String, task: Label, how: String) {
     });
 }
 
-/// The code of `subpool._health`, for workers to run without an import. `None` where main cannot
-/// have it, which is nobody's failure: something else has failed, and is told.
-pub fn health_code() -> Option<Vec<u8>> {
-    ask(|py| {
-        let code = py
-            .import("subpool._environment")
-            .and_then(|helper| helper.call_method0("health_code"))
-            .and_then(|code| code.extract());
-        code.ok()
-    })
-    .flatten()
-}
-
 /// What `_process.describe` says of this process, for its workers.
 pub fn describe_process() -> Option<Vec<u8>> {
     ask(|py| {

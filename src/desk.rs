@@ -17,6 +17,7 @@ use crate::core::window::Window;
 use crate::interp::attach::Attached;
 use crate::interp::nap;
 use crate::interp::object::Object;
+use crate::interp::swallowed;
 use crate::interp::visit::{self, Host, Visitor};
 use crate::task::Task;
 use crate::transfer::call::{Call, Label};
@@ -130,6 +131,8 @@ impl<'i> Reachable<'i> {
     #[must_use]
     pub fn open(desk: &'i Arc<Desk>, class: Object<'i>) -> Self {
         desk.reach.open(Host::here(&class));
+        let own = Arc::clone(desk);
+        swallowed::ask(Some(Box::new(move || own.window.is_sent())));
         Self { desk, class }
     }
 
@@ -211,6 +214,7 @@ impl<'i> Reachable<'i> {
 
 impl Drop for Reachable<'_> {
     fn drop(&mut self) {
+        swallowed::ask(None);
         if let Some(helper) = self.desk.reach.close() {
             // Detached, since the helper needs the GIL once more to leave. It did not panic: it
             // calls nothing of the user's.

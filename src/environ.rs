@@ -13,6 +13,7 @@ use crate::once::intern;
 use crate::streams;
 use crate::transfer::adopt;
 use crate::transfer::environment::{self, Environment, Numbered, Text, Variables};
+use crate::worker;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyModule, PyString};
 use std::cell::RefCell;
@@ -168,6 +169,8 @@ fn modules(py: Python<'_>) -> PyResult<&'static Modules> {
         let helper = py.import("subpool._environment")?;
         let code = helper.getattr("filters_code")?.call0()?;
         adopt::keep_code(code.extract()?);
+        let code = helper.getattr("health_code")?.call0()?;
+        worker::examine_with(code.extract()?);
         // SAFETY: attached; the callback has the right signature, and this library stays.
         let watcher = unsafe { ffi::PyDict_AddWatcher(changed) };
         if watcher < 0 {

@@ -23,7 +23,6 @@ use crate::interp::untraced;
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls, fork};
 use crate::transfer::{graveyard, outbox};
-use crate::worker;
 use crate::worker_api;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
@@ -104,7 +103,6 @@ impl PoolCore {
         }
         untraced::prepare(encode::token(py)).map_err(|_traced| Error::Traced)?;
         worker_api::describe_with(completer::describe_process);
-        worker::examine_with(completer::health_code);
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))
             .transpose()?;

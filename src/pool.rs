@@ -128,7 +128,7 @@ pub struct Pool {
     /// Seats that nobody waits for before the program's end: their workers are stuck in a task, or
     /// their interpreters have threads that do not end.
     retired: Mutex<Vec<Arc<Seat>>>,
-    /// What workers had taken and left behind for a fork: invitations to batches.
+    /// What workers had taken and left behind for a fork: invitations to batches, calls that move.
     aside: Mutex<Vec<Job>>,
     /// Nothing starts any more.
     ban: Ban,
@@ -271,7 +271,8 @@ impl Pool {
         let number = seats.iter().enumerate().take_while(taken).count();
         let standing = Standing::Admitted(first);
         let seat = self.new_seat(number, environment, standing, Weak::new());
-        self.start(&seat)?;
+        self.start(&seat)
+            .inspect_err(|_| self.aside.lock().extend(seat.admission.first()))?;
         seats.insert(number, seat);
         self.width.set(seats.len());
         Ok(())
@@ -377,5 +378,8 @@ impl Pool {
                 self.deliver_if_listened(&task, ended);
             }
         }
+        // Nobody takes it up: a call that moves ends with it (`lose`).
+        let aside = std::mem::take(&mut *self.aside.lock());
+        drop(aside);
     }
 }

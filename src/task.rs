@@ -157,6 +157,7 @@ impl Task {
 
     /// A worker's claim. `None`: cancelled meanwhile.
     #[must_use]
+    #[inline]
     pub fn start(&self) -> Option<Call> {
         let call = self.slot.start(&self.latch.state);
         if call.is_some()

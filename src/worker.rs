@@ -36,7 +36,7 @@ use crate::transfer::value::Transfer;
 use crate::worker_api;
 use harm::Last;
 use health::Health;
-pub use health::code_with as examine_with;
+pub use health::keep_code as examine_with;
 use mileage::Mileage;
 use rustc_hash::FxHashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -141,6 +141,7 @@ fn work(
         health: None,
         last: Last::Nothing,
         again: None,
+        resumed: None,
         seat,
         well_until: None,
     };
@@ -189,13 +190,12 @@ fn work(
         if matches!(job, Job::Leave) && token.detached(|| pool.leave(seat)) {
             return Ok(());
         }
-        let mut resumed = None;
         let mut next = match job {
-            Job::Again(again) => session.resume(*again, &mut resumed),
+            Job::Again(again) => session.resume(*again),
             job => Drained::first(job),
         };
         while let Some(job) = next {
-            let done = session.serve(token, pool, seat, job, resumed.take());
+            let done = session.serve(token, pool, seat, job);
             promise.look();
             let Some(done) = done else {
                 return Ok(());
@@ -242,6 +242,8 @@ struct Session<'i> {
     last: Last,
     /// A call for the worker that takes this one's place.
     again: Option<Box<Again>>,
+    /// The call of the next task, which is at the desk already.
+    resumed: Option<Box<Call>>,
     seat: &'i Arc<Seat>,
     /// It was found harmed, but no other could be started: it is looked at again after that.
     well_until: Option<Instant>,
@@ -250,14 +252,13 @@ struct Session<'i> {
 impl<'i> Session<'i> {
     /// Runs a task, lets the interpreter's other threads have their turn now and then, and gives
     /// the task back. `None`: it took too long to react to an interrupt, and another worker has
-    /// taken over. `resumed` is the call of a task that is at the desk already.
+    /// taken over.
     fn serve(
         &mut self,
         token: Attached<'i>,
         pool: &Arc<Pool>,
         seat: &Arc<Seat>,
         job: Drained,
-        resumed: Option<Call>,
     ) -> Option<Drained> {
         self.turn += 1;
         if self.turn == TURN {
@@ -265,9 +266,9 @@ impl<'i> Session<'i> {
             token.detached(|| ());
         }
         let plan = job.fallback().map(|own| Arc::clone(&own.plan));
-        let begun = match resumed {
+        let begun = match self.resumed.take() {
             None => self.desk.begin(job, || !pool.is_terminated()),
-            Some(call) => Ok(call),
+            Some(call) => Ok(*call),
         };
         let call = match begun {
             Ok(call) => call,
@@ -279,9 +280,12 @@ impl<'i> Session<'i> {
         if self.mileage.begin() {
             self.look_at_mileage(token, pool, seat);
         }
-        let answer = || match self.answer(token, pool, call, plan.as_deref()) {
-            Ok(Answer::Value(payload)) => Ok(Answer::Value(payload)),
-            failed => self.look_after_failure(token, failed),
+        let answer = || {
+            let answer = self.answer(token, pool, call, plan.as_deref());
+            if matches!(answer, Ok(Answer::Value(_))) {
+                return answer;
+            }
+            self.look_after_failure(token, answer)
         };
         let answer = catch_unwind(AssertUnwindSafe(answer));
         let answer = answer.unwrap_or_else(|panic| Err(Short::Answer(panicked(panic.as_ref()))));

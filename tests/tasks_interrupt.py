@@ -48,6 +48,63 @@ class Failing:
         raise ValueError("in a finalizer")
 
 
+class InterruptsAtTheEnd:
+    def __del__(self):
+        raise TaskInterrupted
+
+
+def interrupt_in_finalizer():
+    """Raise as an interrupt does, with no bytecode behind it."""
+    last = InterruptsAtTheEnd()  # noqa: F841 - deleted as the function returns
+    return "went on"
+
+
+def interrupt_between_tasks():
+    """The same when the result is no more: after the task."""
+    return Ended()
+
+
+class Ended(str):
+    """Found in no pickle of it."""
+
+    __slots__ = ("last",)
+
+    def __new__(cls):
+        made = super().__new__(cls, "went on")
+        made.last = InterruptsAtTheEnd()
+        return made
+
+    def __reduce__(self):
+        return str, (str(self),)
+
+
+def interrupt_in_finalizer_of_thread():
+    """The same on a thread of the task's."""
+    import threading
+
+    found = []
+
+    def body():
+        try:
+            interrupt_in_finalizer()
+            count_far()
+            found.append("went on")
+        except TaskInterrupted as error:
+            found.append(repr(error))
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    return found
+
+
+def count_far():
+    number = 0
+    for _ in range(1000):
+        number += 1
+    return number
+
+
 def fail_in_finalizer():
     Failing()
     return "went on"
@@ -152,7 +209,7 @@ def same_class():
     import subpool._bootstrap
 
     return (
-        subpool.TaskInterrupted is subpool._bootstrap.TaskInterrupted is TaskInterrupted,
+        TaskInterrupted is subpool._bootstrap.TaskInterrupted is TaskInterrupted,
         TaskInterrupted,
         TaskInterrupted("and back"),
         subpool.TaskTimeout,

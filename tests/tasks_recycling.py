@@ -43,6 +43,29 @@ def count(key="count"):
     return counts[key]
 
 
+def harm(started, release):
+    """Wait, then leave the interpreter in a state in which it is replaced."""
+    import builtins
+
+    os.write(started, b"s")
+    os.read(release, 1)
+    del builtins.len
+    raise ValueError("harmed")
+
+
+def lose_sum():
+    import builtins
+
+    del builtins.sum
+
+
+def measured(started, release):
+    """What an argument is made by: wait, then need what may be lost."""
+    os.write(started, b"s")
+    os.read(release, 1)
+    return sum([1, 2])
+
+
 def count_on_thread():
     import _thread
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 from typing import TYPE_CHECKING, Any
 
-from subpool import _filters
+from subpool import _filters, _health
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,8 +42,6 @@ def filters_code() -> bytes:
 
 def health_code() -> bytes:
     """Give the code of `subpool._health`, for workers that may be past importing anything."""
-    from subpool import _health  # noqa: PLC0415 - only when something has failed
-
     return _code(_health)
 
 

@@ -59,8 +59,8 @@ def warn(restless: list[tuple[str, list[str]]], survives: bool) -> None:
     """Tell, before a fork, of pools that have not come to rest."""
     for pool, functions in restless:
         warnings.warn(
-            f"a fork waited {_PATIENCE:g} s for the interpreters of {pool} to close and goes on "
-            f"while these run: {', '.join(functions)}. "
+            f"a fork goes on with interpreters of {pool} that did not close within "
+            f"{_PATIENCE:g} s. These run: {', '.join(functions)}. "
             + ("" if survives else "CPython crashes in the child. ")
             + "Fork when no task runs, or give the tasks a time limit",
             RuntimeWarning,

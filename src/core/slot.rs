@@ -38,6 +38,7 @@ impl<C, A> Slot<C, A> {
 
     /// Leaves the answer of a started task. True for the first, who then calls `State::finish`.
     #[must_use]
+    #[inline]
     pub fn settle(&self, state: &State, answer: A) -> bool {
         // Two may come here: the worker, and who gave up waiting for it. The first leaves its
         // answer; after the end it may be gone from here, but the phase tells.

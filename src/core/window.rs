@@ -187,6 +187,12 @@ impl<J: Clone> Window<J> {
         Some(resumed)
     }
 
+    /// Whether the helper has raised the exception in the task that is here.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(Running::is_sent)
+    }
+
     /// Closes the window. `None`: nothing has begun.
     #[must_use]
     pub fn close(&self) -> Option<Running<J>> {
@@ -299,12 +305,15 @@ mod tests {
         assert!(!window.ask(now, None, |job| *job == 2));
         assert!(!window.take_due());
         assert!(window.ask(now, None, |job| *job == 1));
+        assert!(!window.is_sent());
         assert!(window.take_due() && !window.take_due());
+        assert!(window.is_sent());
         assert!(window.ask(now, None, |job| *job == 1));
         assert!(window.close().unwrap().is_sent());
         assert!(!window.take_due());
         assert_eq!(window.open(2, None, |_| Some(())), Ok(()));
         assert!(!window.take_due(), "a mark of the task before");
+        assert!(!window.is_sent());
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl PoolCore {
     ) -> PyResult<()> {
         let turn = (if_full == IfFull::Block).then(Turn::default);
         let number = match self.pool().line_up(waiting.clone(), turn.clone()) {
-            LinedUp::In => return self.grow(py, true),
+            LinedUp::In => return self.grow(py, true).inspect_err(|_| waiting.cancel()),
             LinedUp::Closed(_) => return Err(self.refuse(&waiting)),
             LinedUp::Waits(number) => number,
         };
@@ -90,10 +90,7 @@ impl PoolCore {
                     let _ = self.refuse(&waiting);
                     return Err(raised);
                 }
-                // It got in meanwhile, and nobody will have its future.
-                for task in waiting.tasks() {
-                    let _ = task.cancel();
-                }
+                waiting.cancel();
                 Err(raised)
             }
         }

@@ -106,7 +106,7 @@ impl PoolCore {
             let (place, waits) = self.place_elsewhere(if_full);
             let task = core.bind_to(nothing, task::Terms::within(timeout, place));
             if waits {
-                self.line_up(py, Waiting::Place, if_full)?;
+                self.line_up(py, Waiting::Place(Arc::clone(&task)), if_full)?;
             }
             errand::start(&self.pool(), &task, kind, context, function, args, kwargs);
             return Ok(());

@@ -10,7 +10,7 @@
 
 use crate::ffi;
 use std::ptr;
-use std::sync::Once;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 type Interpreter = *mut ffi::PyInterpreterState;
@@ -33,15 +33,17 @@ static HEAD: AtomicPtr<AtomicPtr<ffi::PyInterpreterState>> = AtomicPtr::new(ptr:
 /// before the fork, by a thread attached to main, and with no lock held.
 #[must_use]
 pub fn arm() -> bool {
-    static REGISTERED: Once = Once::new();
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
     let Some(head) = find() else {
         return false;
     };
-    REGISTERED.call_once(|| {
-        // SAFETY: a function without arguments, which calls nothing that a child may not call. No
-        // memory for it: then `arm` has no effect, as if it had not been called.
-        unsafe { libc::pthread_atfork(None, None, Some(cut)) };
+    let is_registered = *REGISTERED.get_or_init(|| {
+        // SAFETY: a function without arguments, which calls nothing that a child may not call.
+        unsafe { libc::pthread_atfork(None, None, Some(cut)) == 0 }
     });
+    if !is_registered {
+        return false; // no memory for it
+    }
     // Relaxed, here and below: the child's one thread is that which has called this.
     HEAD.store(head, Ordering::Relaxed);
     true

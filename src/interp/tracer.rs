@@ -61,14 +61,18 @@ impl<'i> Tracer<'i> {
     /// The key whose value marks a thread that tracemalloc shall not trace, found by trying.
     ///
     /// Only keys whose value here is null are tried, and that is put back before any other code
-    /// runs on this thread, but for the allocation itself.
+    /// runs on this thread, but for the allocation itself: no signal's handler sees it (`Unheard`).
+    /// An allocator put in the C library's place that has such a key would.
     pub fn find_key(&self) -> Result<Option<Key>, Raised> {
         for key in unused_keys() {
-            let mut marks = set_value(key, true);
-            if !marks {
-                continue;
-            }
-            set_value(key, false);
+            let mut marks = {
+                let _unheard = Unheard::begin();
+                let marks = set_value(key, true);
+                if marks {
+                    set_value(key, false);
+                }
+                marks
+            };
             for _ in 0..TRIALS {
                 marks = marks && self.traces(None)? && !self.traces(Some(key))?;
             }
@@ -82,14 +86,17 @@ impl<'i> Tracer<'i> {
     /// Whether an allocation is traced, with the thread marked by that key.
     fn traces(&self, key: Option<Key>) -> Result<bool, Raised> {
         let before = self.traced_bytes()?;
-        if let Some(key) = key {
+        let unheard = key.map(|key| {
+            let unheard = Unheard::begin();
             set_value(key, true);
-        }
+            unheard
+        });
         // SAFETY: attached (an object of `self`); freed below.
         let block = unsafe { ffi::PyMem_Malloc(TRIAL) };
         if let Some(key) = key {
             set_value(key, false);
         }
+        drop(unheard);
         let after = self.traced_bytes();
         // SAFETY: allocated above, or null.
         unsafe { ffi::PyMem_Free(block) };
@@ -103,6 +110,42 @@ impl<'i> Tracer<'i> {
         bytes
             .filter(|bytes| *bytes != usize::MAX)
             .ok_or_else(|| Raised::pending(self.0.token()))
+    }
+}
+
+/// Has signals wait that would be handled on the calling thread, until it is dropped.
+#[cfg(unix)]
+struct Unheard(libc::sigset_t);
+
+#[cfg(not(unix))]
+struct Unheard;
+
+#[cfg(not(unix))]
+impl Unheard {
+    const fn begin() -> Self {
+        Self
+    }
+}
+
+#[cfg(unix)]
+impl Unheard {
+    fn begin() -> Self {
+        let [mut all, mut before] = [MaybeUninit::uninit(); 2];
+        // SAFETY: the first call writes all of the one set, the second reads it and writes the
+        // other; it fails for a wrong number only.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+            Self(before.assume_init())
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        // SAFETY: the set that was there (`begin`); the old one is not asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
     }
 }
 

@@ -24,17 +24,28 @@ pub enum Waiting {
     /// To be worked on by so many workers at the most.
     Batch(Arc<Batch>, usize),
     /// A place for a task that goes elsewhere.
-    Place,
+    Place(Arc<Task>),
 }
 
 impl Waiting {
-    /// How many tasks this is.
+    /// Those that are counted in: they are for the pool's workers.
     #[must_use]
     pub fn tasks(&self) -> &[Task] {
         match self {
             Self::Task(task) => std::slice::from_ref(&**task),
             Self::Batch(batch, _) => batch.tasks(),
-            Self::Place => &[],
+            Self::Place(_) => &[],
+        }
+    }
+
+    /// It has got in, and nobody will have its futures.
+    pub fn cancel(&self) {
+        let elsewhere = match self {
+            Self::Place(task) => std::slice::from_ref(&**task),
+            _ => &[],
+        };
+        for task in self.tasks().iter().chain(elsewhere) {
+            let _ = task.cancel();
         }
     }
 }
@@ -62,7 +73,7 @@ impl Door {
         let _ = match waiting {
             Waiting::Task(task) => pool.put(task),
             Waiting::Batch(batch, workers) => pool.put_batch(&batch, workers),
-            Waiting::Place => true,
+            Waiting::Place(_) => true,
         };
     }
 }

@@ -5,7 +5,8 @@
 //! with after `resume`, by workers that come by themselves; one fork at a time is prepared, others
 //! wait; in the child a pool's successor has the pool's settings and nothing of its work, and every
 //! future of the parent's work has ended.
-//! Not guaranteed: that a task ends within the patience. `prepare` tells what has not.
+//! Not guaranteed: that a task ends within the patience. `prepare` tells what has not; for what was
+//! given up before (a stuck task, a close that hangs) it does not wait.
 //!
 //! `core/PROTOCOL.md`, section "Fork", has the argument.
 
@@ -221,17 +222,18 @@ impl Pool {
         true
     }
 
-    /// Waits for the end of all workers. Gives what runs if they do not end by then.
+    /// Waits for the end of all workers but those that nobody waits for any more: they have had
+    /// their time. Gives what runs of those and of the others, if these do not end by then.
     fn come_to_rest(&self, until: Instant) -> Option<Restless> {
         let running = loop {
             let running = self.every_seat();
             // One that ends may have moved from one list to another meanwhile.
             match running
                 .iter()
-                .find(|seat| !seat.exit.state.phase().is_done())
+                .find(|seat| !seat.vacated.state.phase().is_done())
             {
                 None => break running,
-                Some(seat) if !seat.exit.is_done_by(until) => break running,
+                Some(seat) if !seat.vacated.is_done_by(until) => break running,
                 Some(_) => {}
             }
         };
@@ -265,17 +267,18 @@ impl Pool {
         self: &Arc<Self>,
         environment: impl Fn() -> Option<Arc<Numbered>>,
     ) -> Result<(), Broken> {
-        let mut aside = std::mem::take(&mut *self.aside.lock());
+        let has_more = || !self.aside.lock().is_empty();
         // Relaxed: past the program's end nothing is waited for that is not cancelled.
-        if super::SEALED.load(Ordering::Relaxed) || aside.is_empty() && !self.wants_worker() {
+        if super::SEALED.load(Ordering::Relaxed) || !has_more() && !self.wants_worker() {
             return Ok(());
         }
         let started = environment().map(|environment| {
             {
                 let mut seats = self.seats.lock();
                 // There is a seat for each: who put it aside has left one.
-                while let Some(job) = aside.pop() {
-                    self.seat(&mut seats, Some(job), &environment)?;
+                while has_more() {
+                    let job = self.aside.lock().pop();
+                    self.seat(&mut seats, job, &environment)?;
                 }
             }
             self.grow(&environment)
@@ -310,7 +313,7 @@ impl Pool {
     /// Gives `end`, in the child of a fork, each task that the parent's pool has to do, waiting or
     /// running.
     ///
-    /// A lock that is not free is held by a worker that did not come to rest, and is passed by.
+    /// A list that is not free is held by a worker that did not come to rest, and is passed by.
     pub fn forsake(&self, mut end: impl FnMut(&Drained)) {
         // Also what stands in line gets into the queue.
         self.close();
@@ -325,6 +328,15 @@ impl Pool {
             .chain(batches)
             .flat_map(Drained::of)
             .for_each(|job| end(&job));
+        // A call that moves: its worker has left, so no desk in the lists has it.
+        let aside = self.aside.try_lock();
+        let moving = aside.iter().flat_map(|aside| aside.iter());
+        moving
+            .filter_map(|job| match job {
+                Job::Again(again) => again.job(),
+                _ => None,
+            })
+            .for_each(&mut end);
         let lists = [&self.seats, &self.leaving, &self.retired].map(Mutex::try_lock);
         let seats = lists.iter().flatten().flat_map(|list| list.iter());
         seats
@@ -339,7 +351,7 @@ impl Seat {
         match self.desk.job() {
             Some(job) => job.label.to_string(),
             None if self.readiness.state.phase().is_done() => {
-                format!("threads that tasks of {} have left behind", self.name)
+                format!("what tasks of {} have left behind", self.name)
             }
             None => "the start of an interpreter, or its initializer".to_owned(),
         }

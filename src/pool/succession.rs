@@ -98,8 +98,13 @@ impl Pool {
     /// The calling thread is the worker's, detached.
     #[must_use]
     pub fn has_heir(self: &Arc<Self>, seat: &Arc<Seat>, patience: Duration) -> bool {
+        if fork::is_near() {
+            return true; // it comes after that (`hand_over`)
+        }
         let standby = || seat.standby.lock().clone();
-        if standby().is_none() {
+        if !standby().is_some_and(|standby| standby.admission.can_be_admitted()) {
+            // That one failed: maybe the next does not.
+            self.dismiss_standby(seat);
             self.prepare(seat, 0);
         }
         standby().is_some_and(|standby| {

@@ -108,6 +108,7 @@ impl<'i> Session<'i> {
         let why = self.leaving.take()?;
         let stays = matches!(why, Why::Harmed { .. })
             && self.again.is_none()
+            && !self.mileage.is_over()
             && !self.has_heir(token, pool);
         (!stays).then_some(why)
     }
@@ -209,10 +210,10 @@ impl<'i> Session<'i> {
 
     /// Takes up a task that another worker has left, and gives what to serve next: that one, its
     /// call in `resumed`, or, if it has ended meanwhile, what comes after it.
-    pub(super) fn resume(&self, again: Again, resumed: &mut Option<Call>) -> Option<Drained> {
+    pub(super) fn resume(&mut self, again: Again) -> Option<Drained> {
         let (job, call, from) = again.take()?;
         if self.desk.resume(&from) {
-            *resumed = Some(call);
+            self.resumed = Some(Box::new(call));
             return Some(job);
         }
         job.next()

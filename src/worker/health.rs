@@ -18,19 +18,18 @@ use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What main gives: the code of `subpool._health`, marshalled. Blocks until it has.
-pub type Code = fn() -> Option<Vec<u8>>;
-
-static CODE: OnceLock<Code> = OnceLock::new();
+/// That of `subpool._health`, marshalled. Kept before there is a worker: main would run Python code
+/// to answer a worker that asks, and with it finalizers, which may wait for that very worker.
+static CODE: OnceLock<Box<[u8]>> = OnceLock::new();
 
 /// How often the builtins of some worker have changed. Who finds it changed looks at its own.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 const ESSENTIAL: [&CStr; 3] = [c"sys", c"builtins", c"_subpool_worker"];
 
-/// Whom workers ask for the code.
-pub fn code_with(code: Code) {
-    CODE.get_or_init(|| code);
+/// Keeps the code of `subpool._health`; the first one stays.
+pub fn keep_code(code: &[u8]) {
+    let _ = CODE.set(code.into());
 }
 
 /// With less than this not even an import works, or the look in Python.
@@ -58,7 +57,6 @@ pub struct Health<'i> {
     /// `"stdout"`, `"stderr"` and `"closed"`.
     streams: [Object<'i>; 2],
     closed: Object<'i>,
-    code: OnceCell<Vec<u8>>,
     helper: OnceCell<Object<'i>>,
     /// What was found to be wrong.
     harm: RefCell<Option<String>>,
@@ -123,7 +121,6 @@ impl<'i> Health<'i> {
                 Object::string(token, "stderr")?,
             ],
             closed: Object::string(token, "closed")?,
-            code: OnceCell::new(),
             helper: OnceCell::new(),
             harm: RefCell::new(None),
         })
@@ -183,9 +180,6 @@ impl<'i> Health<'i> {
     pub fn examine(&self, token: Attached<'i>, interrupt: &Object<'i>) -> Result<bool, Raised> {
         if self.harm.borrow().is_some() {
             return Ok(true);
-        }
-        if !self.can_be_examined(token) {
-            return Ok(false);
         }
         let examined = self.call(token, c"examine", &[&self.kept, &modules(token), interrupt]);
         let found = match examined.map(|told| told.to_text()) {
@@ -249,18 +243,9 @@ impl<'i> Health<'i> {
         helper.item_named(name)?.call(&arguments?, None)
     }
 
-    fn can_be_examined(&self, token: Attached<'i>) -> bool {
-        if self.code.get().is_none()
-            && let Some(code) = token.detached(|| CODE.get().and_then(|code| code()))
-        {
-            let _ = self.code.set(code);
-        }
-        self.code.get().is_some()
-    }
-
     /// The names of `subpool._health`, run as no module, with the builtins that were kept.
     fn load(&self, token: Attached<'i>) -> Outcome<'i> {
-        let code = self.code.get().map_or(&[][..], |code| &**code);
+        let code = CODE.get().map_or(&[][..], |code| &**code);
         let names = new_dict(token)?;
         names.set_item(c"__builtins__", &self.builtins)?;
         names.set_item(c"__name__", &Object::string(token, "subpool._health")?)?;

@@ -59,6 +59,12 @@ impl Mileage {
         self.until == 0
     }
 
+    /// The last task has begun: whatever else is found, the worker leaves after it.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.begun == self.most
+    }
+
     #[cold]
     #[must_use]
     pub fn look(&mut self, now: Instant) -> Due {
@@ -103,6 +109,7 @@ mod tests {
                 assert_eq!(left, most - task + 1);
                 prepared.push(task);
             }
+            assert_eq!(due.last, mileage.is_over());
             if due.last {
                 assert_eq!(prepared.len(), 1);
                 return (prepared[0], task);
@@ -142,5 +149,6 @@ mod tests {
     fn without_a_limit_nothing_is_due() {
         let mut mileage = Mileage::new(None, Duration::ZERO);
         assert!((0..100_000).all(|_| !mileage.begin()));
+        assert!(!mileage.is_over());
     }
 }

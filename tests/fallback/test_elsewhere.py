@@ -1,6 +1,8 @@
 """Calls that no interpreter can run, with a fallback: they give what they would give anywhere."""
 
+import contextlib
 import os
+import signal
 import threading
 import time
 from functools import partial
@@ -341,3 +343,42 @@ def test_a_bound_on_what_waits(closing, pipe):
         os.write(writer, b"x" * (len(held) + 1))
     thread.join()
     assert [future.result() for future in held] == [b"x"] * len(held)
+
+
+def test_a_signal_in_the_moment_of_ones_turn(closing, gate):
+    """The call had got its place, and nobody ran it: the pool was full for ever."""
+    ex = closing(InterpreterPoolExecutor(1, fallback="thread", max_pending=1))
+    assert ex.submit(tasks_numpy.total, [1, 2]).result() == 3  # now it is known where they go
+    ex.submit(tasks.block, *gate.fds)
+    gate.wait()
+    ex.submit(tasks.nothing)
+
+    def interrupt():
+        eventually(lambda: ex._pool.lined_up == 1, "the call that waits")
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    def handler(*_):
+        gate.open()
+        eventually(lambda: ex._pool.lined_up == 0, "its turn")
+        raise InterruptedError
+
+    def fill():
+        with contextlib.suppress(RuntimeError):  # the executor is shut down
+            got.append(ex.submit(tasks.add, 1, 2).result())
+
+    got = []
+    threads = [threading.Thread(target=run) for run in (interrupt, fill)]
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        threads[0].start()
+        with pytest.raises(InterruptedError):
+            ex.submit(tasks_numpy.total, [1, 2])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    threads[1].start()
+    try:
+        eventually(lambda: got == [3], "that there is room")
+    finally:
+        ex.shutdown()
+        for thread in threads:
+            thread.join()

@@ -7,7 +7,7 @@ standard error unless its row says so.
 from typing import NamedTuple
 
 PRELUDE = """
-import _thread, asyncio, atexit, builtins, os, signal, sys, tasks, tasks_interrupt, threading
+import _thread, asyncio, atexit, builtins, gc, os, signal, sys, tasks, tasks_interrupt, threading
 import subpool
 from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, interpreter
 

@@ -49,11 +49,28 @@ class Bomb:
             pass
         self.ex.terminate_workers()
         self.ex.shutdown()
+gc.disable()  # so that they go at the end
 for _ in range(3):
     Bomb()
 builtins.bomb = Bomb()  # builtins go last
 """,
         out=f"{TOO_LATE}\n{NO_POOL}\n1 False False\n" * 4,
+    ),
+    # A worker that had failed asked main for the code to examine itself, and main, loading that,
+    # came by a finalizer that waited for that worker.
+    "finalizers that wait for their pools, in the midst of it all": Program(
+        """
+gc.set_threshold(2)
+class Bomb:
+    def __init__(self):
+        self.self, self.ex = self, InterpreterPoolExecutor(1)
+        self.failed = self.ex.submit(tasks.identity, [InterpreterPoolExecutor])
+    def __del__(self):
+        self.failed.exception()
+        self.ex.shutdown()
+for _ in range(20):
+    Bomb()
+"""
     ),
     "futures that outlive everything": Program(
         """

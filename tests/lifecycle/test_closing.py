@@ -89,10 +89,14 @@ STAYING = ["by_atexit", "by_finalizer", "by_ordinary_thread"]
 
 
 @pytest.fixture
-def failing(closing, pipes, monkeypatch, tmp_path, caplog):
-    """Give a pool of one worker some of whose starts fail, and then do not end before `pipes`."""
+def impatient(monkeypatch, caplog):
     monkeypatch.setattr(_methods, "_FAREWELL", PATIENCE)
     caplog.set_level("CRITICAL", "concurrent.futures")
+
+
+@pytest.fixture
+def failing(closing, pipes, warned, impatient, tmp_path):
+    """Give a pool of one worker one of whose starts fails, and does not end before the test."""
 
     def failing(starts, how="by_atexit", held=None, **more):
         initargs = (str(tmp_path / "begun"), starts, how, pipes, held)
@@ -100,6 +104,7 @@ def failing(closing, pipes, monkeypatch, tmp_path, caplog):
         return closing(InterpreterPoolExecutor(1, "bad", initializer, initargs, **more))
 
     yield failing
+    eventually(lambda: warned, "the warning")  # not in the next test
     os.write(pipes[1], b"r" * 9)
 
 
@@ -109,7 +114,6 @@ def assert_broken(future):
     assert "LookupError: not this time" in causes(error)[0]
 
 
-@pytest.mark.usefixtures("warned")
 @pytest.mark.parametrize("how", STAYING)
 def test_a_start_that_fails_and_does_not_close(failing, how):
     """The pool broke when the interpreter was closed, and the tasks waited for that for ever."""
@@ -136,7 +140,6 @@ def test_one_that_stands_by_fails_and_does_not_close(failing, pipes, gate, warne
     assert [future.result(DEADLINE) for future in rest] == [1, 2, 1]
 
 
-@pytest.mark.usefixtures("warned")
 def test_one_in_its_place_fails_and_does_not_close(failing, pipe, gate):
     """`shutdown` came back with tasks that never ended, since nobody had its place any more."""
     hold, let_go = pipe

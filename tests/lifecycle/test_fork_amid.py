@@ -11,9 +11,9 @@ import pytest
 import tasks
 import tasks_threads
 from forking import forked, forked_within
-from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, _fork, _methods
+from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, _fork
 from subpool import interpreter as tagged
-from support import eventually, join_workers
+from support import join_workers
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork"),
@@ -37,9 +37,8 @@ def test_daemon_threads_of_tasks(pool, pipe, warned, capfd):
     assert [text for kind, text in warned if kind is RuntimeWarning] == []
 
 
-def test_a_thread_in_a_system_call(closing, pipe, warned, monkeypatch):
+def test_a_thread_in_a_system_call(closing, pipe, monkeypatch):
     """It kept the fork for ever; nobody said what did, for no task runs."""
-    monkeypatch.setattr(_methods, "_FAREWELL", 0.02)
     monkeypatch.setattr(_fork, "_PATIENCE", 0.1)
     reader, writer = pipe
     pool = closing(InterpreterPoolExecutor(1, "crunch"))
@@ -51,16 +50,8 @@ def test_a_thread_in_a_system_call(closing, pipe, warned, monkeypatch):
         pool.shutdown()
         return answer
 
-    assert forked(body) == 3
-
-    def texts():
-        return sorted(text for kind, text in warned if kind is RuntimeWarning)
-
-    eventually(lambda: len(texts()) == 2, "both warnings")
-    of_fork, of_close = texts()
-    assert "these run: threads that tasks of crunch_0 have left behind. " in of_fork
-    assert of_close.startswith("tasks in crunch_0 have left threads that did not end ")
-    assert ": in a system call. " in of_close
+    with pytest.warns(RuntimeWarning, match=r"of crunch .* threads that tasks of crunch_0 have"):
+        assert forked(body) == 3
     assert pool.submit(tasks.add, 3, 4).result() == 7
     assert threads[0].is_alive()
     os.write(writer, b"w")

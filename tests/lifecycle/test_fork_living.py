@@ -16,6 +16,7 @@ import pytest
 
 import tasks
 import tasks_interrupt
+import tasks_recycling
 from forking import forked
 from subpool import (
     BrokenInterpreterPool,
@@ -24,10 +25,11 @@ from subpool import (
     PoolError,
     TaskTimeout,
     _fork,
+    _methods,
     default_pool,
     interpreter,
 )
-from support import eventually, interpreters, resizable
+from support import DEADLINE, eventually, interpreters, resizable
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork"),
@@ -215,6 +217,53 @@ def test_a_task_that_does_not_end(pool2, gate, monkeypatch):
     assert not held.done()
     gate.open()
     held.result()
+
+
+class Measured:
+    def __init__(self, *fds):
+        self.fds = fds
+
+    def __reduce__(self):
+        return tasks_recycling.measured, self.fds
+
+
+def test_a_call_that_could_not_begin(pool, gate, open_in_fork):
+    """It failed: no other worker could take it up; and in the child its future never ended."""
+    pool.submit(tasks_recycling.lose_sum).result()
+    moved = pool.submit(tasks.identity, Measured(*gate.fds))
+    gate.wait()
+    open_in_fork(pool)
+
+    def body():
+        return moved.done() and "runs in the parent" in str(moved.exception())
+
+    assert forked(body)
+    gate.open()  # it begins anew
+    assert moved.result() == 3
+
+
+def test_a_close_that_hangs_holds_no_fork_up(closing, gate, monkeypatch):
+    """Each fork waited its five seconds for what nobody else waits for."""
+    monkeypatch.setattr(_methods, "_FAREWELL", 0.05)
+    monkeypatch.setattr(_fork, "_PATIENCE", 3600.0)
+    started, release = gate.fds
+    pool = closing(InterpreterPoolExecutor(1, max_tasks_per_interpreter=1))
+    with pytest.warns(RuntimeWarning, match=r"slow_hook\(\), by `atexit`") as told:
+        pool.submit(tasks_recycling.by_atexit, release, started).result()
+        gate.wait()
+        assert pool.submit(tasks.add, 1, 2).result() == 3
+        eventually(lambda: len(told), "that nobody waits for it")
+    over = threading.Event()
+    # Let go it would be waited for, and nobody warned.
+    watchdog = threading.Thread(target=lambda: over.wait(DEADLINE) or gate.open())
+    watchdog.start()
+    prefix = pool._thread_name_prefix
+    left = rf"interpreters of {prefix} .*: what tasks of {prefix}_0 have left behind\. Fork"
+    with pytest.warns(RuntimeWarning, match=left):
+        assert forked(lambda: pool.submit(tasks.add, 3, 4).result()) == 7
+    over.set()
+    watchdog.join()
+    gate.open()
 
 
 def test_an_endless_initializer(closing, gate, monkeypatch):

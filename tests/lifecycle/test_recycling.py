@@ -290,6 +290,21 @@ def test_it_fails_again_and_then_not(beginning, logged, quick_retries):
     assert sum("the next try comes in 0.0 s" in text for _, text in found) >= 2
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_it_fails_and_the_one_before_is_harmed(beginning, logged, quick_retries, gate, last):
+    """The harmed one stayed: no other was tried, or it ran more tasks than it may."""
+    pool = beginning(2, 2, 3) if last else beginning(20, 2)
+    for _ in range(1 if last else 2):
+        pool.submit(tasks_recycling.count).result()
+    harmful = pool.submit(tasks_recycling.harm, *gate.fds)
+    gate.wait()
+    eventually(logged, "the failure of the one that stands by")
+    gate.open()
+    assert type(harmful.exception()) is ValueError
+    assert pool.submit(tasks_recycling.count).result() == 1
+    assert sum("tasks_recycling.harm" in text for _, text in logged()) == 1
+
+
 def test_it_fails_for_good(beginning, logged, quick_retries):
     """Then the tasks that wait end, with the reason."""
     pool = beginning(1, *range(2, 99))

@@ -54,6 +54,21 @@ def test_what_a_finalizer_raises_is_told(pool, capfd):
     assert "ValueError: in a finalizer" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("task", ["interrupt_in_finalizer", "interrupt_between_tasks"])
+def test_what_looks_like_one_in_a_finalizer_hits_nobody(pool, capfd, task):
+    """The next task of the worker was interrupted, which nobody had asked for."""
+    for _ in range(20):
+        assert pool.submit(getattr(tasks_interrupt, task)).result() == "went on"
+        assert pool.submit(tasks_interrupt.count_far).result() == 1000
+    assert "TaskInterrupted" in capfd.readouterr().err, "told of, as any other"
+
+
+def test_what_looks_like_one_in_a_finalizer_of_a_thread(pool, capfd):
+    """It was raised again in the body of the thread, where Python only tells of it."""
+    assert pool.submit(tasks_interrupt.interrupt_in_finalizer_of_thread).result() == ["went on"]
+    assert "TaskInterrupted" in capfd.readouterr().err
+
+
 def test_one_after_another(pool, start):
     """The helper served the first interrupt only, or the first left something behind."""
     worker = pool.submit(tasks.interpreter_id).result()

@@ -85,7 +85,7 @@ impl Pool {
         }
     }
 
-    /// As `fire` in pool.rs.
+    /// As `Seat::end`.
     fn leave(&self) {
         assert_eq!(self.exit.state.start(), Start::Run);
         self.exit.wake(self.exit.state.finish());
