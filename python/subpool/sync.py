@@ -190,7 +190,8 @@ class Lock(Shared):
         self.release()
 
     def __repr__(self) -> str:
-        return f"<{'locked' if self.locked() else 'unlocked'} subpool.Lock object at #{self._number()}>"
+        state = "locked" if self.locked() else "unlocked"
+        return f"<{state} subpool.Lock object at #{self._number()}>"
 
 
 class Queue(Shared, Generic[T]):
