@@ -12,7 +12,7 @@ use crate::interp::attach::Attached;
 use crate::interp::object::Object;
 use crate::once::Once;
 use crate::once::intern;
-use crate::transfer::buffer::Side;
+use crate::transfer::buffer::{Buffer, Side};
 use crate::transfer::call::{Answer, Call, Form, Label};
 use crate::transfer::codec::Nothing;
 use crate::transfer::function::{Definition, Known, Source, resolve};
@@ -281,7 +281,7 @@ fn by_value<'py>(
 
 /// Sees to it that what travels beside a payload is let go of, although nobody may ever call again.
 fn watched(payload: Payload) -> PyResult<Payload> {
-    if !payload.buffers.is_empty() {
+    if payload.buffers.iter().any(Buffer::is_memory) {
         completer::start().map_err(Error::Thread)?;
     }
     Ok(payload)

@@ -31,6 +31,7 @@ use crate::transfer::environment::Text;
 use crate::transfer::fallback::{Plan, Refusal};
 use crate::transfer::function::Found;
 use crate::transfer::graveyard::{self, Promise};
+use crate::transfer::shared;
 use crate::transfer::value::Transfer;
 use crate::worker_api;
 use harm::Last;
@@ -98,7 +99,9 @@ fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Bro
     knots::untie(interpreter.attached());
     let rest = "what its objects do as they are deleted (`__del__`, weak references' callbacks)";
     watch.step(Some((rest.to_owned(), false)));
+    let number = interpreter.id();
     drop(interpreter);
+    shared::forget_interpreter(number);
     watch.end().map_or(Ok(()), Err)
 }
 

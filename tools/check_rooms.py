@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYO3_ROOMS = {
     "lib.rs", "dispatch.rs", "map.rs", "executor.rs", "future.rs", "completer.rs", "error.rs",
     "encode.rs", "bridge.rs", "capture.rs", "errand.rs", "environ.rs", "output.rs", "streams.rs",
-    "once.rs", "submit.rs", "line.rs", "ending.rs", "at_fork.rs",
+    "once.rs", "sharing.rs", "submit.rs", "line.rs", "ending.rs", "at_fork.rs",
 }  # fmt: skip
 LONGEST = 500
 
@@ -26,8 +26,8 @@ LONGEST = 500
 ORDER = (
     "core", "once", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "again",
     "on_import", "worker_api", "farewell", "worker", "pool", "error", "streams", "environ",
-    "output", "completer", "encode", "capture", "errand", "future", "bridge", "executor", "map",
-    "dispatch", "lib",
+    "output", "completer", "encode", "sharing", "capture", "errand", "future", "bridge",
+    "executor", "map", "dispatch", "lib",
 )  # fmt: skip
 # Two halves of one thing: the loop knows its pool, the pool starts loops; a job may be a task that
 # moves from desk to desk, and that is a task of a job.

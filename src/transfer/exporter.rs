@@ -30,7 +30,7 @@ struct Exporter {
 pub fn make_type(token: Attached<'_>) -> Outcome<'_> {
     let slot = |slot, pfunc| ffi::PyType_Slot { slot, pfunc };
     let slots = [
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_dealloc, DEALLOC as *mut c_void),
         slot(ffi::Py_bf_getbuffer, get_buffer as *mut c_void),
     ];
     // SAFETY: the functions have the signatures that the slots ask for, and take instances for an
@@ -61,13 +61,18 @@ pub fn view<'i>(
     unsafe { Object::from_new(token, ffi::PyMemoryView_FromObject(exporter.as_ptr())) }
 }
 
-/// The memory that `view`, a memoryview, sees, if it sees it through an exporter.
-pub fn memory_of(class: &Object<'_>, view: &Object<'_>) -> Option<Arc<Memory>> {
+/// What ends exporters, and nothing else: one address, so that their types are known by it.
+static DEALLOC: unsafe extern "C" fn(*mut ffi::PyObject) = dealloc;
+
+/// The memory that `view`, a memoryview, sees, if it sees it through an exporter. That may be of
+/// another type than this interpreter's first: who shares things has one more (shared/room.rs).
+pub fn memory_of(view: &Object<'_>) -> Option<Arc<Memory>> {
     let mut object = view.share();
     loop {
         // SAFETY: live; the fields of a live `Exporter` are written (`view`).
         unsafe {
-            if ffi::Py_TYPE(object.as_ptr()) == class.as_ptr().cast() {
+            let ends = ffi::PyType_GetSlot(ffi::Py_TYPE(object.as_ptr()), ffi::Py_tp_dealloc);
+            if ends == DEALLOC as *mut c_void {
                 return Some(Arc::clone(&(*object.as_ptr().cast::<Exporter>()).memory));
             }
             // A view's base is another view if a PickleBuffer came between them.
@@ -78,7 +83,7 @@ pub fn memory_of(class: &Object<'_>, view: &Object<'_>) -> Option<Arc<Memory>> {
         match object.attribute(c"obj") {
             Ok(base) => object = base,
             Err(raised) => {
-                raised.clear(class.token());
+                raised.clear(view.token());
                 return None;
             }
         }
