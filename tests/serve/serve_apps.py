@@ -54,3 +54,13 @@ def wsgi(environ, start_response):
         sys.exit(9)
     start_response("200 OK", [("content-type", "text/plain")])
     return [b"wsgi %d" % worker_number()]
+
+
+async def echo(scope, receive, send):
+    """Answer a websocket's messages until it closes."""
+    assert scope["type"] == "websocket", scope["type"]
+    while (message := await receive())["type"] != "websocket.disconnect":
+        if message["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "websocket.send", "text": message["text"]})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
+from subpool import TaskInterrupted
+
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +65,9 @@ class Counted:
             raise RuntimeError(
                 f"{type(error).__name__} in a request ends that request only; the worker goes on"
             ) from error
+        except TaskInterrupted as error:
+            # By the supervisor: it did not give way to the loop, which would have cancelled it.
+            raise RuntimeError("a request was interrupted, since it did not end in time") from error
         except _ClosedError:
             return
         finally:

@@ -140,6 +140,7 @@ class Supervisor:
                 self._watch.add(files)
             case ["worn"] if place.current is life and place.follower is None:
                 if not self._is_stopping and place.timer is None:
+                    self._log.info("Worker %d has had its requests: another follows", place.number)
                     self._start(place)
             case ["cut", count]:
                 life.was_cut = True
@@ -179,6 +180,9 @@ class Supervisor:
         return [*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets]
 
     def _is_ready(self, place: Place, life: Life) -> None:
+        if life.state != "starting":  # it was told to end before it was ready to hear that
+            life.state = "draining"
+            return
         life.state = "ready"
         life.ready_at = self._loop.time()
         if self._is_stopping:
@@ -238,10 +242,7 @@ class Supervisor:
             elif life.was_cut:
                 self.code = self.code or CUT_OFF
         elif not self._was_up and state == "starting":
-            incompatible = isinstance(error, IncompatibleModuleError)
-            self._forget(place, life)
-            self._fail(INCOMPATIBLE if incompatible else FAILED)
-            return
+            self._fail(INCOMPATIBLE if isinstance(error, IncompatibleModuleError) else FAILED)
         self._forget(place, life)
 
     def _forget(self, place: Place, life: Life) -> None:
@@ -284,13 +285,12 @@ class Supervisor:
         config = self._config
         if isinstance(error, IncompatibleModuleError) and state == "starting":
             self._log.error(_errors.incompatible(config, error))
-        elif state == "starting":
-            what = "failed to start" if self._sockets else "could not load the app"
-            self._log.error("Worker %d %s: %s", place.number, what, _errors.told(error))
-        elif isinstance(error, ProcessEndedError):
-            self._log.error("Worker %d failed: %s", place.number, error)
         else:
-            self._log.error("Worker %d failed: %s", place.number, _errors.told(error))
+            what = "failed"
+            if state == "starting":
+                what = "failed to start" if self._sockets else "could not load the app"
+            why = str(error) if isinstance(error, ProcessEndedError) else _errors.told(error)
+            self._log.error("Worker %d %s: %s", place.number, what, why)
 
     # Reloads.
 
