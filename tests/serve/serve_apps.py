@@ -24,6 +24,8 @@ async def hello(scope, receive, send):
             await send({"type": f"lifespan.{kind}.complete"})
             if kind == "shutdown":
                 return
+    if scope["path"] in {"/slow", "/spin"}:
+        print("begun", scope["path"], flush=True)
     match scope["path"]:
         case "/slow":
             await asyncio.sleep(float(scope["query_string"] or b"0.5"))
@@ -32,9 +34,20 @@ async def hello(scope, receive, send):
             sys.exit(7)
         case "/exit-task":
             await asyncio.create_task(_exit())
+        case "/exit-group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_exit())
+        case "/stop-loop":
+            asyncio.get_running_loop().stop()
+            raise MemoryError
         case "/spin":
             while True:
                 pass
+        case "/compute":
+            sum(range(400_000))
+            await _reply(send, b"computed")
+        case "/pid":
+            await _reply(send, b"%d" % os.getpid())
         case "/worker":
             number = scope["extensions"]["subpool"]["worker"]
             assert number == worker_number()
