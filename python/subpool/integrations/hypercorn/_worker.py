@@ -1,8 +1,8 @@
 """A web worker: Hypercorn's own asyncio worker, in an interpreter or in a process.
 
 It loads the app before it has a socket, says so, gets the sockets, serves, and ends when it is
-told to. Its end of the channel is a socket that keeps messages apart; what comes over it is JSON,
-the end of it means that nobody supervises this worker any more, so that it stops.
+told to. In an interpreter it is told by two events of ours. A process is told over the channel, a
+socket that keeps messages apart; the end of that means that nobody supervises it any more.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from subpool.integrations.hypercorn._messages import MESSAGE
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
+    from subpool import Event
 
 _MANY = 400  # files named in one message
 
@@ -66,8 +66,11 @@ class Channel:
 class Server:
     """One life of a worker."""
 
-    def __init__(self, config: Config, number: int, channel: Channel) -> None:
+    def __init__(
+        self, config: Config, number: int, channel: Channel, events: dict[str, Event] | None
+    ) -> None:
         self._config = config
+        self._events = events
         self._channel = channel
         self._number = number
         self._connections = _loop.Connections()
@@ -110,9 +113,13 @@ class Server:
     async def _until_told(self) -> None:
         """Hypercorn's trigger: called when it has begun to listen, and it stops on return."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._channel.socket.fileno(), self._hear)
+        waiting = []
+        if self._events is None:
+            loop.add_reader(self._channel.socket.fileno(), self._hear)
+        else:
+            waiting = [loop.create_task(self._wait(*each)) for each in self._events.items()]
         if self._config.use_reloader:
-            self._tell_files()
+            tell_files(self._channel)
         self._channel.tell("ready")
         word = await self._orders.get()
         self._app.is_draining = True
@@ -128,7 +135,11 @@ class Server:
             linger.cancel()
             hurry.cancel()
         await self._connections.read_what_came()
-        del closing
+        del closing, waiting  # the loop itself does not keep its tasks
+
+    async def _wait(self, word: str, event: Event) -> None:
+        await event.wait_async()
+        self.order(word)
 
     async def _linger(self, seconds: float) -> None:
         await self._connections.all_closed(seconds)
@@ -162,27 +173,29 @@ class Server:
         self._config.graceful_timeout = _CANCEL  # Hypercorn reads it when it comes to that
         self._connections.abort()
 
-    def _tell_files(self) -> None:
-        tell_files(self._channel)
 
-
-def serve(settings: dict[str, Any], number: int, descriptor: int) -> None:
+def serve(
+    settings: dict[str, Any], number: int, descriptor: int, events: dict[str, Event] | None = None
+) -> None:
     """Load the app, wait for the sockets, and serve.
 
     Args:
         settings: The attributes of Hypercorn's configuration.
         number: The worker's, from 1.
         descriptor: The worker's end of the channel; it belongs to the worker from now on.
+        events: What tells the worker to end, by order; ``None``: the channel does.
 
     """
     channel = Channel(descriptor)
     try:
-        _serve(settings, number, channel)
+        _serve(settings, number, channel, events)
     finally:
         channel.socket.close()
 
 
-def _serve(settings: dict[str, Any], number: int, channel: Channel) -> None:
+def _serve(
+    settings: dict[str, Any], number: int, channel: Channel, events: dict[str, Event] | None
+) -> None:
     config = Config()
     vars(config).update(settings)
     integration._number = number  # noqa: SLF001 - its own package
@@ -204,7 +217,7 @@ def _serve(settings: dict[str, Any], number: int, channel: Channel) -> None:
         sockets[:secure], sockets[secure : secure + insecure], sockets[secure + insecure :]
     )
     config._set_quic_addresses(listening.quic_sockets)  # noqa: SLF001 - as `create_sockets` does
-    Server(config, number, channel).run(app, listening)
+    Server(config, number, channel, events).run(app, listening)
 
 
 def tell_files(channel: Channel) -> None:

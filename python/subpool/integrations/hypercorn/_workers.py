@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from subpool import BrokenInterpreterPool, InterpreterPoolExecutor
+from subpool import BrokenInterpreterPool, Event, InterpreterPoolExecutor
 from subpool.integrations.hypercorn._entry import serve
 from subpool.integrations.hypercorn._messages import MESSAGE
 
@@ -113,9 +113,17 @@ class InterpreterHandle(Handle):
 
         self._pool = InterpreterPoolExecutor(1, thread_name_prefix=f"web-{self.number}")
         self._descriptor = self._theirs.detach()  # the worker closes it
-        self._future = self._pool.submit(serve, settings, self.number, self._descriptor)
+        self._events = {"retire": Event(), "stop": Event()}
+        self._future = self._pool.submit(
+            serve, settings, self.number, self._descriptor, self._events
+        )
         self._pool.shutdown(wait=False)  # after this task
         self._future.add_done_callback(self._done)
+
+    def order(self, word: str) -> None:
+        """Set the event for it. The message is for a worker that still waits for its sockets."""
+        self._events[word].set()
+        super().order(word)
 
     def _done(self, _future: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for this one
