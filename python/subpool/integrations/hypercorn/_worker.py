@@ -14,14 +14,15 @@ import socket
 import ssl
 import sys
 
-from hypercorn.asyncio.run import worker_serve
-from hypercorn.config import Config, Sockets
-from hypercorn.utils import load_application
-
 from subpool.integrations import hypercorn as integration
-from subpool.integrations.hypercorn import _loop
+from subpool.integrations.hypercorn import _lazy, _loop
 from subpool.integrations.hypercorn._app import Counted
 from subpool.integrations.hypercorn._messages import MESSAGE
+
+with _lazy.Http2Later():
+    from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import Config, Sockets
+from hypercorn.utils import load_application
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
@@ -200,8 +201,10 @@ def _serve(
     vars(config).update(settings)
     integration._number = number  # noqa: SLF001 - its own package
     try:
-        if config.quic_bind and config.ssl_enabled:
-            __import__("aioquic.quic.connection")
+        if config.ssl_enabled:
+            _lazy.load()
+            if config.quic_bind:
+                __import__("aioquic.quic.connection")
         app = load_application(config.application_path, config.wsgi_max_body_size)
     except BaseException:
         if config.use_reloader:
