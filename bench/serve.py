@@ -24,6 +24,7 @@ from pathlib import Path
 from machine import cpu_model
 
 HERE = Path(__file__).resolve().parent
+TIMES = "\N{MULTIPLICATION SIGN}"
 HYPERCORN = "hypercorn, processes"
 PYTHON = [sys.executable, "-m"]
 SERVERS = {
@@ -164,7 +165,7 @@ def show(rounds: list[dict[str, dict[str, float]]], names: list[str]) -> None:
             cell = f"{statistics.median(values) * factor:.4g}"
             if HYPERCORN in names and name != HYPERCORN and not key.startswith("reload"):
                 ratios = [each[name][key] / each[HYPERCORN][key] for each in rounds]
-                cell += f" ({statistics.median(ratios):.2f}×)"
+                cell += f" ({statistics.median(ratios):.2f}{TIMES})"
             if key == "reload_errors":
                 cell = f"{sum(values):.0f}"
             cells.append(cell)

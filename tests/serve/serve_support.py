@@ -121,6 +121,16 @@ class Served:
         connection.request("GET", path)
         return connection
 
+    def holdings(self):
+        """What the process has, after the last one that was replaced may have ended."""
+        about = Path(f"/proc/{self.process.pid}")
+        rollup = (about / "smaps_rollup").read_text()
+        return {
+            "megabytes": int(re.search(r"Pss:\s+(\d+)", rollup)[1]) / 1024,
+            "descriptors": len(list((about / "fd").iterdir())),
+            "threads": len(list((about / "task").iterdir())),
+        }
+
     def is_listening(self):
         with socket.socket() as sock:
             return sock.connect_ex(("127.0.0.1", self.port)) == 0

@@ -16,7 +16,7 @@ from serve_support import Served
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
-from subpool.integrations.hypercorn import _command, _supervisor, serve, worker_number
+from subpool.integrations.hypercorn import _command, _main, serve, worker_number
 
 ARGUMENTS = {
     "--cert-reqs": "2", "--verify-mode": "CERT_REQUIRED", "--config": None, "--help": None,
@@ -103,7 +103,7 @@ def test_wrong_use_is_told(monkeypatch):
     with pytest.raises(ValueError, match="worker class 'trio' is not supported"):
         serve(config)
     assert worker_number() is None
-    monkeypatch.setattr(_supervisor.threading, "current_thread", object)
+    monkeypatch.setattr(_main.threading, "current_thread", object)
     config.worker_class = "asyncio"
     with pytest.raises(RuntimeError, match="call it in the main thread"):
         serve(config)

@@ -38,7 +38,11 @@ def test_an_app_that_fails_at_the_start_ends_the_server(tmp_path):
         "    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
     )
     for app, kind, why in (
-        ("absent:app", "interpreter", "Cannot load application from 'absent:app', module not found"),
+        (
+            "absent:app",
+            "interpreter",
+            "Cannot load application from 'absent:app', module not found",
+        ),
         ("broken:app", "interpreter", "ZeroDivisionError"),
         ("broken:app", "process", "ZeroDivisionError"),
         ("failing:app", "interpreter", "no database"),
@@ -88,7 +92,7 @@ def test_a_worker_that_fails_is_started_again():
     """Guards against one worker's failure that ends the server, as Hypercorn's own does."""
     with Served("serve_apps:hello", "-w", 2, "--workers-kind", "process") as served:
         served.up()
-        with pytest.raises(OSError, match="closed connection|reset by peer"):
+        with pytest.raises(OSError, match=r"closed connection|reset by peer"):
             served.get("/die")
         served.wait_for("its process was killed by signal 9")
         served.wait_for("Running on", 3)

@@ -66,7 +66,9 @@ def test_a_reload_under_computing_load_fails_no_request():
 @pytest.mark.slow
 def test_max_requests_fails_no_request():
     """Guards against Hypercorn's own way, which closes what is open and leaves the place empty."""
-    with Served("serve_apps:hello", "-w", 2, "--max-requests", 100, "--max-requests-jitter", 50) as served:
+    with Served(
+        "serve_apps:hello", "-w", 2, "--max-requests", 100, "--max-requests-jitter", 50
+    ) as served:
         served.up()
         with Load(served, clients=4) as load:
             served.wait_for("another follows", 2)
@@ -79,7 +81,7 @@ def test_max_requests_fails_no_request():
 def test_the_end_comes_at_any_moment(kind, times):
     """Guards against a stop that is lost, in the start, under load, or in a reload."""
     for attempt in times(2, long=50):
-        chance = random.Random(attempt)
+        chance = random.Random(attempt)  # noqa: S311 - no secret
         with Served("serve_apps:hello", "-w", 2, "--workers-kind", kind) as served:
             when = attempt % 3
             if when == 0:
@@ -102,15 +104,44 @@ def test_the_end_comes_at_any_moment(kind, times):
 def test_what_does_not_end_is_cut_off(kind):
     """Guards against a server that waits for ever, and one that says all went well."""
     for path, patience in (("/slow?60", "cut off"), ("/spin", "interrupted")):
-        with Served(
-            "serve_apps:hello", "--workers-kind", kind, "--graceful-timeout", 1
-        ) as served:
+        with Served("serve_apps:hello", "--workers-kind", kind, "--graceful-timeout", 1) as served:
             served.up()
             request = served.ask(path)
             served.wait_for(f"begun {path[:5]}")
             assert served.end() == 4
             assert patience in served.log
             request.close()
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_reloads(times):
+    """Guards against interpreters, descriptors and threads that each reload leaves behind."""
+    first, further = len(times(1, long=50)), len(times(2, long=100))
+    with Served("serve_apps:hello") as served:
+        served.up()
+        for number in range(1, first + 1):
+            served.reload(number)
+        before = served.holdings()
+        for number in range(first + 1, first + further + 1):
+            served.reload(number)
+        after = served.holdings()
+        assert after["megabytes"] < before["megabytes"] + 25
+        # The predecessor of the last one may still linger.
+        assert after["descriptors"] <= before["descriptors"] + 6
+        assert after["threads"] <= before["threads"] + 3
+        assert served.end() == 0
+
+
+@pytest.mark.slow
+def test_a_thread_of_the_app_does_not_keep_the_server():
+    """Guards against a process that never ends, as a WSGI app's thread does not."""
+    with Served("serve_apps:wsgi", "--graceful-timeout", 1) as served:
+        served.up()
+        request = served.ask("/sleep")
+        served.wait_for("begun /sleep")
+        assert served.end() == 4
+        assert "The process ends without what still runs" in served.log
+        request.close()
 
 
 @pytest.mark.slow

@@ -39,9 +39,9 @@ def serve(config: Config, *, workers_kind: str = "interpreter") -> int:
         sys.exit(serve(config))
 
     """
-    from subpool.integrations.hypercorn import _supervisor  # noqa: PLC0415 - main's
+    from subpool.integrations.hypercorn import _main  # noqa: PLC0415 - main's
 
-    return _supervisor.serve(config, workers_kind)
+    return _main.serve(config, workers_kind)
 
 
 def worker_number() -> int | None:

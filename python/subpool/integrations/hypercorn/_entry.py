@@ -9,9 +9,7 @@ if TYPE_CHECKING:
     from subpool import Event
 
 
-def serve(
-    settings: dict[str, Any], number: int, descriptor: int, events: dict[str, Event]
-) -> None:
+def serve(settings: dict[str, Any], number: int, descriptor: int, events: dict[str, Event]) -> None:
     """Call `_worker.serve`."""
     from subpool.integrations.hypercorn import _worker  # noqa: PLC0415 - see above
 

@@ -24,7 +24,7 @@ class Http2Later:
     """While this is entered, the modules of HTTP/2 are imported only by name."""
 
     def __enter__(self) -> None:
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
 
     def __exit__(
         self,
@@ -32,7 +32,7 @@ class Http2Later:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -1,4 +1,4 @@
-"""A web worker as a process of its own: ``python -m subpool.integrations.hypercorn._process FD``."""
+"""A web worker as a process of its own: this module, with the channel's descriptor."""
 
 from __future__ import annotations
 

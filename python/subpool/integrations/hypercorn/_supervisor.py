@@ -15,23 +15,21 @@ import logging
 import os
 import signal
 import sys
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from subpool.errors import IncompatibleModuleError
 from subpool.integrations.hypercorn import _errors
+from subpool.integrations.hypercorn._places import FIRST_DELAY, Life, Place
 from subpool.integrations.hypercorn._watch import Watch
 from subpool.integrations.hypercorn._workers import KINDS, ProcessEndedError
 
 if TYPE_CHECKING:
-    from hypercorn.config import Config, Sockets
+    from collections.abc import Callable
 
-    from subpool.integrations.hypercorn._workers import Handle
+    from hypercorn.config import Config, Sockets
 
 FAILED, INCOMPATIBLE, CUT_OFF = 1, 3, 4
 
-_FIRST_DELAY = 0.1  # seconds before a worker that failed is started again; doubled each time
 _LONGEST_DELAY = 10.0
 _GOOD_LIFE = 30.0  # seconds after which a worker's failure counts as its first
 
@@ -43,47 +41,22 @@ _TWICE = 1.0
 _LOOK = 1.0  # seconds between two looks at the app's files
 
 
-class Life:
-    """One worker from its start to its end."""
-
-    def __init__(self) -> None:
-        self.handle: Handle
-        self.state = "starting"
-        self.ready_at = 0.0
-        self.was_cut = False
-        self.forced = 0
-        self.timer: asyncio.TimerHandle | None = None
-
-    def cancel_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
-
-class Place:
-    """What one of the server's workers is at: the one that serves, and the one that follows."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.current: Life | None = None
-        self.follower: Life | None = None
-        self.delay = _FIRST_DELAY
-        self.timer: asyncio.TimerHandle | None = None
-
-
 class Supervisor:
     """One run of the server."""
 
-    def __init__(self, config: Config, kind: str) -> None:
+    def __init__(self, config: Config, kind: str, before_exit: Callable[[], None]) -> None:
+        """Prepare. `before_exit` is called if the process has to end under a stuck worker."""
         self._config = config
+        self._before_exit = before_exit
         self._kind = KINDS[kind]
-        self._settings = settings(config)
+        # What makes another `Config` the same; the log has handlers, which do not travel.
+        self._settings = {name: value for name, value in vars(config).items() if name != "_log"}
         self._log = _logger(config)
         self._loop = asyncio.new_event_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._places = [Place(number) for number in range(1, config.workers + 1)]
         self._lives: set[Life] = set()
-        self._leaving: list[Handle] = []  # ended, but for their interpreters
+        self._leaving: list[Any] = []  # ended, but for their interpreters
         self._sockets: Sockets | None = None
         self._was_up = False
         self._is_stopping = False
@@ -160,7 +133,7 @@ class Supervisor:
             try:
                 self._open()
             except (OSError, ValueError, TypeError) as error:
-                self._log.error("Cannot listen: %s", error)  # noqa: TRY400 - the user's to mend
+                self._log.error("Cannot listen: %s", error)
                 self._fail(FAILED)
                 return
         if self._sockets is not None:
@@ -264,7 +237,7 @@ class Supervisor:
         elif place.current is life:
             place.current = None
             if life.ready_at and self._loop.time() - life.ready_at >= _GOOD_LIFE:
-                place.delay = _FIRST_DELAY
+                place.delay = FIRST_DELAY
             if place.follower is None:
                 self._start_later(place)
         if len(self._leaving) > len(self._places):
@@ -356,16 +329,17 @@ class Supervisor:
 
     def _leave(self) -> None:
         """Wait for the interpreters, or end the process under those that cannot be closed."""
-        if not all([handle.join(_MARGIN + _MARGIN) for handle in self._leaving]):
-            self._is_abandoning = True
+        for handle in self._leaving:
+            if not handle.join(_MARGIN + _MARGIN):
+                self._is_abandoning = True
         if self._is_abandoning:
             self.code = self.code or CUT_OFF
             self._log.error("The process ends without what still runs in a worker")
-            self.abandon()
+            self._abandon()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """End the process now."""
-        remove_pid_file(self._config)
+        self._before_exit()
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -373,49 +347,6 @@ class Supervisor:
         os._exit(self.code)
 
 
-def settings(config: Config) -> dict[str, Any]:
-    """Give what makes another `Config` the same."""
-    return {
-        name: value
-        for name, value in vars(config).items()
-        if name not in {"_log", "pid_path"}
-    }
-
-
 def _logger(config: Config) -> logging.Logger:
     logger = getattr(config.log, "error_logger", None)
     return logger if isinstance(logger, logging.Logger) else logging.getLogger("hypercorn.error")
-
-
-def serve(config: Config, kind: str) -> int:
-    """Do what `subpool.integrations.hypercorn.serve` says."""
-    if kind not in KINDS:
-        raise ValueError(f"workers_kind must be 'interpreter' or 'process', not {kind!r}")
-    if config.worker_class not in {"asyncio", "uvloop"}:
-        raise ValueError(
-            f"worker class {config.worker_class!r} is not supported: use asyncio, or uvloop on "
-            f"processes"
-        )
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("serve() handles signals: call it in the main thread")
-    if config.workers == 0:
-        # In main, without anybody to supervise it, as Hypercorn does.
-        from hypercorn.run import run  # noqa: PLC0415 - rare
-
-        return run(config)
-    if config.pid_path is not None:
-        Path(config.pid_path).write_text(str(os.getpid()), encoding="ascii")
-    try:
-        return Supervisor(config, kind).run()
-    finally:
-        remove_pid_file(config)
-
-
-def remove_pid_file(config: Config) -> None:
-    """Remove the file with this process's number, if it is still that."""
-    if config.pid_path is None:
-        return
-    path = Path(config.pid_path)
-    with contextlib.suppress(OSError):
-        if path.read_text(encoding="ascii") == str(os.getpid()):
-            path.unlink()

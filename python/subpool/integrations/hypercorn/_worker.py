@@ -99,9 +99,7 @@ class Server:
         try:
             _loop.run(
                 loop,
-                worker_serve(
-                    self._app, config, sockets=sockets, shutdown_trigger=self._until_told
-                ),
+                worker_serve(self._app, config, sockets=sockets, shutdown_trigger=self._until_told),
             )
         finally:
             _loop.close(loop, 1.0 if self._was_cut else 60.0)
@@ -164,7 +162,7 @@ class Server:
             more = [(b"connection", b"close")] if protocol == "h11" else []
             return plain(protocol) + more
 
-        self._config.response_headers = headers
+        self._config.response_headers = headers  # type: ignore[method-assign]
 
     def _cut(self) -> None:
         """End the requests that have not finished in time."""
