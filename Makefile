@@ -24,7 +24,7 @@ endif
 endif
 
 .PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug test-mutants \
-	soak sanitize sanitize-extension fuzz lint deny advisories lock bench faults bench-core docs clean \
+	soak sanitize sanitize-extension fuzz lint deny advisories lock bench faults bench-sharing bench-core docs clean \
 	$(PRESENT:%=test-%)
 # Only the suites go side by side: they wait more than they work.
 ifndef SIDE_BY_SIDE
@@ -128,6 +128,9 @@ bench-serve: setup ## subpool serve against hypercorn and uvicorn; BENCH_ARGS="-
 faults: setup ## the fault list, on subpool and its peers, into docs/reliability
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/faults.py --docs
+
+bench-sharing: setup ## queues and events between main and a worker, beside what else there is
+	$(BIN)/python bench/sharing.py $(BENCH_ARGS)
 
 bench-core: ## the core alone, without Python: ARGS=--quick for rough figures
 	cargo bench --locked --no-default-features --bench core -- $(ARGS)
