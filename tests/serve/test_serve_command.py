@@ -11,7 +11,7 @@ import hypercorn.__main__ as original
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, StreamEnded
+from h2.events import ConnectionTerminated, DataReceived, StreamEnded
 from serve_support import Served
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
@@ -147,7 +147,10 @@ def certificate(tmp_path):
 
 @pytest.mark.slow
 def test_tls_and_http2(certificate):
-    """Guards against sockets of one sort that are taken for those of another."""
+    """Guards against sockets of one sort that are taken for those of another.
+
+    And against a client of HTTP/2 that is not told that its connection ends.
+    """
     with Served(
         "serve_apps:hello", "--certfile", certificate[0], "--keyfile", certificate[1],
         "--insecure-bind", "127.0.0.1:0",
@@ -167,26 +170,36 @@ def test_tls_and_http2(certificate):
             socket.create_connection(("127.0.0.1", ports["https"]), 20) as plain,
             trust.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
         ):
-            assert http2_get(sock) == b"hello"
+            client = H2Connection(H2Configuration(client_side=True))
+            client.initiate_connection()
+            ask_http2(client, sock, "/")
+            assert b"hello" in http2_events(client, sock, StreamEnded)
+            served.reload()
+            ask_http2(client, sock, "/slow?0.1")
+            assert b"slow" in http2_events(client, sock, ConnectionTerminated)
         assert served.end() == 0
 
 
-def http2_get(sock):
-    connection = H2Connection(H2Configuration(client_side=True))
-    connection.initiate_connection()
-    connection.send_headers(
-        1,
-        [(":method", "GET"), (":path", "/"), (":scheme", "https"), (":authority", "subpool")],
-        end_stream=True,
+def ask_http2(client, sock, path):
+    headers = {":method": "GET", ":path": path, ":scheme": "https", ":authority": "subpool"}
+    client.send_headers(
+        client.get_next_available_stream_id(), list(headers.items()), end_stream=True
     )
-    sock.sendall(connection.data_to_send())
-    body = b""
-    while True:
-        for event in connection.receive_data(sock.recv(65536)):
-            if isinstance(event, DataReceived):
-                body += event.data
-            elif isinstance(event, StreamEnded):
-                return body
+    sock.sendall(client.data_to_send())
+
+
+def http2_events(client, sock, last):
+    """Give what has come, and the data of it, until something of that sort has."""
+    seen = []
+    while last not in seen:
+        data = sock.recv(65536)
+        assert data, f"the end came after {seen}"
+        seen += [
+            event.data if isinstance(event, DataReceived) else type(event)
+            for event in client.receive_data(data)
+        ]
+        sock.sendall(client.data_to_send())
+    return seen
 
 
 @pytest.mark.slow
@@ -242,3 +255,13 @@ def ask_unix(path):
         sock.connect(str(path))
         sock.sendall(b"GET / HTTP/1.1\r\nHost: subpool\r\n\r\n")
         return sock.recv(65536)
+
+
+def test_helpers_in_a_configuration_file_stay_behind(tmp_path):
+    """Guards against a file with a function in it that cannot be served."""
+    (tmp_path / "settings.py").write_text("workers = 2\ndef helper(): ...\n")
+    config = original.Config.from_pyfile(tmp_path / "settings.py")
+    assert _main._settings(config) == {"workers": 2}
+    config.logger_class = config.helper
+    with pytest.raises(ValueError, match="the configuration's logger_class cannot be sent"):
+        _main._settings(config)

@@ -43,7 +43,6 @@ def test_an_app_that_fails_at_the_start_ends_the_server(tmp_path):
             "interpreter",
             "Cannot load application from 'absent:app', module not found",
         ),
-        ("broken:app", "interpreter", "ZeroDivisionError"),
         ("broken:app", "process", "ZeroDivisionError"),
         ("failing:app", "interpreter", "no database"),
     ):
@@ -54,20 +53,11 @@ def test_an_app_that_fails_at_the_start_ends_the_server(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_address_in_use_is_told():
-    """Guards against a server that goes on without its socket."""
-    with Served() as first:
-        first.up()
-        with Served(bind=f"127.0.0.1:{first.port}") as served:
-            assert served.ended() == 1
-            assert "Cannot listen: [Errno 98]" in served.log
-        assert first.get() == (200, b"hello")
-        assert first.end() == 0
-
-
-@pytest.mark.slow
 def test_system_exit_costs_its_request_and_nothing_else():
-    """Guards against `sys.exit` in a request, or in a task of one, that ends the event loop."""
+    """Guards against `sys.exit` in a request, or in a task of one, that ends the event loop.
+
+    And against a server that goes on without its socket, if the address is in use.
+    """
     with Served() as served:
         served.up()
         slow = [served.ask("/slow?0.5") for _ in range(3)]
@@ -78,12 +68,9 @@ def test_system_exit_costs_its_request_and_nothing_else():
             connection.close()
         assert "SystemExit in a request ends that request only" in served.log
         assert served.log.count("Running on") == 1
-        assert served.end() == 0
-    with Served("serve_apps:wsgi") as served:
-        served.up()
-        assert served.get() == (200, b"wsgi 1")
-        assert served.get("/exit")[0] == 500
-        assert served.get() == (200, b"wsgi 1")
+        with Served(bind=f"127.0.0.1:{served.port}") as second:
+            assert second.ended() == 1
+            assert "Cannot listen: [Errno 98]" in second.log
         assert served.end() == 0
 
 

@@ -55,10 +55,10 @@ def test_a_reload_under_computing_load_fails_no_request():
     """Guards against a request that waits unread when its worker's loop is late."""
     with Served("serve_apps:hello", "-w", 2) as served:
         served.up()
-        with Load(served, clients=8, path="/compute") as load:
-            load.wait_for(20)
+        with Load(served, clients=6, path="/compute") as load:
+            load.wait_for(10)
             served.reload()
-            load.wait_for(load.answers + 20)
+            load.wait_for(load.answers + 10)
         assert not load.errors
         assert served.end() == 0
 
@@ -67,7 +67,7 @@ def test_a_reload_under_computing_load_fails_no_request():
 def test_max_requests_fails_no_request():
     """Guards against Hypercorn's own way, which closes what is open and leaves the place empty."""
     with Served(
-        "serve_apps:hello", "-w", 2, "--max-requests", 100, "--max-requests-jitter", 50
+        "serve_apps:hello", "-w", 2, "--max-requests", 40, "--max-requests-jitter", 20
     ) as served:
         served.up()
         with Load(served, clients=4) as load:
@@ -100,23 +100,26 @@ def test_the_end_comes_at_any_moment(kind, times):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_does_not_end_is_cut_off(kind):
+def test_what_does_not_end_is_cut_off():
     """Guards against a server that waits for ever, and one that says all went well."""
-    for path, patience in (("/slow?60", "cut off"), ("/spin", "interrupted")):
+    for path, kind, what in (
+        ("/slow?60", "interpreter", "cut off"),
+        ("/spin", "interpreter", "interrupted"),
+        ("/spin", "process", "interrupted"),
+    ):
         with Served("serve_apps:hello", "--workers-kind", kind, "--graceful-timeout", 1) as served:
             served.up()
             request = served.ask(path)
             served.wait_for(f"begun {path[:5]}")
             assert served.end() == 4
-            assert patience in served.log
+            assert what in served.log
             request.close()
 
 
 @pytest.mark.slow
 def test_memory_stays_flat_over_reloads(times):
     """Guards against interpreters, descriptors and threads that each reload leaves behind."""
-    first, further = len(times(1, long=50)), len(times(2, long=100))
+    first, further = len(times(1, long=50)), len(times(1, long=100))
     with Served("serve_apps:hello") as served:
         served.up()
         for number in range(1, first + 1):
@@ -137,6 +140,8 @@ def test_a_thread_of_the_app_does_not_keep_the_server():
     """Guards against a process that never ends, as a WSGI app's thread does not."""
     with Served("serve_apps:wsgi", "--graceful-timeout", 1) as served:
         served.up()
+        assert served.get("/exit")[0] == 500
+        assert served.get() == (200, b"wsgi 1")
         request = served.ask("/sleep")
         served.wait_for("begun /sleep")
         assert served.end() == 4

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from subpool.integrations.hypercorn._supervisor import Supervisor
 from subpool.integrations.hypercorn._workers import KINDS
@@ -31,12 +32,32 @@ def serve(config: Config, kind: str) -> int:
         from hypercorn.run import run  # noqa: PLC0415 - rare
 
         return run(config)
+    settings = _settings(config)
     if config.pid_path is not None:
         Path(config.pid_path).write_text(str(os.getpid()), encoding="ascii")
     try:
-        return Supervisor(config, kind, lambda: _remove_pid_file(config)).run()
+        return Supervisor(config, settings, kind, lambda: _remove_pid_file(config)).run()
     finally:
         _remove_pid_file(config)
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Give what makes another `Config` the same, without what cannot be sent."""
+    found = {}
+    for name, value in vars(config).items():
+        if name == "_log":  # it has handlers; each worker makes its own
+            continue
+        try:
+            pickle.dumps(value)
+        except Exception as error:
+            if not hasattr(type(config), name):
+                continue  # what else stands in a Python configuration file, as helpers do
+            raise ValueError(
+                f"the configuration's {name} cannot be sent to workers ({error}). Let it be a "
+                f"value, or what a module has under its name"
+            ) from error
+        found[name] = value
+    return found
 
 
 def _remove_pid_file(config: Config) -> None:

@@ -44,13 +44,22 @@ _LOOK = 1.0  # seconds between two looks at the app's files
 class Supervisor:
     """One run of the server."""
 
-    def __init__(self, config: Config, kind: str, before_exit: Callable[[], None]) -> None:
-        """Prepare. `before_exit` is called if the process has to end under a stuck worker."""
+    def __init__(
+        self, config: Config, settings: dict[str, Any], kind: str, before_exit: Callable[[], None]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            config: Hypercorn's configuration.
+            settings: What makes another one the same.
+            kind: The workers', in `KINDS`.
+            before_exit: Called if the process has to end under a worker that does not.
+
+        """
         self._config = config
         self._before_exit = before_exit
         self._kind = KINDS[kind]
-        # What makes another `Config` the same; the log has handlers, which do not travel.
-        self._settings = {name: value for name, value in vars(config).items() if name != "_log"}
+        self._settings = settings
         self._log = _logger(config)
         self._loop = asyncio.new_event_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
@@ -279,6 +288,9 @@ class Supervisor:
         if self._is_stopping:
             return
         self._log.info("%s: all workers are replaced, one after another", why)
+        for handler in self._log.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.close()  # it opens its file anew: somebody may have moved it
         self._to_reload = list(self._places)
         if self._reloading is None:
             self._reload_next()
@@ -330,7 +342,7 @@ class Supervisor:
     def _leave(self) -> None:
         """Wait for the interpreters, or end the process under those that cannot be closed."""
         for handle in self._leaving:
-            if not handle.join(_MARGIN + _MARGIN):
+            if not handle.join(_MARGIN):
                 self._is_abandoning = True
         if self._is_abandoning:
             self.code = self.code or CUT_OFF

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import socket
 import ssl
 import sys
@@ -34,7 +35,7 @@ _MANY = 400  # files named in one message
 
 # Seconds that a replaced worker keeps a connection on which nothing happens: a client that is
 # about to use it again gets its answer, and is told to open another one.
-_LINGER = 1.0
+_LINGER = 2.0
 
 # Seconds that an app has to notice that its client is gone, before its requests are cancelled.
 _CANCEL = 0.3
@@ -115,6 +116,7 @@ class Server:
         waiting = []
         if self._events is None:
             loop.add_reader(self._channel.socket.fileno(), self._hear)
+            loop.add_signal_handler(signal.SIGTERM, self.order, "stop")
         else:
             waiting = [loop.create_task(self._wait(*each)) for each in self._events.items()]
         if self._config.use_reloader:
