@@ -99,15 +99,24 @@ def test_the_end_comes_at_any_moment(kind, times):
             assert served.ended() == 0, served.log
 
 
+@pytest.fixture
+def hasty(tmp_path):
+    """Flags for a server that gives its requests little time to end."""
+    file = tmp_path / "hypercorn.toml"
+    file.write_text("graceful_timeout = 0.2\n")
+    return ["-c", file]
+
+
 @pytest.mark.slow
-def test_what_does_not_end_is_cut_off():
+def test_what_does_not_end_is_cut_off(hasty, times):
     """Guards against a server that waits for ever, and one that says all went well."""
     for path, kind, what in (
         ("/slow?60", "interpreter", "cut off"),
         ("/spin", "interpreter", "interrupted"),
+        ("/slow?60", "process", "cut off"),
         ("/spin", "process", "interrupted"),
-    ):
-        with Served("serve_apps:hello", "--workers-kind", kind, "--graceful-timeout", 1) as served:
+    )[: len(times(2, long=4))]:
+        with Served("serve_apps:hello", "--workers-kind", kind, *hasty) as served:
             served.up()
             request = served.ask(path)
             served.wait_for(f"begun {path[:5]}")
@@ -136,9 +145,9 @@ def test_memory_stays_flat_over_reloads(times):
 
 
 @pytest.mark.slow
-def test_a_thread_of_the_app_does_not_keep_the_server():
+def test_a_thread_of_the_app_does_not_keep_the_server(hasty):
     """Guards against a process that never ends, as a WSGI app's thread does not."""
-    with Served("serve_apps:wsgi", "--graceful-timeout", 1) as served:
+    with Served("serve_apps:wsgi", *hasty) as served:
         served.up()
         assert served.get("/exit")[0] == 500
         assert served.get() == (200, b"wsgi 1")
