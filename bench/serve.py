@@ -45,8 +45,10 @@ FIGURES = {
     "up": ("start to all answering", "ms", 1e3),
     "hello": ("hello", "requests/s", 1),
     "hello_p99": ("hello, p99", "ms", 1e3),
+    "hello_cost": ("hello, CPU time of each", "ms", 1e3),
     "cpu": ("CPU page", "requests/s", 1),
     "cpu_p99": ("CPU page, p99", "ms", 1e3),
+    "cpu_cost": ("CPU page, CPU time of each", "ms", 1e3),
     "memory": ("proportional memory", "MB", 1e-6),
     "reload_errors": ("reload: failed requests", "", 1),
     "reload_worst": ("reload: longest answer", "ms", 1e3),
@@ -104,6 +106,9 @@ class Server:
     def memory(self) -> int:
         return sum(pss(number) for number in family(self.process.pid))
 
+    def used(self) -> float:
+        return sum(processor_time(number) for number in family(self.process.pid))
+
     def stop(self) -> float:
         begin = time.perf_counter()
         self.process.terminate()
@@ -128,6 +133,13 @@ def pss(number: int) -> int:
     return 0
 
 
+def processor_time(number: int) -> float:
+    """Seconds, of which other programs on the machine take none away."""
+    status = Path(f"/proc/{number}/stat").read_text(encoding="utf-8")
+    user, system = status.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def finish(load: subprocess.Popen[bytes]) -> dict[str, float]:
     output, _ = load.communicate()
     result: dict[str, float] = json.loads(output)
@@ -142,8 +154,10 @@ def measure(command: list[str], options: argparse.Namespace) -> dict[str, float]
             figures["up"] = server.until_up(threads)
         finish(server.load("/", options.connections, 0.3))
         for path, name in (("/", "hello"), ("/cpu", "cpu")):
+            before = server.used()
             found = finish(server.load(path, options.connections, options.seconds))
             figures[name], figures[f"{name}_p99"] = found["rate"], found["p99"]
+            figures[f"{name}_cost"] = (server.used() - before) / found["answers"]
         figures["memory"] = server.memory()
         under = server.load("/", options.connections, 2 * options.seconds)
         time.sleep(options.seconds / 2)
