@@ -58,7 +58,7 @@ class Counted:
                 self._retire()
         request: object = object()
         if scope["type"] == "websocket":
-            request = websocket = _WebSocket(send)
+            request = websocket = _WebSocket(send, self)
             send = websocket.send
         self.running.add(request)
         try:
@@ -101,8 +101,9 @@ class _ClosedError(OSError):
 class _WebSocket:
     """The way out of a websocket, which the server may close under the app."""
 
-    def __init__(self, send: Any) -> None:
+    def __init__(self, send: Any, server: Counted) -> None:
         self._send = send
+        self._server = server
         self._is_accepted = False
         self._is_closed = False
 
@@ -112,6 +113,8 @@ class _WebSocket:
         await self._send(message)
         if message["type"] == "websocket.accept":
             self._is_accepted = True
+            if self._server.is_draining:
+                await self.close()
         elif message["type"] == "websocket.close":
             self._is_closed = True
 

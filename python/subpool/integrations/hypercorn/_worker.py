@@ -77,6 +77,7 @@ class Server:
         self._number = number
         self._connections = _loop.Connections()
         self._orders: asyncio.Queue[str] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []  # the loop itself does not keep them
         self._was_cut = False
 
     def run(self, app: Any, sockets: Sockets) -> None:
@@ -113,12 +114,11 @@ class Server:
     async def _until_told(self) -> None:
         """Hypercorn's trigger: called when it has begun to listen, and it stops on return."""
         loop = asyncio.get_running_loop()
-        waiting = []
         if self._events is None:
             loop.add_reader(self._channel.socket.fileno(), self._hear)
             loop.add_signal_handler(signal.SIGTERM, self.order, "stop")
         else:
-            waiting = [loop.create_task(self._wait(*each)) for each in self._events.items()]
+            self._tasks = [loop.create_task(self._wait(*each)) for each in self._events.items()]
         if self._config.use_reloader:
             tell_files(self._channel)
         self._channel.tell("ready")
@@ -128,7 +128,7 @@ class Server:
         loop.call_later(patience, self._cut)
         self._announce_close()
         await self._connections.stop_accepting()
-        closing = loop.create_task(self._app.close_websockets())
+        self._tasks.append(loop.create_task(self._app.close_websockets()))
         if word == "retire":
             linger = loop.create_task(self._linger(min(_LINGER, patience)))
             hurry = loop.create_task(self._orders.get())
@@ -136,7 +136,6 @@ class Server:
             linger.cancel()
             hurry.cancel()
         await self._connections.read_what_came()
-        del closing, waiting  # the loop itself does not keep its tasks
 
     async def _wait(self, word: str, event: Event) -> None:
         await event.wait_async()
