@@ -73,6 +73,7 @@ class Supervisor:
         self._is_abandoning = False
         self._to_reload: list[Place] = []
         self._reloading: Life | None = None
+        self._giving_way: Life | None = None  # the one before it, until it accepts nothing more
         self._watch = Watch()
         self.code = 0
 
@@ -118,6 +119,8 @@ class Supervisor:
                 self._give_sockets(life)
             case ["ready"]:
                 self._is_ready(place, life)
+            case ["draining"] if life is self._giving_way:
+                self._reload_next()
             case ["files", *files]:
                 self._watch.add(files)
             case ["worn"] if place.current is life and place.follower is None:
@@ -176,7 +179,10 @@ class Supervisor:
             self._was_up = True
             self._log.info("All %d worker(s) are ready", len(self._places))
         if self._reloading is life:
-            self._reload_next()
+            if before is None:
+                self._reload_next()
+            else:
+                self._giving_way = before
 
     # Workers end.
 
@@ -235,10 +241,7 @@ class Supervisor:
             if not self._lives and not self._over.done():
                 self._over.set_result(None)
             return
-        if self._reloading is life:
-            self._reloading = None
-            self._to_reload.clear()
-            self._log.error("The reload has failed: the workers that there are go on")
+        self._reload_without(life)
         if place.follower is life:
             place.follower = None
             if place.current is None or place.current.state != "ready":
@@ -295,8 +298,17 @@ class Supervisor:
         if self._reloading is None:
             self._reload_next()
 
+    def _reload_without(self, life: Life) -> None:
+        """Go on with a reload in which that worker has ended, or give it up."""
+        if self._giving_way is life:
+            self._reload_next()
+        elif self._reloading is life:
+            self._reloading = self._giving_way = None
+            self._to_reload.clear()
+            self._log.error("The reload has failed: the workers that there are go on")
+
     def _reload_next(self) -> None:
-        self._reloading = None
+        self._reloading = self._giving_way = None
         if not self._to_reload:
             self._log.info("All workers are replaced")
             return

@@ -128,6 +128,7 @@ class Server:
         loop.call_later(patience, self._cut)
         self._announce_close()
         await self._connections.stop_accepting()
+        self._channel.tell("draining")
         self._tasks.append(loop.create_task(self._app.close_websockets()))
         if word == "retire":
             linger = loop.create_task(self._linger(min(_LINGER, patience)))
