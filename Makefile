@@ -122,6 +122,9 @@ bench: setup ## subpool against every other pool, in one run; BENCH_ARGS="--quic
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/bench.py $(BENCH_ARGS)
 
+bench-serve: setup ## subpool serve against hypercorn and uvicorn; BENCH_ARGS="--rounds 1" for less
+	$(BIN)/python bench/serve.py $(BENCH_ARGS)
+
 faults: setup ## the fault list, on subpool and its peers, into docs/reliability
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/faults.py --docs

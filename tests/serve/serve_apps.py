@@ -1,0 +1,113 @@
+"""Apps that the tests of `subpool serve` serve."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+from subpool.integrations.hypercorn import worker_number
+
+
+async def hello(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    else:
+        await PATHS.get(scope["path"], greet)(scope, send)
+
+
+async def lifespan(receive, send):
+    kind = ""
+    while kind != "shutdown":
+        kind = (await receive())["type"].partition(".")[2]
+        if note := os.environ.get("SERVE_NOTES"):
+            with Path(note).open("a") as file:  # noqa: ASYNC230 - a line
+                file.write(f"{kind} {worker_number()}\n")
+        await send({"type": f"lifespan.{kind}.complete"})
+
+
+async def reply(send, body):
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def greet(_scope, send):
+    await reply(send, b"hello")
+
+
+async def slow(scope, send):
+    print("begun /slow", flush=True)
+    await asyncio.sleep(float(scope["query_string"]))
+    await reply(send, b"slow")
+
+
+async def spin(_scope, _send):
+    print("begun /spin", flush=True)
+    while True:
+        pass
+
+
+async def compute(_scope, send):
+    sum(range(400_000))
+    await reply(send, b"computed")
+
+
+async def tell_worker(scope, send):
+    number = scope["extensions"]["subpool"]["worker"]
+    assert number == worker_number()
+    await reply(send, b"%d" % number)
+
+
+async def leave(*_):
+    sys.exit(7)
+
+
+async def leave_in_task(*_):
+    await asyncio.create_task(leave())
+
+
+async def leave_in_group(*_):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leave())
+
+
+async def stop_loop(*_):
+    asyncio.get_running_loop().stop()
+
+
+async def die(*_):
+    os.kill(os.getpid(), 9)
+
+
+PATHS = {
+    "/slow": slow,
+    "/spin": spin,
+    "/compute": compute,
+    "/worker": tell_worker,
+    "/exit": leave,
+    "/exit-task": leave_in_task,
+    "/exit-group": leave_in_group,
+    "/stop-loop": stop_loop,
+    "/die": die,
+}
+
+
+async def echo(scope, receive, send):
+    """Answer a websocket's messages until it closes."""
+    assert scope["type"] == "websocket", scope["type"]
+    while (message := await receive())["type"] != "websocket.disconnect":
+        if message["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "websocket.send", "text": message["text"]})
+
+
+def wsgi(environ, start_response):
+    if environ["PATH_INFO"] == "/exit":
+        sys.exit(9)
+    if environ["PATH_INFO"] == "/sleep":
+        print("begun /sleep", flush=True)
+        time.sleep(60)
+    start_response("200 OK", [("content-type", "text/plain")])
+    return [b"wsgi %d" % worker_number()]
