@@ -1,0 +1,1 @@
+"""Django tasks in interpreters."""
