@@ -26,7 +26,7 @@ class StoredTaskAdmin(admin.ModelAdmin):
     list_display = ("task", "status", "queue", "priority", "attempts", "enqueued_at", "took")
     list_filter = ("status", "queue", "backend", "enqueued_at")
     search_fields = ("=id", "task")
-    date_hierarchy = "enqueued_at"
+    ordering = ("-enqueued_at",)
     show_full_result_count = False  # to count a large table takes long
     actions = ("run_again",)
     fieldsets: ClassVar[Any] = (

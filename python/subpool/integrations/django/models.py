@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.tasks import TaskResultStatus
 from django.utils.translation import gettext_lazy as _
 
-from subpool.integrations.django.stores import FAILED, READY, RUNNING, SUCCESSFUL
+from subpool.integrations.django.stores import READY
 
 SECOND = 1_000_000
 
@@ -93,7 +93,7 @@ class StoredTask(models.Model):
     # These two in microseconds, as `Clock`. When it may run, and so its place among those of its
     # priority: `run_after`, or else when it was enqueued.
     due = models.BigIntegerField(_("due"))
-    # Until when it is the claimant's alone.
+    # Until when it is the claimant's alone; 0: nobody's.
     lease = models.BigIntegerField(_("lease"), default=0)
     claimant = models.CharField(_("claimant"), max_length=128, default="", blank=True)
 
@@ -102,7 +102,6 @@ class StoredTask(models.Model):
         db_table = "subpool_task"
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
-        ordering = ("-enqueued_at",)
         # A row is in one of them. It moves when it is claimed and when it ends.
         indexes: ClassVar[list[models.Index]] = [
             models.Index(
@@ -113,12 +112,12 @@ class StoredTask(models.Model):
             models.Index(
                 fields=["lease"],
                 name="subpool_task_claimed",
-                condition=Q(status__in=(READY, RUNNING)) & ~Q(claimant=""),
+                condition=Q(lease__gt=0),
             ),
             models.Index(
                 fields=["finished_at"],
                 name="subpool_task_finished",
-                condition=Q(status__in=(SUCCESSFUL, FAILED)),
+                condition=Q(finished_at__isnull=False),
             ),
         ]
 

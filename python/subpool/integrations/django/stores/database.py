@@ -18,6 +18,7 @@ database's, so the machines' clocks may differ.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,8 @@ from subpool.integrations.django.stores import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+
+logger = logging.getLogger("subpool.integrations.django")
 
 # Of the results that are deleted in one statement, so that it locks no table for long.
 _PRUNED_AT_ONCE = 1000
@@ -218,6 +221,7 @@ class DatabaseStore:
             return_value=record.return_value,
             errors=record.errors,
             claimant="",
+            lease=0,
         )
         return record if noted else None
 
@@ -234,7 +238,7 @@ class DatabaseStore:
         ids = list(record_ids)
         self._held.difference_update(ids)
         claimed = self._claimed(ids, claimant)
-        self._again(lambda: claimed.update(claimant="", status=READY) if ids else 0)
+        self._again(lambda: claimed.update(claimant="", lease=0, status=READY) if ids else 0)
 
     def next_due(self, queues: Collection[str] | None) -> datetime | None:
         """Tell when the next record can be claimed."""
@@ -290,42 +294,39 @@ class DatabaseStore:
 
     def rescue(self, claimant: str) -> list[Record]:
         """Free the claims that have run out; give the records that failed for good."""
-        expired = self._rows.filter(
-            ~Q(claimant=""), status__in=(READY, RUNNING), lease__lt=Clock()
-        ).exclude(claimant=claimant, pk__in=self._held)
+        expired = self._rows.filter(lease__gt=0, lease__lt=Clock()).exclude(
+            claimant=claimant, pk__in=self._held
+        )
         failed = []
         for row in expired.filter(status=RUNNING, attempts__gte=self._max_attempts):
             record = _record(row)
-            record.finish(Outcome(failure=self._lost(record)), utc_now())
+            error = WorkerLost(
+                f"task {record.task} ({record.id}) was begun {row.attempts} times, and each time "
+                "its process ended before it: see the system's log for what crashed or was killed. "
+                "The admin page can run it again; OPTIONS['max_attempts'] allows more attempts"
+            )
+            record.finish(Outcome(failure=_failure(error)), utc_now())
             changes = {
                 "status": FAILED,
                 "finished_at": _local(record.finished_at),
                 "errors": record.errors,
                 "claimant": "",
+                "lease": 0,
             }
             if expired.filter(pk=row.pk, claimant=row.claimant).update(**changes):
                 failed.append(record)
+                logger.error("%s", error)
         expired.filter(Q(status=READY) | Q(attempts__lt=self._max_attempts)).update(
-            status=READY, claimant=""
+            status=READY, claimant="", lease=0
         )
         return failed
-
-    def _lost(self, record: Record) -> Failure:
-        attempts = len(record.worker_ids)
-        text = (
-            f"task {record.task} ({record.id}) was begun {attempts} times and its worker has been"
-            " lost each time: see the system's log for processes that crashed or were killed. Run"
-            " it again in the admin, or raise OPTIONS['max_attempts']"
-        )
-        path = f"{WorkerLost.__module__}.{WorkerLost.__qualname__}"
-        return Failure(path, f"{path}: {text}\n")
 
     def prune(self) -> int:
         """Delete the results that are older than `keep_results`; tell how many."""
         if self._keep_results is None:
             return 0
         oldest = _local(utc_now() - timedelta(seconds=self._keep_results))
-        old = self._rows.filter(status__in=(SUCCESSFUL, FAILED), finished_at__lt=oldest)
+        old = self._rows.filter(finished_at__lt=oldest)
         deleted = 0
         while ids := list(old.values_list("pk", flat=True)[:_PRUNED_AT_ONCE]):
             deleted += cast("int", self._all.filter(pk__in=ids).delete()[0])
@@ -351,6 +352,11 @@ class DatabaseStore:
             # Others could not renew their leases either. They get the time to, when it is back.
             self._rescue_at = time.monotonic() + self.lease
             raise
+
+
+def _failure(error: Exception) -> Failure:
+    path = f"{type(error).__module__}.{type(error).__qualname__}"
+    return Failure(path, f"{path}: {error}\n")
 
 
 def run_again(rows: Any) -> int:
