@@ -104,6 +104,7 @@ impl PoolCore {
         }
         untraced::prepare(encode::token(py)).map_err(|_traced| Error::Traced)?;
         worker_api::describe_with(completer::describe_process);
+        worker_api::answer_with(completer::answer);
         worker::examine_with(completer::health_code);
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))

@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
 
     @property
     def status(self) -> str:
+        """What Django calls it."""
         return SUCCESSFUL if self.failure is None else FAILED
 
 
@@ -69,6 +70,7 @@ class Record:
 
     @property
     def is_finished(self) -> bool:
+        """Whether the task will not run again."""
         return self.status in (FAILED, SUCCESSFUL)
 
     def begin(self, worker: str, now: datetime) -> None:
@@ -89,6 +91,7 @@ class Record:
 
 
 def utc_now() -> datetime:
+    """Give the time as records have it."""
     return datetime.now(UTC)
 
 

@@ -28,8 +28,8 @@ _AT_ONCE = datetime.min.replace(tzinfo=UTC)
 class MemoryStore:
     """The store of one alias in one process. Lives in main."""
 
-    poll_interval = None
-    lease = None
+    poll_interval: float | None = None
+    lease: float | None = None
 
     def __init__(self, max_results: int = 10_000) -> None:
         self._max_results = max_results
@@ -139,6 +139,15 @@ class MemoryStore:
         """Tell how many records have not finished."""
         with self._lock:
             return len(self._open)
+
+    def in_child(self) -> MemoryStore:
+        """Make the store for the child of a fork: with the results, without the tasks.
+
+        Asks for no lock, which another thread of the parent may have had.
+        """
+        store = MemoryStore(self._max_results)
+        store._finished.update(self._finished)
+        return store
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -1,0 +1,389 @@
+"""Brings tasks from a store to a pool, in main: one dispatcher per alias and process.
+
+Guarantees: at most as many tasks are with the pool as it has interpreters, so that what is claimed
+next is the best of what is due then; each claimed task is finished or given back, whatever becomes
+of its interpreter; at the end of the program what runs is finished, and what is due is run, for
+`shutdown_timeout` seconds. After a fork the child has dispatchers of its own, that know the
+parent's results and none of its tasks.
+
+Needs no Django, unless the store does: it also serves interpreters whose main has not set it up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from subpool import BrokenInterpreterPool, InterpreterPoolExecutor, TaskInterrupted
+from subpool.integrations.django import execution
+from subpool.integrations.django.execution import failure_of
+from subpool.integrations.django.stores import Outcome, utc_now
+from subpool.integrations.django.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from subpool.integrations.django.config import Config
+    from subpool.integrations.django.stores import Record, Store
+
+logger = logging.getLogger("subpool.integrations.django")
+
+# Seconds until a pool that could not start is tried again, doubled each time.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+# A part of the lease, after which it is renewed.
+_RENEWALS = 3.0
+# Seconds that interrupted tasks get, at the end of the program.
+_GRACE = 5.0
+
+
+def _make_store(config: Config) -> Store:
+    if config.options.store == "memory":
+        return MemoryStore(config.options.max_results)
+    config.site.set_up()
+    # Late: it needs Django.
+    module = import_module("subpool.integrations.django.stores.database")
+    store: Store = module.DatabaseStore(config)
+    return store
+
+
+class Dispatcher:
+    """What belongs to one alias: its store, its pool, and the thread that goes between them."""
+
+    def __init__(self, config: Config, store: Store | None = None) -> None:
+        self.config = config
+        self.store = _make_store(config) if store is None else store
+        self.width = config.options.max_interpreters or os.process_cpu_count() or 1
+        # Whose claims these are: no other process has the name, on whatever machine.
+        self.claimant = f"{socket.gethostname()[:30]}.{os.getpid()}.{secrets.token_hex(4)}"
+        self._process = os.getpid()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._pool: InterpreterPoolExecutor | None = None
+        # The calls that the pool has, and those of them that have ended. Only the thread changes
+        # the former.
+        self._running: dict[str, Future[None]] = {}
+        self._ended: list[tuple[str, Future[None]]] = []
+        self._awake = False
+        self._draining = False
+        self._deadline: float | None = None
+        # When interpreters that could not start are tried again.
+        self._pause, self._not_before = _FIRST_PAUSE, 0.0
+        self._renewed = 0.0
+
+    def add(self, record: Record) -> Record:
+        """Take a new record, and see that it runs."""
+        if _over:
+            raise RuntimeError("cannot enqueue a task: the program is at its end")
+        self.store.add(record)
+        self.wake()
+        return record
+
+    def wake(self) -> None:
+        """Look for tasks that are due; start the thread if there is none."""
+        with self._changed:
+            self._awake = True
+            if self._thread is None and not _over:
+                self._draining, self._deadline = False, None
+                self._thread = threading.Thread(
+                    target=self._run, name=f"subpool-tasks-{self.config.alias}", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+
+    def close(self, timeout: float | None = None, *, wait: bool = True) -> None:
+        """Run what is due, for so many seconds; then interrupt what runs, and end the pool.
+
+        Results stay. The next task starts all anew.
+        """
+        with self._changed:
+            self._draining = True
+            self._deadline = None if timeout is None else time.monotonic() + timeout
+            self._changed.notify_all()
+        if wait:
+            self.join()
+
+    def join(self) -> None:
+        """Wait for the end that `close` has asked for."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        try:
+            try:
+                while self._turn():
+                    pass
+            finally:
+                self._end()
+        except Exception:
+            logger.exception("the dispatcher of tasks %r has failed", self.config.alias)
+
+    def _turn(self) -> bool:
+        """Claim and submit what there is room for; wait. False: there is no more to do."""
+        with self._changed:
+            self._awake = False
+        self._settle()
+        room = self._room()
+        claimed = self.store.claim(self.config.queues, room, self.claimant) if room else []
+        submitted = [self._submit(record) for record in claimed]
+        if self._draining:
+            if self._is_late() or not all(submitted):
+                return False
+            if not claimed and not self._running:
+                return False
+        pause = self._next_look()
+        with self._changed:
+            if not self._awake and not self._ended:
+                self._changed.wait(pause)
+        return True
+
+    def _room(self) -> int:
+        if self._is_late() or time.monotonic() < self._not_before:
+            return 0
+        return self.width - len(self._running)
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _next_look(self) -> float | None:
+        """Tell in how many seconds there is something to do that nobody tells of."""
+        now, times = time.monotonic(), []
+        if self._deadline is not None:
+            times.append(self._deadline - now)
+        if self.store.lease is not None and self._running:
+            times.append(self._renewed + self.store.lease / _RENEWALS - now)
+        if now < self._not_before:
+            times.append(self._not_before - now)
+        elif len(self._running) < self.width:
+            if self.store.poll_interval is not None:
+                times.append(self.store.poll_interval)
+            due = self.store.next_due(self.config.queues)
+            if due is not None:
+                times.append((due - utc_now()).total_seconds())
+        return max(0.0, min(times)) if times else None
+
+    def _submit(self, record: Record) -> bool:
+        """Give a claimed task to the pool. False: there is none to be had now."""
+        options = self.config.options
+        try:
+            if self._pool is None:
+                self._pool = InterpreterPoolExecutor(
+                    self.width,
+                    f"tasks-{self.config.alias}",
+                    execution.set_up,
+                    (self.config,),
+                    max_tasks_per_interpreter=options.max_tasks_per_interpreter,
+                    idle_timeout=options.idle_timeout,
+                )
+            future = self._pool.submit(execution.run, self.claimant, record.id)
+        except RuntimeError as error:  # no thread to be had, a broken pool, the program's end
+            self.store.release([record.id], self.claimant)
+            self._pool_failed(error)
+            return False
+        self._running[record.id] = future
+        future.add_done_callback(partial(self._note_end, record.id))
+        return True
+
+    def _note_end(self, record_id: str, future: Future[None]) -> None:
+        """Hear that a call has ended. On the completer's thread, or in the child of a fork."""
+        if os.getpid() != self._process:
+            return
+        with self._changed:
+            self._ended.append((record_id, future))
+            self._changed.notify_all()
+
+    def _settle(self) -> None:
+        """See to calls that have ended, and to those tasks that did not see to themselves."""
+        with self._changed:
+            ended, self._ended = self._ended, []
+        for record_id, future in ended:
+            if self._running.pop(record_id, None) is future:
+                self._settle_one(record_id, future)
+        now = time.monotonic()
+        lease = self.store.lease
+        if lease is not None and self._running and now >= self._renewed + lease / _RENEWALS:
+            self.store.renew(list(self._running), self.claimant)
+            self._renewed = now
+
+    def _settle_one(self, record_id: str, future: Future[None]) -> None:
+        if future.cancelled():
+            self.store.release([record_id], self.claimant)
+            return
+        error = future.exception()
+        if error is None:
+            self._pause = _FIRST_PAUSE
+            return
+        if isinstance(error, BrokenInterpreterPool):
+            self._pool_failed(error)
+        if isinstance(error, TaskInterrupted | BrokenInterpreterPool) and self.store.lease:
+            self.store.release([record_id], self.claimant)  # for another process to try
+            return
+        outcome = Outcome(failure=failure_of(error))
+        record = self.store.finish(record_id, self.claimant, outcome)
+        if record is not None:
+            _announce(record, error)
+
+    def _pool_failed(self, error: BaseException) -> None:
+        logger.error("cannot start interpreters for tasks %r: %s", self.config.alias, error)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
+            self._not_before = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _end(self) -> None:
+        """End the pool; what waits stays in the store."""
+        is_late = self._is_late()
+        pool, self._pool = self._pool, None
+        if pool is not None and self._running:
+            logger.warning(
+                "%d tasks of %r still run after the shutdown_timeout, and are interrupted",
+                len(self._running),
+                self.config.alias,
+            )
+            pool.terminate_workers()
+            until = time.monotonic() + _GRACE
+            for record_id, future in list(self._running.items()):
+                with suppress(TimeoutError, CancelledError):
+                    future.exception(max(0.0, until - time.monotonic()))
+                if future.done():
+                    del self._running[record_id]
+                    self._settle_one(record_id, future)
+        elif pool is not None:
+            pool.shutdown()
+        self._running.clear()
+        self.store.close()
+        with self._changed:
+            self._thread = None
+            # A task that came meanwhile.
+            if self._awake and not is_late:
+                self.wake()
+
+    def get(self, record_id: str) -> Record | None:
+        """Give a record as it is now."""
+        return self.store.get(record_id)
+
+    def lost(self) -> int:
+        """Count what ends with this process."""
+        return self.store.open_count() if isinstance(self.store, MemoryStore) else 0
+
+    def in_child(self) -> Dispatcher:
+        """Make the one for the child of a fork."""
+        store = self.store.in_child() if isinstance(self.store, MemoryStore) else None
+        return Dispatcher(self.config, store)
+
+
+def _announce(record: Record, error: BaseException) -> None:
+    """Send the signal that the task itself could not send, where there is a Django to send it."""
+    apps: Any = sys.modules.get("django.apps")
+    if apps is None or not apps.apps.ready:
+        logger.error("task id=%s path=%s failed", record.id, record.task, exc_info=error)
+        return
+    from subpool.integrations.django import results  # noqa: PLC0415 - needs Django
+
+    results.announce_failure(record, error)
+
+
+_lock = threading.Lock()
+_dispatchers: dict[str, Dispatcher] = {}
+# The program ends: nothing starts any more.
+_over = False
+
+
+def dispatcher_for(config: Config) -> Dispatcher:
+    """Give the dispatcher of an alias, made anew if the settings have changed."""
+    with _lock:
+        known = _dispatchers.get(config.alias)
+        if known is not None and (known.config is config or known.config == config):
+            return known
+        made = _dispatchers[config.alias] = Dispatcher(config)
+    if known is not None:
+        known.close(wait=False)
+    return made
+
+
+def find(alias: str) -> Dispatcher | None:
+    """Give the dispatcher of an alias, if there is one."""
+    return _dispatchers.get(alias)
+
+
+def close_all(timeout: float | None = None) -> None:
+    """End all dispatchers, each in so many seconds."""
+    for dispatcher in list(_dispatchers.values()):
+        dispatcher.close(timeout, wait=False)
+    for dispatcher in list(_dispatchers.values()):
+        dispatcher.close(timeout)
+
+
+# What interpreters ask (stores/remote.py).
+
+
+def add_from_interpreter(config: Config, record: Record) -> Record:
+    """Take a task, in the dispatcher that main has for the alias."""
+    with _lock:
+        known = _dispatchers.get(config.alias)
+        if known is None:
+            known = _dispatchers[config.alias] = Dispatcher(config)
+    return known.add(record)
+
+
+def wake_from_interpreter(config: Config) -> None:
+    """Have the alias's dispatcher look for tasks."""
+    with _lock:
+        known = _dispatchers.get(config.alias)
+        if known is None:
+            known = _dispatchers[config.alias] = Dispatcher(config)
+    known.wake()
+
+
+def call_store(alias: str, method: str, *args: Any) -> Any:
+    """Call a method of an alias's store; None if nobody has enqueued anything."""
+    known = _dispatchers.get(alias)
+    return None if known is None else getattr(known.store, method)(*args)
+
+
+def _finish_all() -> None:
+    """Finish, before subpool closes the interpreters at the end of the program."""
+    global _over  # noqa: PLW0603 - there is one end
+    dispatchers = list(_dispatchers.values())
+    try:
+        for dispatcher in dispatchers:
+            dispatcher.close(dispatcher.config.options.shutdown_timeout, wait=False)
+        for dispatcher in dispatchers:
+            dispatcher.join()
+    except BaseException:  # Ctrl-C; subpool interrupts what runs
+        for dispatcher in dispatchers:
+            dispatcher.close(0, wait=False)
+        raise
+    finally:
+        _over = True
+        for dispatcher in dispatchers:
+            if lost := dispatcher.lost():
+                logger.warning(
+                    "%d tasks of %r had not run when the program ended, and are lost: they were "
+                    "in its memory. OPTIONS={'store': 'database'} keeps them",
+                    lost,
+                    dispatcher.config.alias,
+                )
+
+
+def _in_child() -> None:
+    global _lock, _dispatchers  # noqa: PLW0603 - the child has none of their threads
+    _lock = threading.Lock()
+    _dispatchers = {alias: one.in_child() for alias, one in _dispatchers.items()}
+
+
+# After that of subpool's own, and so called before it.
+threading._register_atexit(_finish_all)  # type: ignore[attr-defined]  # noqa: SLF001
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
