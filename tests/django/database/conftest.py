@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "database_settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dj_settings")
 
 import django
 
@@ -18,6 +18,7 @@ import postgres
 from django.core.management import call_command
 from django.db import connections
 
+from subpool.integrations.django.config import Config, Options, Site
 from subpool.integrations.django.models import StoredTask
 from subpool.integrations.django.stores import Record
 from subpool.integrations.django.stores.database import DatabaseStore
@@ -81,7 +82,12 @@ def database(request):
 @pytest.fixture
 def make_store(database):
     """Make one more store of the same records, as another process would."""
-    return lambda **options: DatabaseStore("default", database=database, **options)
+    return lambda **options: DatabaseStore(config(database, **options))
+
+
+def config(database, **options):
+    options = Options(store="database", database=database, **options)
+    return Config("default", options, None, Site(None, {}, {}))
 
 
 @pytest.fixture

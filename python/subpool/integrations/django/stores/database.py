@@ -38,11 +38,14 @@ from subpool.integrations.django.stores import (
     Failure,
     Outcome,
     Record,
+    StoreUnavailable,
     utc_now,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+
+    from subpool.integrations.django.config import Config
 
 logger = logging.getLogger("subpool.integrations.django")
 
@@ -57,36 +60,21 @@ class WorkerLost(Exception):  # noqa: N818 - it is the end of a worker, not an e
 
 
 class DatabaseStore:
-    """The store of one alias: in main, and in each interpreter for itself.
+    """The store of one alias: in main, and in each interpreter for itself."""
 
-    Args:
-        alias: The backend's, in TASKS.
-        database: The alias of the database.
-        lease: Seconds that a claim holds without being renewed.
-        poll_interval: Seconds after which a process looks for records that others have added.
-        keep_results: Seconds for which results are kept; None: for ever.
-        max_attempts: How often a task may be begun without an end.
+    lease: float
+    poll_interval: float
 
-    """
-
-    def __init__(
-        self,
-        alias: str,
-        *,
-        database: str = "default",
-        lease: float = 60.0,
-        poll_interval: float = 1.0,
-        keep_results: float | None = 7 * 86400.0,
-        max_attempts: int = 5,
-    ) -> None:
-        self.poll_interval = poll_interval
-        self.lease = lease
-        self.database = database
-        self._alias = alias
-        self._keep_results = keep_results
-        self._max_attempts = max_attempts
-        # What the claimant has said that it holds: not to be taken from it by itself.
-        self._held: set[str] = set()
+    def __init__(self, config: Config) -> None:
+        options = config.options
+        self.lease = options.lease
+        self.poll_interval = options.poll_interval
+        self.database = options.database
+        self._alias = config.alias
+        self._keep_results = options.keep_results
+        self._max_attempts = options.max_attempts
+        # When the claimant has last said that it holds them: not to be taken from it by itself.
+        self._held: dict[str, float] = {}
         self._rescue_at = self._prune_at = 0.0
         # What was begun here: `finish` need not read it again.
         self._begun: dict[str, Record] = {}
@@ -130,7 +118,7 @@ class DatabaseStore:
         def claim() -> list[Record]:
             self._upkeep(claimant)
             rows = self._claim(_of(queues, self._rows), limit, claimant)
-            self._held.update(row.pk for row in rows)
+            self._hold(row.pk for row in rows)
             return [_record(row) for row in rows]
 
         return self._again(claim)
@@ -179,15 +167,17 @@ class DatabaseStore:
 
     def renew(self, record_ids: Collection[str], claimant: str) -> set[str]:
         """Prolong the leases of claims; give those that are still the claimant's."""
-        self._held = set(record_ids)
         if not record_ids:
             return set()
 
         def renew() -> set[str]:
             claimed = self._claimed(record_ids, claimant)
-            if claimed.update(lease=self._lease_from_now()) == len(self._held):
-                return set(record_ids)
-            return set(claimed.values_list("pk", flat=True))
+            if claimed.update(lease=self._lease_from_now()) == len(set(record_ids)):
+                renewed = set(record_ids)
+            else:
+                renewed = set(claimed.values_list("pk", flat=True))
+            self._hold(renewed)
+            return renewed
 
         return self._again(renew)
 
@@ -200,7 +190,7 @@ class DatabaseStore:
         while True:
             try:
                 return self._again(lambda: self._finish(record_id, record, claimant, outcome))
-            except (OperationalError, InterfaceError):
+            except StoreUnavailable:
                 if time.monotonic() + wait > end:
                     raise
                 time.sleep(wait)
@@ -236,7 +226,8 @@ class DatabaseStore:
     def release(self, record_ids: Iterable[str], claimant: str) -> None:
         """Give back claims: tasks that have not begun, or must be begun again."""
         ids = list(record_ids)
-        self._held.difference_update(ids)
+        for one in ids:
+            self._held.pop(one, None)
         claimed = self._claimed(ids, claimant)
         self._again(lambda: claimed.update(claimant="", lease=0, status=READY) if ids else 0)
 
@@ -280,6 +271,9 @@ class DatabaseStore:
             )
             return cast("int", cursor.rowcount)
 
+    def _hold(self, record_ids: Iterable[str]) -> None:
+        self._held.update(dict.fromkeys(record_ids, time.monotonic()))
+
     def _lease_from_now(self) -> Any:
         return Clock() + round(self.lease * SECOND)
 
@@ -294,8 +288,10 @@ class DatabaseStore:
 
     def rescue(self, claimant: str) -> list[Record]:
         """Free the claims that have run out; give the records that failed for good."""
+        last = time.monotonic() - self.lease
+        self._held = {one: when for one, when in self._held.items() if when > last}
         expired = self._rows.filter(lease__gt=0, lease__lt=Clock()).exclude(
-            claimant=claimant, pk__in=self._held
+            claimant=claimant, pk__in=list(self._held)
         )
         failed = []
         for row in expired.filter(status=RUNNING, attempts__gte=self._max_attempts):
@@ -337,6 +333,10 @@ class DatabaseStore:
 
         Each operation can be repeated: at worst it has claimed records that nobody knows of, and
         their lease runs out.
+
+        Raises:
+            StoreUnavailable: The second time, too.
+
         """
         connection = connections[self.database]
         if connection.in_atomic_block:  # the caller's transaction is lost with the connection
@@ -347,11 +347,17 @@ class DatabaseStore:
             connection.close()
         try:
             return operation()
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError) as error:
             connection.close()
             # Others could not renew their leases either. They get the time to, when it is back.
             self._rescue_at = time.monotonic() + self.lease
-            raise
+            text = f"the database {self.database!r} of tasks {self._alias!r} fails: {error}"
+            raise StoreUnavailable(text) from error
+
+
+def store_for(config: Config) -> DatabaseStore:
+    """Give a store that enqueues to an alias and reads its results."""
+    return DatabaseStore(config)
 
 
 def _failure(error: Exception) -> Failure:
