@@ -8,6 +8,7 @@ around a request, and are closed with the interpreter.
 from __future__ import annotations
 
 import logging
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from subpool import TaskInterrupted, worker
@@ -41,6 +42,11 @@ def set_up(config: Config) -> None:
 
 def run(claimant: str, record_id: str) -> None:
     """Run a claimed task, unless the claim has been lost."""
+    # A context of its own, so that what it activates (a language, a time zone) ends with it.
+    Context().run(_run, claimant, record_id)
+
+
+def _run(claimant: str, record_id: str) -> None:
     from django.core.cache import close_caches  # noqa: PLC0415 - not in main
     from django.db import close_old_connections, reset_queries  # noqa: PLC0415
 

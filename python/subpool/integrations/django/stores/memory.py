@@ -10,7 +10,6 @@ import itertools
 import threading
 from collections import OrderedDict
 from copy import deepcopy
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -46,7 +45,7 @@ class MemoryStore:
         """Take a new record."""
         with self._lock:
             record.enqueued_at = utc_now()
-            self._open[record.id] = replace(record, worker_ids=[], errors=[])
+            self._open[record.id] = deepcopy(record)  # its lists are the caller's
             self._queue(record, next(self._order))
 
     def _queue(self, record: Record, number: int) -> None:

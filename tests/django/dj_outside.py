@@ -1,0 +1,16 @@
+"""What an interpreter does that is no task's, such as a web worker's."""
+
+import os
+
+
+def enqueue():
+    """Set up the site, as a web worker does, and enqueue a task; give its number."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "dj_settings"
+    import django
+
+    django.setup()
+    from dj_app import tasks
+
+    result = tasks.where.using(backend="single").enqueue()
+    assert tasks.where.using(backend="single").get_result(result.id).id == result.id
+    return result.id
