@@ -101,7 +101,11 @@ def main() -> None:
     if folder is None:
         raise SystemExit("debian_postgres: the packages have no initdb")
     print(folder)
-    print(os.pathsep.join(map(str, sorted({path.parent for path in prefix.glob("usr/lib/*/lib*.so*")}))))
+    print(
+        os.pathsep.join(
+            map(str, sorted({path.parent for path in prefix.glob("usr/lib/*/lib*.so*")}))
+        )
+    )
 
 
 if __name__ == "__main__":

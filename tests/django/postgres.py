@@ -20,7 +20,7 @@ USER = "subpool"
 NOBODY = 65534
 
 
-class Unavailable(Exception):
+class Unavailable(Exception):  # noqa: N818
     """Says why there is no PostgreSQL here."""
 
 

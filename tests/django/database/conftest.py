@@ -1,20 +1,9 @@
 """Fixtures of the database store's tests: Django, the databases, and stores on them."""
 
 import itertools
-import os
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dj_settings")
-
-import django
-
-django.setup()
 
 import postgres
+import pytest
 from django.core.management import call_command
 from django.db import connections
 

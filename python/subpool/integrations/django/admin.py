@@ -68,7 +68,8 @@ class StoredTaskAdmin(admin.ModelAdmin):
         """Show what the task returned."""
         if task.status != SUCCESSFUL:
             return None
-        return format_html("<pre>{}</pre>", json.dumps(task.return_value, indent=2))
+        shown: str = format_html("<pre>{}</pre>", json.dumps(task.return_value, indent=2))
+        return shown
 
     @admin.display(description=_("errors"))
     def failures(self, task: StoredTask) -> str | None:

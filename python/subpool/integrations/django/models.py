@@ -11,8 +11,6 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.tasks import TaskResultStatus
-from django.utils.translation import gettext_lazy as _
 
 from subpool.integrations.django.stores import READY
 
@@ -69,39 +67,39 @@ class Clock(models.Func):
 class StoredTask(models.Model):
     """A task that was enqueued, and its result."""
 
-    id = models.CharField(_("id"), primary_key=True, max_length=64, editable=False)
-    backend = models.CharField(_("backend"), max_length=64)
-    task = models.TextField(_("task"))
-    args = JSONTextField(_("arguments"), default=list)
-    kwargs = JSONTextField(_("keyword arguments"), default=dict)
-    queue = models.CharField(_("queue"), max_length=128)
-    priority = models.SmallIntegerField(_("priority"), default=0)
-    run_after = models.DateTimeField(_("run after"), null=True, blank=True)
-    takes_context = models.BooleanField(_("takes context"), default=False)
-    is_async = models.BooleanField(_("is async"), default=False)
+    id = models.CharField(primary_key=True, max_length=64, editable=False)
+    backend = models.CharField(max_length=64)
+    task = models.TextField()
+    args = JSONTextField(default=list)
+    kwargs = JSONTextField(default=dict)
+    queue = models.CharField(max_length=128)
+    priority = models.SmallIntegerField(default=0)
+    run_after = models.DateTimeField(null=True, blank=True)
+    takes_context = models.BooleanField(default=False)
+    is_async = models.BooleanField(default=False)
 
-    status = models.CharField(_("status"), max_length=10, choices=TaskResultStatus.choices)
-    enqueued_at = models.DateTimeField(_("enqueued at"))
-    started_at = models.DateTimeField(_("started at"), null=True, blank=True)
-    last_attempted_at = models.DateTimeField(_("last attempted at"), null=True, blank=True)
-    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
-    return_value = JSONTextField(_("return value"), default=None)
-    errors = JSONTextField(_("errors"), default=list)
-    worker_ids = JSONTextField(_("workers"), default=list)
-    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    status = models.CharField(max_length=10)
+    enqueued_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    last_attempted_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    return_value = JSONTextField(default=None)
+    errors = JSONTextField(default=list)
+    worker_ids = JSONTextField(default=list)
+    # Since it was enqueued or, in the admin, told to run again.
+    attempts = models.PositiveIntegerField(default=0)
 
     # These two in microseconds, as `Clock`. When it may run, and so its place among those of its
     # priority: `run_after`, or else when it was enqueued.
-    due = models.BigIntegerField(_("due"))
+    due = models.BigIntegerField()
     # Until when it is the claimant's alone; 0: nobody's.
-    lease = models.BigIntegerField(_("lease"), default=0)
-    claimant = models.CharField(_("claimant"), max_length=128, default="", blank=True)
+    lease = models.BigIntegerField(default=0)
+    claimant = models.CharField(max_length=128, default="", blank=True)
 
-    class Meta:
+    class Meta:  # noqa: D106 - Django's
         app_label = "subpool"
         db_table = "subpool_task"
-        verbose_name = _("task")
-        verbose_name_plural = _("tasks")
+        verbose_name = "task"
         # A row is in one of them. It moves when it is claimed and when it ends.
         indexes: ClassVar[list[models.Index]] = [
             models.Index(

@@ -134,17 +134,17 @@ class DatabaseStore:
             return found
         # Another may take some between the first and the second statement. The second takes what is
         # still free, and the third tells which those are.
-        ids = list(due.values_list("pk", flat=True)[:limit])
-        if not ids or not self._all.filter(pk__in=ids, status=READY, claimant="").update(**taken):
-            return []
-        mine = self._all.filter(pk__in=ids, claimant=claimant).order_by("-priority", "due")
-        return list(mine)
+        while ids := list(due.values_list("pk", flat=True)[:limit]):
+            if self._all.filter(pk__in=ids, status=READY, claimant="").update(**taken):
+                mine = self._all.filter(pk__in=ids, claimant=claimant)
+                return list(mine.order_by("-priority", "due"))
+        return []
 
     def begin(self, record_id: str, claimant: str, worker: str) -> Record | None:
         """Note that a worker begins a claimed task."""
 
         def begin() -> Record | None:
-            query = f"SELECT * FROM {self._table} WHERE id = %s AND claimant = %s"  # noqa: S608
+            query = "SELECT * FROM subpool_task WHERE id = %s AND claimant = %s"
             row = next(iter(self._all.raw(query, [record_id, claimant])), None)
             if row is None:
                 return None
@@ -246,10 +246,6 @@ class DatabaseStore:
             pk__in=list(record_ids), claimant=claimant, status__in=(READY, RUNNING)
         )
 
-    @property
-    def _table(self) -> str:
-        return connections[self.database].ops.quote_name(StoredTask._meta.db_table)
-
     def _change(self, expected: dict[str, Any], **changes: Any) -> int:
         """Change the row that is as expected; tell whether there was one.
 
@@ -259,14 +255,14 @@ class DatabaseStore:
         connection = connections[self.database]
         quote = connection.ops.quote_name
         values = [
-            StoredTask._meta.get_field(name).get_db_prep_save(value, connection)
+            StoredTask._meta.get_field(name).get_db_prep_save(value, connection)  # noqa: SLF001
             for name, value in (*changes.items(), *expected.items())
         ]
         assignments = ", ".join(f"{quote(name)} = %s" for name in changes)
         conditions = " AND ".join(f"{quote(name)} = %s" for name in expected)
         with connection.cursor() as cursor:
             cursor.execute(
-                f"UPDATE {self._table} SET {assignments} WHERE {conditions}",  # noqa: S608
+                f"UPDATE subpool_task SET {assignments} WHERE {conditions}",  # noqa: S608
                 values,
             )
             return cast("int", cursor.rowcount)
@@ -385,7 +381,7 @@ def _microseconds(when: datetime) -> int:
 
 
 def _local(when: datetime | None) -> Any:
-    """A time as Django wants it in the database: without a zone if USE_TZ is off."""
+    """Give a time as Django stores it: without a zone if USE_TZ is off."""
     if when is None or settings.USE_TZ:
         return when
     return timezone.make_naive(when, timezone.get_default_timezone())
