@@ -3,8 +3,9 @@
 import asyncio
 import os
 
-import subpool
 from django.tasks import TaskContext, task
+
+import subpool
 from dj_app import apps
 
 

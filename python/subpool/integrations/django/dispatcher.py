@@ -74,6 +74,7 @@ class Dispatcher:
         self._running: dict[str, Future[None]] = {}
         self._ended: list[tuple[str, Future[None]]] = []
         self._awake = False
+        self._resting = False
         self._draining = False
         self._deadline: float | None = None
         # When interpreters that could not start are tried again.
@@ -92,7 +93,7 @@ class Dispatcher:
         """Look for tasks that are due; start the thread if there is none."""
         with self._changed:
             self._awake = True
-            if self._thread is None and not _over:
+            if self._thread is None and not self._resting and not _over:
                 self._draining, self._deadline = False, None
                 self._thread = threading.Thread(
                     target=self._run, name=f"subpool-tasks-{self.config.alias}", daemon=True
@@ -118,6 +119,22 @@ class Dispatcher:
         if thread is not None:
             thread.join()
 
+    def rest(self) -> None:
+        """End the thread, and nothing else, before a fork: the child shall find no lock held."""
+        with self._changed:
+            self._resting = True
+            self._changed.notify_all()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def go_on(self) -> None:
+        """Start the thread again, if there is something to do."""
+        with self._changed:
+            self._resting = False
+            if self._awake or self._ended or self._running:
+                self.wake()
+
     def _run(self) -> None:
         try:
             try:
@@ -131,6 +148,8 @@ class Dispatcher:
     def _turn(self) -> bool:
         """Claim and submit what there is room for; wait. False: there is no more to do."""
         with self._changed:
+            if self._resting:
+                return False
             self._awake = False
         self._settle()
         room = self._room()
@@ -143,7 +162,7 @@ class Dispatcher:
                 return False
         pause = self._next_look()
         with self._changed:
-            if not self._awake and not self._ended:
+            if not self._awake and not self._ended and not self._resting:
                 self._changed.wait(pause)
         return True
 
@@ -243,6 +262,12 @@ class Dispatcher:
 
     def _end(self) -> None:
         """End the pool; what waits stays in the store."""
+        if self._resting:
+            self.store.close()
+            with self._changed:
+                self._thread = None
+                self._awake = True
+            return
         is_late = self._is_late()
         pool, self._pool = self._pool, None
         if pool is not None and self._running:
@@ -377,6 +402,16 @@ def _finish_all() -> None:
                 )
 
 
+def _before_fork() -> None:
+    for dispatcher in list(_dispatchers.values()):
+        dispatcher.rest()
+
+
+def _in_parent() -> None:
+    for dispatcher in list(_dispatchers.values()):
+        dispatcher.go_on()
+
+
 def _in_child() -> None:
     global _lock, _dispatchers  # noqa: PLW0603 - the child has none of their threads
     _lock = threading.Lock()
@@ -386,4 +421,4 @@ def _in_child() -> None:
 # After that of subpool's own, and so called before it.
 threading._register_atexit(_finish_all)  # type: ignore[attr-defined]  # noqa: SLF001
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
