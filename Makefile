@@ -23,8 +23,9 @@ export RUSTUP_HOME := $(RUSTUP_BESIDE)
 endif
 endif
 
-.PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug test-django60 test-mutants \
-	soak sanitize sanitize-extension fuzz lint deny advisories lock bench bench-core docs clean \
+.PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug \
+	test-django60 test-mutants soak sanitize sanitize-extension fuzz lint deny advisories lock \
+	bench faults bench-core docs clean \
 	$(PRESENT:%=test-%)
 # Only the suites go side by side: they wait more than they work.
 ifndef SIDE_BY_SIDE

