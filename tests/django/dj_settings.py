@@ -6,7 +6,7 @@ SECRET_KEY = "not one"  # noqa: S105
 USE_TZ = True
 TIME_ZONE = "UTC"
 LOGGING_CONFIG = None
-INSTALLED_APPS = ["dj_app"]
+INSTALLED_APPS = ["dj_app", "subpool.integrations.django"]
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",

@@ -123,8 +123,10 @@ class InterpreterBackend(BaseTaskBackend):
 
     def _add(self, result: Any, record: Record) -> None:
         store_for(self.config).add(record)
-        if self.config.options.store != "memory" and self.config.options.runs_here:
-            self._wake()
+        options = self.config.options
+        # An interpreter may be one of a process that runs tasks, and only main knows.
+        if options.store != "memory" and (options.runs_here or worker() is not None):
+            transaction.on_commit(self._wake, using=options.database)
         object.__setattr__(result, "enqueued_at", results.from_utc(record.enqueued_at))
         task_enqueued.send(type(self), task_result=result)
 

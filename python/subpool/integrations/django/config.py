@@ -114,6 +114,8 @@ class Options:
     database: str = "default"
     lease: float = 60.0
     poll_interval: float = 1.0
+    keep_results: float | None = 7 * 86400.0
+    max_attempts: int = 5
 
     @property
     def runs_here(self) -> bool:
@@ -170,6 +172,11 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "database": (lambda value: isinstance(value, str), "a database's alias"),
     "lease": (_is_time, "seconds"),
     "poll_interval": (_is_time, "seconds"),
+    "keep_results": (
+        lambda value: value is None or _is_time(value),
+        "seconds, or None: for ever",
+    ),
+    "max_attempts": (_is_count, "a number greater than 0"),
 }
 
 

@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any
 from subpool import BrokenInterpreterPool, InterpreterPoolExecutor, TaskInterrupted
 from subpool.integrations.django import execution
 from subpool.integrations.django.execution import failure_of
-from subpool.integrations.django.stores import Outcome, utc_now
+from subpool.integrations.django.stores import Outcome, StoreUnavailable, utc_now
 from subpool.integrations.django.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from concurrent.futures import Future
 
     from subpool.integrations.django.config import Config
@@ -40,6 +41,7 @@ logger = logging.getLogger("subpool.integrations.django")
 
 # Seconds until a pool that could not start is tried again, doubled each time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_LONGEST_STORE_PAUSE = 5.0
 # A part of the lease, after which it is renewed.
 _RENEWALS = 3.0
 # Seconds that interrupted tasks get, at the end of the program.
@@ -62,6 +64,7 @@ class Dispatcher:
     def __init__(self, config: Config, store: Store | None = None) -> None:
         self.config = config
         self.store = _make_store(config) if store is None else store
+        self.queues: Collection[str] | None = config.queues
         self.width = config.options.max_interpreters or os.process_cpu_count() or 1
         # Whose claims these are: no other process has the name, on whatever machine.
         self.claimant = f"{socket.gethostname()[:30]}.{os.getpid()}.{secrets.token_hex(4)}"
@@ -76,10 +79,13 @@ class Dispatcher:
         self._awake = False
         self._resting = False
         self._draining = False
+        self._claims = True
         self._deadline: float | None = None
         # When interpreters that could not start are tried again.
         self._pause, self._not_before = _FIRST_PAUSE, 0.0
         self._renewed = 0.0
+        # How long it was waited for a store that does not answer; 0: it does.
+        self._store_pause = 0.0
 
     def add(self, record: Record) -> Record:
         """Take a new record, and see that it runs."""
@@ -94,20 +100,32 @@ class Dispatcher:
         with self._changed:
             self._awake = True
             if self._thread is None and not self._resting and not _over:
-                self._draining, self._deadline = False, None
-                self._thread = threading.Thread(
-                    target=self._run, name=f"subpool-tasks-{self.config.alias}", daemon=True
-                )
-                self._thread.start()
+                self._draining, self._claims, self._deadline = False, True, None
+                self._start()
             self._changed.notify_all()
 
-    def close(self, timeout: float | None = None, *, wait: bool = True) -> None:
+    def _start(self) -> None:
+        self._thread = threading.Thread(
+            target=self._run, name=f"subpool-tasks-{self.config.alias}", daemon=True
+        )
+        self._thread.start()
+
+    def close(
+        self, timeout: float | None = None, *, wait: bool = True, run_due: bool = True
+    ) -> None:
         """Run what is due, for so many seconds; then interrupt what runs, and end the pool.
 
         Results stay. The next task starts all anew.
+
+        Args:
+            timeout: Seconds; None: as long as it takes.
+            wait: Whether to wait for the end.
+            run_due: False: only what runs already ends; what is due is left for others.
+
         """
         with self._changed:
             self._draining = True
+            self._claims = self._claims and run_due
             self._deadline = None if timeout is None else time.monotonic() + timeout
             self._changed.notify_all()
         if wait:
@@ -122,28 +140,50 @@ class Dispatcher:
     def rest(self) -> None:
         """End the thread, and nothing else, before a fork: the child shall find no lock held."""
         with self._changed:
+            thread = self._thread
+            if thread is None or thread is threading.current_thread():
+                return
             self._resting = True
             self._changed.notify_all()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        thread.join()
 
     def go_on(self) -> None:
-        """Start the thread again, if there is something to do."""
+        """Start the thread again after a fork, in the parent."""
         with self._changed:
-            self._resting = False
-            if self._awake or self._ended or self._running:
-                self.wake()
+            if self._resting:
+                self._resting = False
+                if not _over:
+                    self._start()
 
     def _run(self) -> None:
         try:
             try:
-                while self._turn():
+                while self._turn_or_pause():
                     pass
             finally:
-                self._end()
+                if self._resting:
+                    self.store.close()
+                else:
+                    self._end()
         except Exception:
             logger.exception("the dispatcher of tasks %r has failed", self.config.alias)
+
+    def _turn_or_pause(self) -> bool:
+        """Take a turn; when the store does not answer, wait, and say so once."""
+        try:
+            goes_on = self._turn()
+        except StoreUnavailable as error:
+            if not self._store_pause:
+                logger.error("%s; tasks wait until it is back", error)  # noqa: TRY400
+            self._store_pause = min(2 * self._store_pause or 0.25, _LONGEST_STORE_PAUSE)
+            with self._changed:
+                if not self._is_late() and not self._resting:
+                    self._changed.wait(self._store_pause)
+                return not self._is_late() and not self._resting
+        if self._store_pause:
+            logger.warning("the store of tasks %r is back", self.config.alias)
+            self._store_pause = 0.0
+        return goes_on
 
     def _turn(self) -> bool:
         """Claim and submit what there is room for; wait. False: there is no more to do."""
@@ -153,7 +193,7 @@ class Dispatcher:
             self._awake = False
         self._settle()
         room = self._room()
-        claimed = self.store.claim(self.config.queues, room, self.claimant) if room else []
+        claimed = self.store.claim(self.queues, room, self.claimant) if room > 0 else []
         submitted = [self._submit(record) for record in claimed]
         if self._draining:
             if self._is_late() or not all(submitted):
@@ -167,7 +207,7 @@ class Dispatcher:
         return True
 
     def _room(self) -> int:
-        if self._is_late() or time.monotonic() < self._not_before:
+        if not self._claims or self._is_late() or time.monotonic() < self._not_before:
             return 0
         return self.width - len(self._running)
 
@@ -183,10 +223,10 @@ class Dispatcher:
             times.append(self._renewed + self.store.lease / _RENEWALS - now)
         if now < self._not_before:
             times.append(self._not_before - now)
-        elif len(self._running) < self.width:
+        elif self._claims and len(self._running) < self.width:
             if self.store.poll_interval is not None:
                 times.append(self.store.poll_interval)
-            due = self.store.next_due(self.config.queues)
+            due = self.store.next_due(self.queues)
             if due is not None:
                 times.append((due - utc_now()).total_seconds())
         return max(0.0, min(times)) if times else None
@@ -224,10 +264,14 @@ class Dispatcher:
     def _settle(self) -> None:
         """See to calls that have ended, and to those tasks that did not see to themselves."""
         with self._changed:
-            ended, self._ended = self._ended, []
+            ended = list(self._ended)
         for record_id, future in ended:
-            if self._running.pop(record_id, None) is future:
+            if self._running.get(record_id) is future:
                 self._settle_one(record_id, future)
+                del self._running[record_id]
+            # Not before it is settled: the store may not answer.
+            with self._changed:
+                self._ended.remove((record_id, future))
         now = time.monotonic()
         lease = self.store.lease
         if lease is not None and self._running and now >= self._renewed + lease / _RENEWALS:
@@ -262,12 +306,6 @@ class Dispatcher:
 
     def _end(self) -> None:
         """End the pool; what waits stays in the store."""
-        if self._resting:
-            self.store.close()
-            with self._changed:
-                self._thread = None
-                self._awake = True
-            return
         is_late = self._is_late()
         pool, self._pool = self._pool, None
         if pool is not None and self._running:
@@ -283,7 +321,8 @@ class Dispatcher:
                     future.exception(max(0.0, until - time.monotonic()))
                 if future.done():
                     del self._running[record_id]
-                    self._settle_one(record_id, future)
+                    with suppress(StoreUnavailable):
+                        self._settle_one(record_id, future)
         elif pool is not None:
             pool.shutdown()
         self._running.clear()
@@ -337,6 +376,12 @@ def dispatcher_for(config: Config) -> Dispatcher:
     return made
 
 
+def register(dispatcher: Dispatcher) -> None:
+    """Make it the one of its alias: tasks wake it, and the end of the program ends it."""
+    with _lock:
+        _dispatchers[dispatcher.config.alias] = dispatcher
+
+
 def find(alias: str) -> Dispatcher | None:
     """Give the dispatcher of an alias, if there is one."""
     return _dispatchers.get(alias)
@@ -363,12 +408,13 @@ def add_from_interpreter(config: Config, record: Record) -> Record:
 
 
 def wake_from_interpreter(config: Config) -> None:
-    """Have the alias's dispatcher look for tasks."""
+    """Have the alias's dispatcher look for tasks, if this process runs them."""
     with _lock:
         known = _dispatchers.get(config.alias)
-        if known is None:
+        if known is None and config.options.runs_here:
             known = _dispatchers[config.alias] = Dispatcher(config)
-    known.wake()
+    if known is not None:
+        known.wake()
 
 
 def call_store(alias: str, method: str, *args: Any) -> Any:
@@ -383,7 +429,10 @@ def _finish_all() -> None:
     dispatchers = list(_dispatchers.values())
     try:
         for dispatcher in dispatchers:
-            dispatcher.close(dispatcher.config.options.shutdown_timeout, wait=False)
+            # What is due in a store that stays is left for the next process.
+            stays = dispatcher.store.lease is not None
+            timeout = dispatcher.config.options.shutdown_timeout
+            dispatcher.close(timeout, wait=False, run_due=not stays)
         for dispatcher in dispatchers:
             dispatcher.join()
     except BaseException:  # Ctrl-C; subpool interrupts what runs

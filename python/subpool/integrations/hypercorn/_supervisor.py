@@ -375,11 +375,7 @@ class Supervisor:
 
 def settings(config: Config) -> dict[str, Any]:
     """Give what makes another `Config` the same."""
-    return {
-        name: value
-        for name, value in vars(config).items()
-        if name not in {"_log", "pid_path"}
-    }
+    return {name: value for name, value in vars(config).items() if name not in {"_log", "pid_path"}}
 
 
 def _logger(config: Config) -> logging.Logger:

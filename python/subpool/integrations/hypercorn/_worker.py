@@ -95,9 +95,7 @@ class Server:
         try:
             _loop.run(
                 loop,
-                worker_serve(
-                    self._app, config, sockets=sockets, shutdown_trigger=self._until_told
-                ),
+                worker_serve(self._app, config, sockets=sockets, shutdown_trigger=self._until_told),
             )
         finally:
             _loop.close(loop, 1.0 if self._was_cut else 60.0)

@@ -40,6 +40,10 @@ class Outcome(NamedTuple):
         return SUCCESSFUL if self.failure is None else FAILED
 
 
+class StoreUnavailable(Exception):  # noqa: N818 - as the standard library's BlockingIOError
+    """The store does not answer now; it may again."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Record:
     """One enqueued task and its result.
@@ -101,6 +105,8 @@ class Store(Protocol):
     A *claimant* is a dispatcher: one per alias and process, with a name that no other has. The
     dispatcher, in main, calls `claim`, `renew`, `release`, `next_due` and `close`; `add`, `get`,
     `begin` and `finish` are called where tasks are enqueued and run, in interpreters too.
+
+    All but `add` and `get` raise `StoreUnavailable` if the store does not answer.
     """
 
     # Seconds after which the dispatcher asks again, since others may add records. None: whoever
@@ -128,7 +134,7 @@ class Store(Protocol):
         """Note how a task ended; None if the claim has been lost: then nothing is noted."""
 
     def release(self, record_ids: Iterable[str], claimant: str) -> None:
-        """Give back claims whose tasks have not begun, for others to take."""
+        """Give back claims, for others to take: tasks that have not begun, or were cut off."""
 
     def next_due(self, queues: Collection[str] | None) -> datetime | None:
         """Tell when the next record can be claimed; None if none waits."""
