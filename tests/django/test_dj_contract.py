@@ -303,7 +303,6 @@ def test_what_a_task_activates_ends_with_it(finished):
         ({"workers": 3}, "there is no option 'workers'"),
         ({"enqueue_on_commit": "nowhere"}, "not in DATABASES"),
         ({"embedded": False}, "'embedded' cannot be False"),
-        ({"store": "database"}, "needs its app"),
     ],
 )
 def test_system_checks(options, message):
@@ -315,6 +314,16 @@ def test_system_checks(options, message):
     assert len(found) == 1
     assert message in found[0].msg
     assert "TASKS['default']" in found[0].msg
+
+
+def test_the_database_store_needs_its_app():
+    from django.core.checks import run_checks
+
+    backend = "subpool.integrations.django.InterpreterBackend"
+    here = {"default": {"BACKEND": backend, "OPTIONS": {"store": "database"}}}
+    with override_settings(TASKS=here, INSTALLED_APPS=["dj_app"]):
+        found = [error for error in run_checks() if error.id.startswith("subpool.")]
+    assert [error.id for error in found] == ["subpool.E002"]
 
 
 def test_the_checks_have_nothing_against_these_settings():

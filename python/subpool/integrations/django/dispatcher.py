@@ -46,6 +46,8 @@ _LONGEST_STORE_PAUSE = 5.0
 _RENEWALS = 3.0
 # Seconds that interrupted tasks get, at the end of the program.
 _GRACE = 5.0
+# Seconds that a fork waits for a dispatcher's thread, which may be with the database.
+_REST = 5.0
 
 
 def _make_store(config: Config) -> Store:
@@ -80,6 +82,7 @@ class Dispatcher:
         self._resting = False
         self._draining = False
         self._claims = True
+        self._is_old = False
         self._deadline: float | None = None
         # When interpreters that could not start are tried again.
         self._pause, self._not_before = _FIRST_PAUSE, 0.0
@@ -145,15 +148,25 @@ class Dispatcher:
                 return
             self._resting = True
             self._changed.notify_all()
-        thread.join()
+        thread.join(_REST)
 
     def go_on(self) -> None:
         """Start the thread again after a fork, in the parent."""
         with self._changed:
-            if self._resting:
-                self._resting = False
-                if not _over:
-                    self._start()
+            if not self._resting:
+                return
+            self._resting = False
+            if self._thread is None:  # it had come to its end
+                if self._awake:
+                    self.wake()
+            elif not self._thread.is_alive() and not _over:
+                self._start()
+
+    def renew(self) -> None:
+        """Have the tasks to come run in new interpreters, since code has changed."""
+        with self._changed:
+            self._is_old = True
+            self._changed.notify_all()
 
     def _run(self) -> None:
         try:
@@ -235,6 +248,11 @@ class Dispatcher:
         """Give a claimed task to the pool. False: there is none to be had now."""
         options = self.config.options
         try:
+            if self._is_old:
+                self._is_old = False
+                if self._pool is not None:
+                    self._pool.shutdown(wait=False)
+                    self._pool = None
             if self._pool is None:
                 self._pool = InterpreterPoolExecutor(
                     self.width,
@@ -387,11 +405,16 @@ def find(alias: str) -> Dispatcher | None:
     return _dispatchers.get(alias)
 
 
+def all_of_them() -> list[Dispatcher]:
+    """Give the dispatchers of this process."""
+    return list(_dispatchers.values())
+
+
 def close_all(timeout: float | None = None) -> None:
     """End all dispatchers, each in so many seconds."""
-    for dispatcher in list(_dispatchers.values()):
+    for dispatcher in all_of_them():
         dispatcher.close(timeout, wait=False)
-    for dispatcher in list(_dispatchers.values()):
+    for dispatcher in all_of_them():
         dispatcher.close(timeout)
 
 
@@ -426,7 +449,7 @@ def call_store(alias: str, method: str, *args: Any) -> Any:
 def _finish_all() -> None:
     """Finish, before subpool closes the interpreters at the end of the program."""
     global _over  # noqa: PLW0603 - there is one end
-    dispatchers = list(_dispatchers.values())
+    dispatchers = all_of_them()
     try:
         for dispatcher in dispatchers:
             # What is due in a store that stays is left for the next process.
@@ -452,12 +475,12 @@ def _finish_all() -> None:
 
 
 def _before_fork() -> None:
-    for dispatcher in list(_dispatchers.values()):
+    for dispatcher in all_of_them():
         dispatcher.rest()
 
 
 def _in_parent() -> None:
-    for dispatcher in list(_dispatchers.values()):
+    for dispatcher in all_of_them():
         dispatcher.go_on()
 
 
