@@ -148,7 +148,7 @@ atexit.register(late)
     ),
     Fault(
         "a pool made while Python finalizes",
-        "RuntimeError that says what to do",
+        "a RuntimeError, or it works",
         IDLE
         + """
 def late():

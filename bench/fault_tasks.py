@@ -69,14 +69,6 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
-def cyclic() -> object:
-    class Deep:
-        def __reduce__(self) -> Any:
-            return Deep, (Deep(),)
-
-    return Deep()
-
-
 def close_descriptors() -> None:
     os.closerange(3, 256)
 

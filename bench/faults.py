@@ -15,12 +15,14 @@ import argparse
 import os
 import platform
 import re
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -99,26 +101,32 @@ def run(fault: Fault, pool: str, short: bool) -> Found:
             stderr=subprocess.PIPE,
             cwd=folder,
             env=env | {"PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,
         )
         try:
             return watch(child, fault, short)
         finally:
-            child.kill()
+            # With what it has started: that holds the pipes as well.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
 
 
 def watch(child: subprocess.Popen[bytes], fault: Fault, short: bool) -> Found:
     took = 0.0
     # A test has time: it shares the machine.
-    limit, second = (4 * fault.limit, None) if short else (fault.limit, SECOND)
+    limit, second = (4 * fault.limit, 10 * SECOND) if short else (fault.limit, SECOND)
     if (pipe := child.stderr) and fault.interrupt and "ready()" in fault.code:
-        before = b""
+        before, deadline = b"", time.monotonic() + limit
         while not before.endswith(b"ready\n"):
+            if not select.select([pipe], [], [], max(deadline - time.monotonic(), 0))[0]:
+                return Found(right=False, saw="hangs before its end")
             byte = os.read(pipe.fileno(), 1)
             if not byte:
                 break
             before += byte
-        time.sleep(0.3)  # until it waits
+        while not asleep(child):
+            time.sleep(0.01)
         child.send_signal(signal.SIGINT)
         begun = time.monotonic()
     try:
@@ -130,6 +138,12 @@ def watch(child: subprocess.Popen[bytes], fault: Fault, short: bool) -> Found:
     if fault.interrupt and "ready()" in fault.code:
         took = time.monotonic() - begun
     return judged(fault, Outcome(child.returncode, out, err), took, second)
+
+
+def asleep(child: subprocess.Popen[bytes]) -> bool:
+    """Whether the main thread sleeps, or the program has ended."""
+    status = Path(f"/proc/{child.pid}/task/{child.pid}/status").read_text()
+    return child.poll() is not None or "\nState:\tS" in status
 
 
 def judged(fault: Fault, ended: Outcome, took: float, second: float | None) -> Found:

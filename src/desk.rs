@@ -15,6 +15,7 @@ use crate::core::reach::{Bell, Reach};
 use crate::core::state::Phase;
 use crate::core::window::Window;
 use crate::interp::attach::Attached;
+use crate::interp::nap;
 use crate::interp::object::Object;
 use crate::interp::visit::{self, Host, Visitor};
 use crate::task::Task;
@@ -111,6 +112,7 @@ impl Desk {
                 if self.window.take_due() {
                     // The GIL has been held since the look: the window is still open.
                     host.raise(visiting);
+                    nap::disturb(host.thread());
                 }
             });
         });

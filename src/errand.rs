@@ -13,6 +13,7 @@ use crate::core::state::{Cancel, Phase};
 use crate::encode;
 use crate::error::Error;
 use crate::ffi;
+use crate::interp::nap;
 use crate::once::intern;
 use crate::pool::{Pool, Question, Reply, SoFar};
 use crate::task::{Fallback, Task};
@@ -267,7 +268,11 @@ pub fn raise_in_thread(thread: u64, error: Option<&Bound<'_, PyType>>) -> bool {
     let error = error.map_or(std::ptr::null_mut(), Bound::as_ptr);
     // SAFETY: called from Python, so attached to main; a live class or null, of which CPython takes
     // a reference of its own.
-    unsafe { ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), error) != 0 }
+    let set = unsafe { ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), error) != 0 };
+    if set && !error.is_null() {
+        nap::disturb(thread);
+    }
+    set
 }
 
 /// Interrupts a task that has gone elsewhere, whose `timeout` may be the reason. False: it is not

@@ -14,6 +14,7 @@
 
 use crate::ffi;
 use crate::interp::attach::Attached;
+use crate::interp::nap;
 use crate::interp::native::{Methods, method};
 use crate::interp::object::{Object, Raised};
 use std::cell::RefCell;
@@ -235,6 +236,7 @@ unsafe extern "C" fn end(
             return ptr::null_mut();
         }
         ffi::PyThreadState_SetAsyncExc(ident.cast_signed(), ffi::PyExc_SystemExit);
+        nap::disturb(ident);
         ffi::Py_NewRef(ffi::Py_None())
     }
 }

@@ -47,6 +47,8 @@ mod output;
 #[cfg(feature = "python")]
 mod pool;
 #[cfg(feature = "python")]
+mod sharing;
+#[cfg(feature = "python")]
 mod streams;
 #[cfg(feature = "python")]
 mod task;
@@ -79,4 +81,6 @@ mod _subpool {
     use crate::future::FutureCore;
     #[pymodule_export]
     use crate::map::MapResults;
+    #[pymodule_export]
+    use crate::sharing::make_room;
 }

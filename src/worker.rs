@@ -31,6 +31,7 @@ use crate::transfer::environment::Text;
 use crate::transfer::fallback::{Plan, Refusal};
 use crate::transfer::function::Found;
 use crate::transfer::graveyard::{self, Promise};
+use crate::transfer::shared;
 use crate::transfer::value::Transfer;
 use crate::worker_api;
 use harm::Last;
@@ -79,11 +80,11 @@ fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Bro
         message,
         traceback: String::new(),
     })?;
-    let mut lived = work(&interpreter, pool, seat, promise, begun);
+    let lived = work(&interpreter, pool, seat, promise, begun);
     pool.dismiss_standby(seat);
     // The helper that sends interrupts has gone with the session: a visitor that stays is a thread
     // of the interpreter, too.
-    let watch = Arc::new(pool.watch_close(seat));
+    let watch = Arc::new(pool.watch_close(seat, lived.err()));
     let watched = Arc::clone(&watch);
     let tell = move |step| match step {
         Step::Settling(what, firm) => watched.step(Some((what, firm))),
@@ -93,21 +94,15 @@ fn live(pool: &Arc<Pool>, seat: &Arc<Seat>, promise: &Promise) -> Result<(), Bro
         interpreter.attached(),
         pool.farewell(),
         Arc::new(tell),
-        |threads| {
-            if let Err(broken) = &lived
-                && pool.break_down_elsewhere(seat, broken)
-            {
-                lived = Ok(());
-            }
-            pool.overstays(seat, threads);
-        },
+        |threads| pool.overstays(seat, &watch, threads),
     );
     knots::untie(interpreter.attached());
     let rest = "what its objects do as they are deleted (`__del__`, weak references' callbacks)";
     watch.step(Some((rest.to_owned(), false)));
+    let number = interpreter.id();
     drop(interpreter);
-    watch.end();
-    lived
+    shared::forget_interpreter(number);
+    watch.end().map_or(Ok(()), Err)
 }
 
 /// From the interpreter's beginning until there is nothing left to do.

@@ -12,6 +12,7 @@ use crate::interp::visit::interrupt_class;
 use crate::interp::{swallowed, untraced};
 use crate::on_import;
 use crate::transfer::environment::Text;
+use crate::transfer::shared::room;
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
@@ -115,11 +116,25 @@ fn import<'i>(token: Attached<'i>, path: &[Text], name: &CStr) -> Outcome<'i> {
     imported.map_err(|error| Raised::from_taken(token, error))
 }
 
-static METHODS: Methods<3> = Methods([
+static METHODS: Methods<4> = Methods([
+    method(c"make_room", make_room, ffi::METH_NOARGS),
     method(c"describe_process", describe_process, ffi::METH_NOARGS),
     method(c"ask_main", ask_main, ffi::METH_O),
     END,
 ]);
+
+/// `make_room()`: what `subpool.sync` makes its objects with.
+///
+/// # Safety
+/// Called by CPython as a function, so attached.
+unsafe extern "C" fn make_room(
+    _module: *mut ffi::PyObject,
+    _nothing: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: attached, by the contract; the result leaves as an owned pointer.
+    let token: Attached<'_> = unsafe { Attached::assume() };
+    room::make(token, None).map_or(ptr::null_mut(), Object::into_ptr)
+}
 
 /// `describe_process()`: what `subpool._process` says in main, or `None`.
 ///

@@ -4,6 +4,8 @@ import gc
 import os
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ def nothing_left_over(request):
         ]
 
     eventually(lambda: not strangers(), f"the end of the threads {strangers()}")
-    assert interpreters() == before, "an interpreter was left over"
+    assert interpreters() <= before, "an interpreter was left over"
 
 
 @pytest.fixture
@@ -72,6 +74,26 @@ def pipe():
     yield reader, writer
     os.close(reader)
     os.close(writer)
+
+
+@pytest.fixture
+def open_in_fork(gate):
+    """Open the gate when a fork waits for the pool: no sooner, or the tasks would be done."""
+    threads = []
+
+    def open_in_fork(pool):
+        core = pool._pool
+
+        def run():
+            eventually(lambda: core.resting, "the fork")
+            gate.open()
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+
+    yield open_in_fork
+    for thread in threads:
+        thread.join()
 
 
 @pytest.fixture
@@ -172,6 +194,20 @@ def check(script):
         return out
 
     return run
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    """The warnings shown so far."""
+    shown = []
+    monkeypatch.setattr(
+        warnings,
+        "showwarning",
+        lambda message, category, *_: shown.append((category, str(message))),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        yield shown
 
 
 @pytest.fixture

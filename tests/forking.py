@@ -28,12 +28,42 @@ def forked(body, fork=os.fork):
     return pickle.loads(given)
 
 
+def forked_within(act, body):
+    """Fork where ``act(fork)`` calls ``fork()``; both processes go on with it.
+
+    Give what it gave here, and what ``body`` makes in the child of what it gave there.
+    """
+    pids, given = [], []
+
+    def fork():
+        pids.append(os.fork())
+        if pids == [0]:
+            _limit()
+
+    def whole():
+        try:
+            given.append(act(fork))
+        except BaseException:
+            if pids == [0]:
+                traceback.print_exc()
+                os._exit(1)
+            raise
+        return pids[0]
+
+    there = forked(lambda: body(given[0]), whole)
+    return given[0], there
+
+
+def _limit():
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_LONGEST)
+
+
 def end_child(body, writer):
     """Write what ``body()`` gives, and end the process."""
     status = 1
     try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(_LONGEST)
+        _limit()
         with open(writer, "wb") as file:  # noqa: PTH123
             pickle.dump(body(), file)
         status = 0

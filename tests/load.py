@@ -200,7 +200,7 @@ class ThreadClient(Client):
         match self.random.randrange(12):
             case 0:
                 call.may_be.append(CANCELLED)
-                assert future.cancel() in (True, False)
+                future.cancel()
             case 1:
                 call.may_be.append((TaskInterrupted, None))
                 future.interrupt()

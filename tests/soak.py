@@ -3,28 +3,28 @@
 Each round draws a pool's options from the seed and the round's number, runs the mix of `load` on it
 and beside that pools that come and go, calls that go to threads and processes instead, and forks.
 After each round no thread, no interpreter and no file may be left over, and at the end the
-process may have grown by no more than `GROWTH` says.
+process may have grown by no more than `GROWTH` says, if there were rounds enough to tell.
 
 Prints the seed first, and how to repeat the round that failed.
 """
 
 import argparse
-import ctypes
 import faulthandler
-import gc
+import itertools
 import logging
 import os
 import random
 import sys
 import time
+import traceback
 import warnings
 from concurrent import futures
 from pathlib import Path
 
 import tasks
 from load import run_mix
-from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor
-from support import eventually, interpreters, os_threads
+from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, _fallback, _fork
+from support import eventually, interpreters, megabytes, os_threads
 
 try:
     import numpy  # noqa: F401
@@ -33,22 +33,11 @@ except ImportError:
 else:
     import tasks_numpy
 
-# Megabytes between an early round and the last one; and for each interpreter closed in between,
-# of which CPython itself keeps some kilobytes.
-GROWTH = 20
-KEPT = 0.04
-# Rounds after which all has been there once: caches are filled, arenas are made.
+# Megabytes between the early rounds, in which caches are filled and arenas made, and the last ones.
+# CPython 3.13 itself loses 1.7 to 3.4 with each interpreter that is closed.
+GROWTH = 10 if sys.version_info >= (3, 14) else None
 EARLY = 5
 HANG = 300
-
-
-def megabytes():
-    """What the process has in memory, without what its allocators keep for later."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    rollup = Path("/proc/self/smaps_rollup").read_text()
-    kilobytes = next(line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:"))
-    return int(kilobytes) / 1024
 
 
 def come_and_go(source):
@@ -96,6 +85,8 @@ def fork(source):
             try:
                 with InterpreterPoolExecutor(1) as pool:
                     status = pool.submit(tasks.add, 0, 0).result()
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(status)
         _, status = os.waitpid(child, 0)
@@ -126,46 +117,47 @@ def one_round(seed, number):
     return sum(ends.values())
 
 
-def soak(seconds, seed, first=0, rounds=None):
-    """Run rounds until the time is over."""
-    made = 0
-    alive, files = interpreters(), None
+def soak(seconds, seed, numbers):
+    """Run the rounds of these numbers until the time is over."""
+    made, grown, files = 0, [], []
+    alive = interpreters()
     begin = told = time.monotonic()
-    grown = []
-    closed = early_closed = 0
-    number = first
-    while rounds is None or number < first + rounds:
-        now = time.monotonic()
-        if now > begin + seconds and number > first:
+    for number in numbers:
+        if grown and time.monotonic() > begin + seconds:
             break
         faulthandler.dump_traceback_later(HANG, exit=True)
         before = set(os_threads())
         try:
             made += one_round(seed, number)
-            eventually(lambda: interpreters() == alive, "the end of all interpreters")
+            eventually(lambda: interpreters() <= alive, "the end of all interpreters")
             nobody_is_left(before)
-            open_files = len(list(Path("/proc/self/fd").iterdir()))
-            assert files is None or open_files <= files, f"{open_files - files} files are left open"
+            files.append(open_files())
+            most = max(files[:EARLY])
+            # Processes of a fallback have some until they are ended.
+            eventually(lambda most=most: open_files() <= most, f"no more than {most} open files")
         except BaseException:
             print(f"\nround {number} failed. To repeat it: make soak SEED={seed} ROUND={number}")
             raise
-        closed = interpreters_so_far()
-        if number == first + EARLY:
-            files, early_closed = open_files, closed
         grown.append(megabytes())
         if time.monotonic() > told + 30:
             told = time.monotonic()
-            print(f"{told - begin:.0f} s: {number - first + 1} rounds, {made} calls, "
+            print(f"{told - begin:.0f} s: {len(grown)} rounds, {made} calls, "
                   f"{grown[-1]:.1f} MB", flush=True)  # fmt: skip
-        number += 1
     faulthandler.cancel_dump_traceback_later()
-    early = max(grown[: EARLY + 1])
-    print(
-        f"clean: {number - first} rounds, {made} calls, {closed} interpreters, "
-        f"{time.monotonic() - begin:.0f} s, {early:.1f} MB early and {grown[-1]:.1f} MB last"
+    what = (
+        f"{len(grown)} rounds, {made} calls, {interpreters_so_far()} interpreters, "
+        f"{time.monotonic() - begin:.0f} s"
     )
-    allowed = GROWTH + KEPT * (closed - early_closed)
-    assert grown[-1] < early + allowed, f"it has grown by more than {allowed:.1f} MB"
+    if GROWTH is None or len(grown) < 2 * EARLY:
+        print(f"clean: {what}; memory was not judged: too few rounds, or Python 3.13")
+        return
+    early, last = max(grown[:EARLY]), min(grown[-EARLY:])
+    assert last < early + GROWTH, f"{what}: grown from {early:.1f} to {last:.1f} MB"
+    print(f"clean: {what}, {early:.1f} MB early and {last:.1f} MB last")
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def interpreters_so_far():
@@ -195,10 +187,11 @@ def main():
     logging.getLogger("concurrent.futures").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     faulthandler.enable()
-    if given.round:
-        soak(given.seconds, seed, int(given.round), 1)
-    else:
-        soak(given.seconds, seed)
+    # So that processes come and go, too; and no warning of a fork because the machine is busy.
+    _fallback._IDLE, _fork._PATIENCE = 0.5, 120
+    # One alone as often as files that are left open take to be noticed.
+    numbers = itertools.repeat(int(given.round), 2 * EARLY) if given.round else itertools.count()
+    soak(given.seconds, seed, numbers)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What several tests of this suite use on the main interpreter's side."""
 
 import _interpreters
+import ctypes
+import gc
 import json
 import os
 import time
@@ -52,11 +54,11 @@ def interpreters():
 
 def os_threads():
     """The operating system's threads of this process: number to name."""
-    tasks = Path("/proc/self/task")
+    tasks, before = Path("/proc/self/task"), None
     # The kernel's listing breaks off where a thread ends meanwhile, and the living after it are
-    # missing: 1 of 1,000 listings beside an ending thread. It counts them rightly.
-    while len(listed := list(tasks.iterdir())) < tasks.stat().st_nlink - 2:
-        pass
+    # missing: 1 of 1,000 listings beside an ending thread.
+    while (listed := set(tasks.iterdir())) != before:
+        before = listed
     threads = {}
     for task in listed:
         try:
@@ -64,6 +66,19 @@ def os_threads():
         except OSError:  # it ended meanwhile
             continue
     return threads
+
+
+def megabytes():
+    """What nobody but this process has in memory, without what its allocators keep for later.
+
+    RSS has the shared pages of libraries as well; Pss depends on who else has them.
+    """
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) / 1024
+    raise LookupError("no Private_Dirty")
 
 
 def eventually(condition, what):

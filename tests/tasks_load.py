@@ -26,9 +26,3 @@ def tidy_up(value):
 
 def leave(status):
     raise SystemExit(status)
-
-
-def chat(number):
-    """Print, change the environment, and touch a buffer."""
-    print(end="")
-    return number

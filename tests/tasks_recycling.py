@@ -95,6 +95,18 @@ def by_ordinary_thread(reader, started):
     threading.Thread(target=slow_hook, args=(reader, started), name="ordinary one").start()
 
 
+def begin_and_stay(path, failing, how, pipes, held=None):
+    """`begin`; if it fails, its interpreter does not close before it may."""
+    reader, _, _, started = pipes
+    try:
+        begin(path, failing)
+    except LookupError:
+        if held is not None:
+            os.read(held, 1)
+        globals()[how](reader, started)
+        raise
+
+
 class OwnType(type):
     """As h11's sentinels."""
 

@@ -1,8 +1,7 @@
 """A task of a module that no interpreter can import, and whose import swallows an interrupt."""
 
-import sys
-
 import _interpreters
+import sys
 
 # Only the first time: the import may be tried again.
 if _interpreters.get_current()[0] != _interpreters.get_main()[0] and not hasattr(sys, "swallowed"):

@@ -32,16 +32,20 @@ if TYPE_CHECKING:
     )
     from subpool.executors import InterpreterPoolExecutor, InterpreterThreadPoolExecutor
     from subpool.futures import Future
+    from subpool.sync import Event, Lock, Queue
 
 __all__ = [
     "BrokenInterpreterPool",
+    "Event",
     "Future",
     "IncompatibleModuleError",
     "InterpreterPoolExecutor",
     "InterpreterThreadPoolExecutor",
+    "Lock",
     "NotTransferableError",
     "PoolError",
     "PoolStats",
+    "Queue",
     "RemoteError",
     "TaskInterrupted",
     "TaskTimeout",
@@ -56,13 +60,16 @@ __all__ = [
 
 _HOMES = {
     "BrokenInterpreterPool": "errors",
+    "Event": "sync",
     "Future": "futures",
     "IncompatibleModuleError": "errors",
     "InterpreterPoolExecutor": "executors",
     "InterpreterThreadPoolExecutor": "executors",
+    "Lock": "sync",
     "NotTransferableError": "errors",
     "PoolError": "errors",
     "PoolStats": "_methods",
+    "Queue": "sync",
     "RemoteError": "errors",
     "TaskTimeout": "errors",
     "configure": "_default",
@@ -87,7 +94,7 @@ def __getattr__(name: str) -> object:
 
 
 def _find(home: str, name: str) -> object:
-    if home in ("errors", "_registry"):
+    if home in ("errors", "_registry") or (home == "sync" and worker() is not None):
         return _import_from(home, name)
     if worker() is None:
         try:

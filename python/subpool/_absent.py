@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 _GenericAlias = type(list[int])
 CLASSES = frozenset(
-    {"Future", "InterpreterPoolExecutor", "InterpreterThreadPoolExecutor", "PoolStats"}
+    {
+        *("Event", "Future", "InterpreterPoolExecutor", "InterpreterThreadPoolExecutor"),
+        *("Lock", "PoolStats", "Queue"),
+    }
 )
 FUNCTIONS = frozenset({"configure", "default_pool"})
 

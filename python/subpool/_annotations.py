@@ -7,7 +7,7 @@ that a worker cannot import, while next to no task reads them.
 from __future__ import annotations
 
 import sys
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from subpool._registry import covers
@@ -41,6 +41,13 @@ def portable_default(value: object) -> Any:
     """Give a default that is not used, if no import of others' code is needed for it, else text."""
     owner = value if isinstance(value, (type, FunctionType)) else type(value)
     return value if _is_at_hand(owner) else _text(value)
+
+
+def is_at_hand(value: object) -> bool:
+    """Whether no import of others' code is needed for what an annotation names."""
+    if isinstance(value, ModuleType):
+        return covers(value.__name__) or _is_standard(value.__name__)
+    return _is_portable(value)
 
 
 def value_of(alias: TypeAliasType) -> Any:

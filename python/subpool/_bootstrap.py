@@ -117,6 +117,27 @@ def tell_error(_label: str, error: BaseException, _value: object, _sink: object)
 
 def encode_result(label: str, error: BaseException, value: object, sink: Any) -> tuple[str, ...]:
     """Encode a result that plain pickle refused with `error`, into `sink`."""
+    refused = encode_part("result", error, value, sink)
+    if refused is None:
+        return ("value",)
+    path, why, cause = refused
+    return (
+        "untransferable",
+        f"cannot send back the result of {label}, because of {path}: {why}" + _way_out(value),
+        path,
+        format_error(cause),
+    )
+
+
+def encode_part(
+    name: str, error: BaseException, value: object, sink: Any
+) -> tuple[str, str, BaseException] | None:
+    """Encode what plain pickle refused with `error`, into `sink`.
+
+    Returns:
+        What part of it is refused, why, and with which exception; ``None``: it is done.
+
+    """
     if "cloudpickle" in sys.modules:  # then the task itself came by value
         from subpool._by_value import dump  # noqa: PLC0415 - imports cloudpickle
 
@@ -125,7 +146,7 @@ def encode_result(label: str, error: BaseException, value: object, sink: Any) ->
         except Exception as second:  # noqa: BLE001 - a user's __reduce__ may raise anything
             error = second
         else:
-            return ("value",)
+            return None
     from subpool._paths import find_culprit  # noqa: PLC0415 - only when something failed
     from subpool._pickler import Pickler  # noqa: PLC0415 - the native side has imported it
 
@@ -139,17 +160,8 @@ def encode_result(label: str, error: BaseException, value: object, sink: Any) ->
 
             dump(part, sink.rehearsal())
 
-    path, kind, cause = find_culprit("result", value, rehearse, error)
-    return (
-        "untransferable",
-        (
-            f"cannot send back the result of {label}, because of {path}: {kind} "
-            f"({type(cause).__name__}: {text_of(cause)})"
-        )
-        + _way_out(value),
-        path,
-        format_error(cause),
-    )
+    path, kind, cause = find_culprit(name, value, rehearse, error)
+    return path, f"{kind} ({type(cause).__name__}: {text_of(cause)})", cause
 
 
 def _way_out(value: Any) -> str:

@@ -25,6 +25,7 @@ from cloudpickle import cloudpickle as _internals
 
 from subpool import _annotations, _context
 from subpool._classes import make_class, reduce_class, set_class_state
+from subpool._code_names import globals_in, names_in
 from subpool._named import REDUCERS, make_cached, set_attributes
 from subpool._namespaces import (
     fill_cell,
@@ -115,17 +116,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         code, base, *_ = self._function_getnewargs(func)
         closure = func.__closure__
         cells = [self._cell(cell) for cell in closure] if closure else []
-        sent = {
-            name: func.__globals__[name]
-            for name in _internals._extract_code_globals(code)  # noqa: SLF001 - as above
-            if name in func.__globals__
-        }
+        sent = _globals_of(func)
         contents = [(cell, cell.cell.cell_contents) for cell in cells if _is_set(cell.cell)]
         used = [*sent.values(), *(value for _, value in contents)]
         modules = [value for value in used if isinstance(value, ModuleType)]
         submodules: list[object] = []
         if modules:
-            names = _names_in(code)
+            names = names_in(code)
             submodules = [self._part(module, names) for module in _submodules(modules, names)]
             sent = {name: self._part(value, names) for name, value in sent.items()}
             contents = [(cell, self._part(value, names)) for cell, value in contents]
@@ -283,13 +280,16 @@ def _is_set(cell: CellType) -> bool:
     return True
 
 
-def _names_in(code: CodeType) -> frozenset[str]:
-    """Find the attributes and globals that a function's code names, that of inner functions too."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names |= _names_in(constant)
-    return frozenset(names)
+def _globals_of(func: FunctionType) -> dict[str, Any]:
+    """Give those that its code names."""
+    found = func.__globals__
+    named = globals_in(func.__code__)
+    sent = {name: found[name] for name in named.needed if name in found}
+    for name in named.by_annotations:
+        # As with a function's own: next to no task reads them.
+        if name in found and _annotations.is_at_hand(found[name]):
+            sent[name] = found[name]
+    return sent
 
 
 def _submodules(used: Iterable[ModuleType], names: frozenset[str]) -> list[ModuleType]:

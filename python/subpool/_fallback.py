@@ -255,7 +255,7 @@ def _done(run: Run) -> None:
 
 
 def interrupt(key: int, timeout: float | None) -> bool:
-    """Interrupt the call of this key, if it runs here; its `timeout` (seconds) may be the reason."""
+    """Interrupt the call of this key, if it is here; its `timeout` (seconds) may be the reason."""
     run = _runs.get(key)
     return run is not None and run.interrupt(timeout)
 

@@ -106,6 +106,7 @@ impl<T> Entrance<T> {
     /// Takes as many places as are free, `wanted` at the most. None if there is a line.
     #[must_use]
     pub fn enter(&self, wanted: usize) -> usize {
+        // Relaxed, here and below: see `word`.
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             // None, if there is a line.

@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod names;
 pub mod queue;
 pub mod reach;
+pub mod shared;
 pub mod sleepers;
 pub mod slot;
 pub mod state;

@@ -70,7 +70,7 @@ pub fn after_fork_in_child(
 ) {
     // What is dropped below starts no thread.
     let promise = Promise::new();
-    // SAFETY: `os.register_at_fork` (executors.py) calls this in the child, which has one thread.
+    // SAFETY: `os.register_at_fork` (_fork.py) calls this in the child, which has one thread.
     let (parents, undelivered) = unsafe {
         let undelivered = completer::forget_after_fork();
         let parents = fork::forget_after_fork();

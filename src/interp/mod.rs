@@ -4,9 +4,11 @@
 //! be used while a subinterpreter is attached.
 
 pub mod attach;
+pub mod boxed;
 pub mod config;
 pub mod knots;
 pub mod lock;
+pub mod nap;
 pub mod native;
 pub mod object;
 pub mod orphans;

@@ -74,6 +74,12 @@ impl Host {
         }
     }
 
+    /// The owner's number, as `threading.get_ident` has it.
+    #[must_use]
+    pub const fn thread(&self) -> u64 {
+        self.thread.cast_unsigned()
+    }
+
     /// Has the owner raise the class. A second time before it did changes nothing.
     pub fn raise(&self, _visiting: Attached<'_>) {
         // SAFETY: attached to the owner's interpreter (`_visiting`, by `Visitor::visit`), where the

@@ -2,10 +2,11 @@
 //!
 //! Guarantees: what runs in a close that takes too long is named, once; nobody but the end of the
 //! program waits for it from then on, unless it may take as long as it takes (threads that are no
-//! daemons, as at the end of any program).
+//! daemons, as at the end of any program). Nobody waits for it to learn of a start that has failed.
 //! Not guaranteed: that it ends.
 
 use super::{Pool, Seat};
+use crate::transfer::call::Broken;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,8 @@ pub struct Watch {
 #[derive(Default)]
 struct Shared {
     closing: Mutex<Option<Closing>>,
+    /// Why the worker could not start, until that is seen to.
+    failure: Mutex<Option<Broken>>,
     over: AtomicBool,
 }
 
@@ -57,8 +60,9 @@ impl Watch {
         self.wake();
     }
 
-    /// The interpreter is closed.
-    pub fn end(&self) {
+    /// The interpreter is closed. Gives why the worker could not start, if that is yet to be seen to.
+    #[must_use]
+    pub fn end(&self) -> Option<Broken> {
         // Release: pairs with the acquire in `watch`.
         self.shared.over.store(true, Ordering::Release);
         self.wake();
@@ -67,6 +71,7 @@ impl Watch {
             // It calls nothing of the user's, and has no panic to tell of.
             let _ = thread.join();
         }
+        self.shared.failure.lock().take()
     }
 
     fn wake(&self) {
@@ -77,10 +82,17 @@ impl Watch {
 }
 
 impl Pool {
-    /// Watches the close of `seat` until `Watch::end`.
+    /// Watches the close of `seat`, whose worker could not start if there is a `failure`, until
+    /// `Watch::end`.
     #[must_use]
-    pub fn watch_close(self: &Arc<Self>, seat: &Arc<Seat>) -> Watch {
-        let shared = Arc::new(Shared::default());
+    pub fn watch_close(self: &Arc<Self>, seat: &Arc<Seat>, failure: Option<Broken>) -> Watch {
+        if failure.is_some() && !seat.admission.fail() {
+            seat.ready(); // it never will be, and does not get the place it stands by for
+        }
+        let shared = Arc::new(Shared {
+            failure: Mutex::new(failure),
+            ..Shared::default()
+        });
         let (pool, seat, own) = (Arc::clone(self), Arc::clone(seat), Arc::clone(&shared));
         let thread = thread::Builder::new().name("subpool-closing".to_owned());
         let thread = thread.spawn(move || {
@@ -112,10 +124,40 @@ impl Pool {
             (closing.what.clone(), closing.firm)
         };
         (self.settings.upcalls.warn_of_close)(seat.name.clone(), what, self.farewell());
+        // Before nobody waits for it any more: who waited finds what it was to do ended.
+        self.see_to_failure(seat, shared);
         if !firm {
             self.retire(seat);
         }
         None
+    }
+
+    /// The worker of `seat` has left its loop, but its interpreter has threads that do not end.
+    /// Nobody waits for it any more but the end of the program.
+    ///
+    /// The calling thread is the worker's, detached.
+    pub fn overstays(&self, seat: &Arc<Seat>, watch: &Watch, threads: Vec<String>) {
+        thread::scope(|scope| {
+            let see_to_failure = || self.see_to_failure(seat, &watch.shared);
+            // No thread to be had: then it is seen to when the interpreter is closed.
+            drop(thread::Builder::new().spawn_scoped(scope, see_to_failure));
+        });
+        (self.settings.upcalls.warn_of_threads)(seat.name.clone(), threads, self.farewell());
+        self.retire(seat);
+    }
+
+    /// The worker of `seat` is not tried again if it could not start: that takes too long.
+    ///
+    /// The calling thread has no thread state.
+    fn see_to_failure(&self, seat: &Seat, shared: &Shared) {
+        let failure = shared.failure.lock().take();
+        let Some(broken) = failure else { return };
+        if seat.admission.fail() {
+            self.break_down(broken);
+            seat.admission.abandon();
+        } else {
+            self.tell_of_standby(&broken);
+        }
     }
 
     /// Nobody waits for this one any more but the end of the program.

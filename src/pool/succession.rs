@@ -196,12 +196,11 @@ impl Pool {
     #[must_use]
     pub fn start_failed(&self, seat: &Seat, broken: &Broken, failures: usize) -> bool {
         if !seat.admission.fail() {
-            // Nobody has relied on it. The next one is tried when the place is free.
-            (self.settings.upcalls.report)(broken, Some(Duration::ZERO));
+            self.tell_of_standby(broken);
             return false;
         }
         let pause = self.settings.retries.get(failures);
-        // Relaxed: see `is_proven`.
+        // Relaxed: as in `worker_started`.
         match pause.filter(|_| self.proven.load(Ordering::Relaxed)) {
             None => self.break_down(broken.clone()),
             Some(pause) => {
@@ -220,6 +219,14 @@ impl Pool {
             }
         }
         false
+    }
+
+    /// One that stood by could not start, and nobody has relied on it. The next one is tried when
+    /// the place is free.
+    ///
+    /// The calling thread has no thread state.
+    pub(super) fn tell_of_standby(&self, broken: &Broken) {
+        (self.settings.upcalls.report)(broken, Some(Duration::ZERO));
     }
 }
 

@@ -14,7 +14,6 @@ use crate::warden;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Does what is due in every pool, and tells when the next is.
@@ -215,26 +214,6 @@ impl Pool {
         // After that: who waits for this seat looks for others then.
         seat.vacated.fire();
         seated
-    }
-
-    /// The worker of `seat` has left its loop, but its interpreter has threads that do not end.
-    /// Nobody waits for it any more but the end of the program.
-    pub fn overstays(&self, seat: &Arc<Seat>, threads: Vec<String>) {
-        (self.settings.upcalls.warn_of_threads)(seat.name.clone(), threads, self.farewell());
-        self.retire(seat);
-    }
-
-    /// `break_down` from a thread whose interpreter is there yet, unless its worker only stood by.
-    /// False: there is no thread to be had that could do it.
-    #[must_use]
-    pub fn break_down_elsewhere(&self, seat: &Seat, broken: &Broken) -> bool {
-        if !seat.admission.fail() {
-            return false;
-        }
-        thread::scope(|scope| {
-            let task = || self.break_down(broken.clone());
-            thread::Builder::new().spawn_scoped(scope, task).is_ok()
-        })
     }
 
     /// The seats whose workers are stuck in tasks that were given up, or whose interpreters have

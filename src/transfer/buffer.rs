@@ -14,6 +14,7 @@ use super::codec::LIFT_FROM;
 use super::exporter;
 use super::graveyard::Kept;
 use super::memory::{self, Block, Layout, Memory, expect_filling};
+use super::shared;
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::object::{Object, Outcome, Raised};
@@ -37,6 +38,8 @@ enum Form {
     ByteArray,
     /// An `array.array` of this type code.
     Array(u8),
+    /// A handle of a shared thing.
+    Shared,
 }
 
 impl fmt::Debug for Buffer {
@@ -46,6 +49,7 @@ impl fmt::Debug for Buffer {
             Form::Bytes => "bytes",
             Form::ByteArray => "bytearray",
             Form::Array(_) => "array",
+            Form::Shared => "shared",
         };
         write!(out, "Buffer({form}, {} bytes)", self.memory.content().1)
     }
@@ -205,6 +209,15 @@ impl<'i> Loader<'i> {
         }))
     }
 
+    /// Lifts a handle of a shared thing, which lives as long as what was lifted.
+    pub fn lift_shared(object: &Object<'i>) -> Option<Buffer> {
+        let thing = shared::handle::thing_of(object)?;
+        Some(Buffer {
+            memory: Arc::new(Memory::Shared(thing)),
+            form: Form::Shared,
+        })
+    }
+
     /// Builds at the far side what was lifted.
     pub fn build(&self, buffer: Buffer) -> Outcome<'i> {
         let token = self.exporter.token();
@@ -233,6 +246,10 @@ impl<'i> Loader<'i> {
                     size,
                 );
                 Ok(bytes)
+            },
+            Form::Shared => match &*memory {
+                Memory::Shared(thing) => shared::room::receive(token, Arc::clone(thing)),
+                _ => Err(Raised::lost(token)),
             },
             Form::Array(code) => {
                 let class = Object::import(token, c"array")?.attribute(c"array")?;

@@ -7,10 +7,12 @@
 //! write to it at the same time, as threads may in C: what a race leaves in it is the users' own.
 
 use super::graveyard::Kept;
+use super::shared::Thing;
 use crate::ffi;
 use std::alloc;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 /// Whoever owns the memory.
 pub enum Memory {
@@ -18,6 +20,8 @@ pub enum Memory {
     Main(Kept),
     /// Ourselves.
     Own(Block),
+    /// Nobody: no memory, but a handle that travels as buffers do.
+    Shared(Arc<Thing>),
 }
 
 impl Memory {
@@ -27,6 +31,7 @@ impl Memory {
         match self {
             Self::Main(kept) => kept.content(),
             Self::Own(block) => (block.start().cast_const(), block.size()),
+            Self::Shared(_) => (ptr::null(), 0),
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod graveyard;
 mod memory;
 pub mod outbox;
 pub mod pickle;
+pub mod shared;
 mod sink;
 pub mod value;
 mod voice;

@@ -3,11 +3,12 @@
 //! Guarantees: the pickle with its buffers loads to what it would load to without lifting; what is
 //! not understood stays in the pickle.
 //!
-//! Four things leave the pickle, all as protocol 5's out-of-band buffers (`NEXT_BUFFER`), so that
+//! Five things leave the pickle, all as protocol 5's out-of-band buffers (`NEXT_BUFFER`), so that
 //! `loads(pickle, buffers=...)` needs nothing of ours:
 //! - a `PickleBuffer` through the pickler's `buffer_callback`;
 //! - a memoryview, which pickle refuses, and an `array.array`, through `reducer_override`. They
 //!   reduce to `given(marker)`: the marker is a `PickleBuffer` that stands for them;
+//! - a handle of a shared thing (`shared/`), in the same way: so the thing lives while it travels;
 //! - large `bytes` and `bytearray`: the C pickler gives those to `write` as they are, after an
 //!   opcode with their size (documented since 3.8 as "no additional copies"). `write` puts
 //!   `NEXT_BUFFER` in that opcode's place.
@@ -239,7 +240,11 @@ impl Fields {
             };
             self.pending.set(lifted);
         } else {
-            let Some(lifted) = loader.lift_array(object)? else {
+            let lifted = match Loader::lift_shared(object) {
+                None => loader.lift_array(object)?,
+                lifted => lifted,
+            };
+            let Some(lifted) = lifted else {
                 return Ok(None);
             };
             self.pending.set(Some(lifted));

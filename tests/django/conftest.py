@@ -51,10 +51,12 @@ def site(tmp_path_factory):
     before = interpreters()
     # As a test runner does. Interpreters are told.
     connections.settings["default"]["NAME"] = tmp_path_factory.mktemp("django") / "db.sqlite3"
+    os.environ["DJ_FAIL"] = "1"
     call_command("migrate", run_syncdb=True, verbosity=0)
     connection.close()
     yield
     dispatcher.close_all()
+    del os.environ["DJ_FAIL"]
     connections.close_all()
     assert interpreters() == before, "an interpreter was left over"
 
@@ -82,6 +84,7 @@ def finished():
 @pytest.fixture
 def dj_env(child_env, tmp_path):
     """The environment for programs that set up the same site."""
+    child_env.pop("DJ_FAIL", None)
     path = os.pathsep.join([str(HERE), child_env["PYTHONPATH"]])
     return child_env | {
         "PYTHONPATH": path,
@@ -91,9 +94,14 @@ def dj_env(child_env, tmp_path):
 
 
 @pytest.fixture
-def dj_check(check, dj_env, monkeypatch):
-    """Run a program on the tests' site; it must end well and say nothing on standard error."""
-    for name in ("PYTHONPATH", "DJANGO_SETTINGS_MODULE", "DJ_DATABASE"):
-        monkeypatch.setenv(name, dj_env[name])
-    return check
+def dj_script(script, dj_env, child_env):
+    """Run a program on the tests' site."""
+    child_env.update(dj_env)
+    return script
 
+
+@pytest.fixture
+def dj_check(check, dj_env, child_env):
+    """Run one that must end well and say nothing on standard error."""
+    child_env.update(dj_env)
+    return check

@@ -14,3 +14,13 @@ def enqueue():
     result = tasks.where.using(backend="single").enqueue()
     assert tasks.where.using(backend="single").get_result(result.id).id == result.id
     return result.id
+
+
+def wait_for(number):
+    """Wait for a task's end, as a page that asks for it would."""
+    from dj_app import tasks
+
+    one = tasks.where.using(backend="single")
+    while not (result := one.get_result(number)).is_finished:
+        pass
+    return str(result.status)

@@ -1,14 +1,14 @@
 """Django's tasks and what is around them: transactions, connections, tasks in tasks, settings."""
 
+import dj_outside
 import pytest
+from dj_app import apps, tasks
+from dj_app.models import Note
 from django.db import connection, transaction
 from django.tasks import TaskResultStatus, task_backends
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.test import override_settings
 
-import dj_outside
-from dj_app import apps, tasks
-from dj_app.models import Note
 from subpool import InterpreterPoolExecutor
 
 
@@ -76,9 +76,10 @@ def test_a_task_enqueues_tasks_to_the_same_pool(finished):
 def test_a_task_enqueues_to_another_pool(finished):
     child, _ = finished(tasks.parent.enqueue(1, "single")).return_value
     there = finished(task_backends["single"].get_result(child))
-    assert there.return_value == finished(
-        tasks.where.using(backend="single").enqueue()
-    ).return_value[1]
+    assert (
+        there.return_value
+        == finished(tasks.where.using(backend="single").enqueue()).return_value[1]
+    )
 
 
 def test_an_async_task_enqueues_and_looks(finished):

@@ -141,7 +141,7 @@ def test_a_time_limit(elsewhere):
 
 
 def test_a_time_limit_that_passes_before_the_call_goes_elsewhere(elsewhere):
-    """It went there as an interrupt that somebody had asked for: TaskInterrupted, no TaskTimeout."""
+    """It went there as an interrupt that somebody had asked for, and raised TaskInterrupted."""
     with pytest.raises(TaskTimeout, match=r"its timeout of 0\.05 s and was interrupted"):
         elsewhere.submit(interpreter(tasks_swallowing.endless, timeout=0.05)).result()
 

@@ -21,10 +21,6 @@ def nested(depth=DEEP, make=lambda inner: [inner]):
     return value
 
 
-def nested_tuple():
-    return nested(make=lambda inner: (inner,))
-
-
 def nested_dict():
     return nested(make=lambda inner: {1: inner})
 

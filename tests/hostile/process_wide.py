@@ -7,10 +7,6 @@ def close_all():
     os.closerange(3, 1024)
 
 
-def close_standard():
-    os.closerange(0, 3)
-
-
 def change_directory():
     os.chdir("/")
     os.umask(0o077)

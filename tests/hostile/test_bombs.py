@@ -83,6 +83,7 @@ ERRORS = [
     ("error_of_surrogates", ValueError),
     ("deep_traceback", ValueError),
     ("throw_deep_repr", bombs.ErrorReprDeep),
+    ("throw_meta", Boom),
 ]
 
 

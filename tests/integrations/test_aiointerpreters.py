@@ -114,7 +114,7 @@ def test_runner_starts_its_interpreters_at_once():
     with Runner(workers=3).start() as runner:
         runner._pool.warm_up()
         assert len(interpreters() - before) == 3
-    assert interpreters() == before
+    assert interpreters() <= before
 
 
 def test_runner_does_not_wait_for_its_interpreters(monkeypatch):

@@ -202,7 +202,7 @@ def test_idle_interpreters_go_by_time(run, monkeypatch):
         await run_sync(jobs.square, 1)
 
     run(main)
-    eventually(lambda: interpreters() == before, "the end of the idle interpreter")
+    eventually(lambda: interpreters() <= before, "the end of the idle interpreter")
     run(main)  # the pool serves on
 
 

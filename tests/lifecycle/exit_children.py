@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,19 +67,28 @@ class Children:
             env=self._env,
             cwd=self._folder,
         ) as child:
+            # Also before its first word, which nobody waits for with a limit.
+            killer = threading.Timer(PATIENCE, child.kill)
+            killer.start()
             try:
                 signals = getattr(row, "signals", ())
                 if signals:
                     first = first_line(child)
                     assert first == b"ready\n", first
-                for number in signals:
+                said = ""
+                for index, number in enumerate(signals):
+                    while index and (line := first_line(child)) != b"heard\n":
+                        assert line, "the end, without a word of the signal"
+                        said += line.decode()
                     eventually(lambda: asleep(child), "its sleep")
                     child.send_signal(number)
-                out, err = child.communicate(timeout=PATIENCE)
+                out, err = child.communicate()
             except BaseException:
                 child.kill()
                 raise
-        return Outcome(child.returncode, out, err)
+            finally:
+                killer.cancel()
+        return Outcome(child.returncode, said + out, err)
 
 
 def chosen(request, programs):

@@ -23,9 +23,17 @@ def begin_to_end(patience=GENEROUS):
     _ending.PATIENCE = patience
     threading._register_atexit(end_begins)
 
+def tell_what_is_heard():
+    '''A second signal before Python has handled the first would be the same one to it.'''
+    interrupt = _ending.interrupt
+    def tell_and_interrupt(numbers):
+        interrupt(numbers)
+        say("heard")
+    _ending.interrupt = tell_and_interrupt
+
 def end_begins():
-    say("ready")
     sys.stdout.write("buffered\\n")
+    say("ready")
 
 def tell(future):
     say("cancelled" if future.cancelled() else type(future.exception()).__name__)
@@ -222,7 +230,7 @@ begin_to_end()
         err="",
     ),
     "twice, with a call in C": Program(
-        "ex = InterpreterPoolExecutor(1)\npush(ex)\nbegin_to_end()",
+        "ex = InterpreterPoolExecutor(1)\npush(ex)\ntell_what_is_heard()\nbegin_to_end()",
         rc=130,
         out="buffered\n",
         err="",
@@ -237,6 +245,7 @@ def callback(future):
     threading.Event().wait()
 ex.submit(tasks.nothing).add_done_callback(callback)
 began.wait()
+tell_what_is_heard()
 begin_to_end()
 """,
         rc=130,
@@ -254,6 +263,7 @@ def endless():
     tasks_interrupt.spin(parents(writer))
 ex.submit(endless)
 os.read(reader, 1)
+tell_what_is_heard()
 begin_to_end()
 """,
         rc=130,
@@ -302,7 +312,12 @@ ex = InterpreterPoolExecutor(1)
 for future in spinning(ex):
     future.add_done_callback(tell)
 ex.submit(tasks.write, 1, "ran").add_done_callback(tell)
-threading._register_atexit(threading.Event().wait)
+def waits():
+    import time
+    # A signal in the moment before a lock's sleep would wake nobody.
+    while True:
+        time.sleep(0.05)
+threading._register_atexit(waits)
 begin_to_end()
 """,
         out="TaskInterrupted\ncancelled\natexit\nbuffered\n",

@@ -2,6 +2,16 @@
 
 from exit_base import NO_POOL, TOO_LATE, Program
 
+# What follows is for a child that goes on to the program's end.
+MANY_ENDS = """
+for number in range(10):
+    if child := os.fork():
+        if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+            say("child", number, "ended with", code)
+        continue
+    signal.alarm(60)
+"""
+
 PROGRAMS = {
     # Garbage
     "a pool, its futures and callbacks in cycles": Program(
@@ -122,6 +132,29 @@ for _ in range(3):
         ex.submit(tasks.nothing)
     ex.submit(tasks.nothing).result()
 """
+    ),
+    # Each child of a fork ends as a program does, and costs no start of a Python.
+    "while workers are replaced, many times": Program(
+        f"""{MANY_ENDS}
+    kind = (InterpreterPoolExecutor, InterpreterThreadPoolExecutor)[number % 2]
+    ex = kind(2, max_tasks_per_interpreter=1)
+    write = interpreter(tasks.write)
+    futures = [ex.submit(write, 1, f"{{number}}\\n") for _ in range(4)]
+    for future in futures[: number % 5]:
+        future.result()
+    break
+""",
+        out="".join(f"{number}\n" * 4 for number in range(10)),
+    ),
+    "as idle workers are about to leave, many times": Program(
+        f"""{MANY_ENDS}
+    ex = InterpreterPoolExecutor(2, idle_timeout=0.0002 * number + 1e-9)
+    for _ in range(3):
+        futures = [ex.submit(tasks.write, 1, f"{{number}}\\n") for _ in range(2)]
+        futures[number % 2].result()
+    break
+""",
+        out="".join(f"{number}\n" * 6 for number in range(10)),
     ),
     "while tasks are interrupted": Program(
         """

@@ -27,7 +27,7 @@ from subpool import (
     default_pool,
     interpreter,
 )
-from support import eventually, interpreters
+from support import eventually, interpreters, resizable
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork"),
@@ -35,26 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
 ]
 FORKS = {"fork": os.fork, "forkpty": os.forkpty, "pty.fork": pty.fork}
-
-
-@pytest.fixture
-def open_in_fork(gate):
-    """Open the gate when a fork waits for the pool: no sooner, or the tasks would be done."""
-    threads = []
-
-    def open_in_fork(pool):
-        core = pool._pool
-
-        def run():
-            eventually(lambda: core.resting, "the fork")
-            gate.open()
-
-        threads.append(threading.Thread(target=run))
-        threads[-1].start()
-
-    yield open_in_fork
-    for thread in threads:
-        thread.join()
 
 
 def numbers(pool):
@@ -216,7 +196,7 @@ def test_the_parents_futures_in_the_child(pool, gate, open_in_fork):
 def test_a_task_that_does_not_end(pool2, gate, monkeypatch):
     """The fork waited for ever, or the child crashed."""
     pool2.warm_up()
-    monkeypatch.setattr(_fork, "_PATIENCE", 0.2)
+    monkeypatch.setattr(_fork, "_PATIENCE", 1.0)
     held = pool2.submit(tasks.block, *gate.fds)
     gate.wait()
     waiting = pool2.submit(tasks.add, 1, 2)
@@ -289,15 +269,7 @@ def test_what_is_lent_comes_back(pool, gate, open_in_fork):
     forked(lambda: None)
     held.result()
     eventually(future.done, "the task's end")
-    eventually(lambda: is_free(buffer), "the buffer's release")
-
-
-def is_free(buffer):
-    try:
-        buffer.append(0)
-    except BufferError:
-        return False
-    return True
+    eventually(lambda: resizable(buffer), "the buffer's release")
 
 
 def test_closed_and_broken_pools():
@@ -390,11 +362,18 @@ def test_a_child_that_comes_back_from_a_callback(pool, gate):
     gate.wait()
     gate.open()
     eventually(lambda: children, "the fork")
+    ends = []
+
+    def has_ended():
+        ends.append(os.waitpid(children[0], os.WNOHANG))
+        return ends[-1] != (0, 0)
+
     try:
-        eventually(lambda: os.waitpid(children[0], os.WNOHANG) != (0, 0), "the child's end")
+        eventually(has_ended, "the child's end")
     except AssertionError:
         os.kill(children[0], signal.SIGKILL)
         raise
+    assert os.waitstatus_to_exitcode(ends[-1][1]) == 0
 
 
 def test_from_a_plain_task(executor):

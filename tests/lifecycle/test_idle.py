@@ -18,7 +18,7 @@ def idle(closing):
     before = interpreters()
     pool = closing(InterpreterPoolExecutor(2, idle_timeout=BRIEF))
     pool.warm_up()
-    eventually(lambda: interpreters() == before, "the end of the idle interpreters")
+    eventually(lambda: interpreters() <= before, "the end of the idle interpreters")
     return pool
 
 
@@ -69,7 +69,7 @@ def test_shutdown_waits_for_those_that_leave(closing):
         pool = InterpreterPoolExecutor(1, idle_timeout=1e-6)
         pool.submit(tasks.nothing).result()
         pool.shutdown()
-        assert interpreters() == before
+        assert interpreters() <= before
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_an_interrupted_one_that_then_idles(closing):
     eventually(future.running, "its start")
     assert future.interrupt()
     assert future.exception() is not None
-    eventually(lambda: interpreters() == before, "its end")
+    eventually(lambda: interpreters() <= before, "its end")
     eventually(lambda: "subpool-helper" not in os_threads().values(), "the helper's end")
 
 
@@ -97,7 +97,7 @@ def test_of_the_executor_that_routes(closing):
     before = interpreters()
     executor = closing(InterpreterThreadPoolExecutor(1, idle_timeout=BRIEF))
     assert executor.submit(interpreter(tasks.add), 1, 2).result() == 3
-    eventually(lambda: interpreters() == before, "the end of the idle interpreter")
+    eventually(lambda: interpreters() <= before, "the end of the idle interpreter")
     assert executor.submit(interpreter(tasks.add), 1, 2).result() == 3
 
 

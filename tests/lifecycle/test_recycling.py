@@ -179,7 +179,7 @@ def test_with_idle_timeout(closing):
     pool = closing(InterpreterPoolExecutor(2, max_tasks_per_interpreter=1, idle_timeout=0.03))
     for _ in range(3):
         assert pool.submit(tasks.add, 1, 2).result() == 3
-        eventually(lambda: interpreters() == before, "the end of all")
+        eventually(lambda: interpreters() <= before, "the end of all")
     assert pool._pool.threads() == []
 
 
@@ -315,7 +315,7 @@ def test_one_that_comes_back_after_idleness_fails_once(closing, tmp_path, logged
         )
     )
     assert pool.submit(tasks_recycling.count).result() == 1
-    eventually(lambda: interpreters() == before, "the end of the idle interpreter")
+    eventually(lambda: interpreters() <= before, "the end of the idle interpreter")
     assert pool.submit(tasks_recycling.count).result() == 1
     assert len(logged()) == 1
 

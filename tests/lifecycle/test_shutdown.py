@@ -122,7 +122,7 @@ def test_the_interpreters_are_closed_by_shutdown():
     executor.warm_up()
     assert len(interpreters() - before) == 2
     executor.shutdown()
-    assert interpreters() == before
+    assert interpreters() <= before
     assert not any(thread.is_alive() for thread in executor._pool.threads())
 
 

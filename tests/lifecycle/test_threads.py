@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import warnings
 from pathlib import Path
 
 import pytest
@@ -19,18 +18,9 @@ def impatient(monkeypatch):
     monkeypatch.setattr(_methods, "_FAREWELL", 0.02)
 
 
-@pytest.fixture
-def warned(monkeypatch):
-    """The warnings shown so far."""
-    shown = []
-    monkeypatch.setattr(
-        warnings,
-        "showwarning",
-        lambda message, category, *_: shown.append((category, str(message))),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        yield shown
+def of_threads(warned):
+    """Without those of a close that takes long: to `impatient` each does on a busy machine."""
+    return [(category, message) for category, message in warned if "have left threads" in message]
 
 
 def test_nothing_is_imported_for_it(pool):
@@ -168,7 +158,7 @@ def test_one_in_a_system_call(impatient, closing, pipe, warned):
     pool.shutdown()
     assert thread.is_alive()
     assert pool._pool.threads() == []
-    ((category, message),) = warned
+    ((category, message),) = of_threads(warned)
     assert category is RuntimeWarning
     assert message.startswith(
         "tasks in crunch_0 have left threads that did not end within 0.0 s of its close: "
@@ -207,7 +197,7 @@ def test_an_initializer_that_fails(impatient, closing, pipe, warned, caplog):
     pool.shutdown()
     os.write(writer, b"w")
     join_workers(threads)
-    assert len(warned) == 1
+    assert len(of_threads(warned)) == 1
 
 
 def test_the_end_of_the_program_waits_for_it(script):

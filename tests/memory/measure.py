@@ -1,12 +1,8 @@
 """Programs that measure their own memory: `python measure.py NAME COUNT` prints figures as JSON.
 
-What counts are the pages that are this process's own, after the allocator has given back what it
-can: `malloc_trim`, then `Private_Dirty` of /proc/self/smaps_rollup. RSS has the shared pages of
-libraries as well, which come and go.
+What counts are the pages that are this process's own (`support.megabytes`).
 """
 
-import ctypes
-import gc
 import json
 import os
 import sys
@@ -18,18 +14,7 @@ from pathlib import Path
 import tasks_memory
 from subpool import InterpreterPoolExecutor, TaskTimeout, interpreter
 from subpool._subpool import _lent_buffers
-
-_libc = ctypes.CDLL(None)
-
-
-def own_memory():
-    """Megabytes that nobody else has."""
-    gc.collect()
-    _libc.malloc_trim(0)
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Private_Dirty:"):
-            return int(line.split()[1]) / 1024
-    raise LookupError("no Private_Dirty")
+from support import megabytes
 
 
 def cycles(count):
@@ -155,10 +140,10 @@ def main(name, count):
         "tasks": (tasks, 300_000 if count >= 1_000_000 else 10_000),
     }[name]
     program(first)
-    before, begun = own_memory(), time.monotonic()
+    before, begun = megabytes(), time.monotonic()
     program(count)
     seconds = time.monotonic() - begun
-    after = own_memory()
+    after = megabytes()
     figures = {
         "before": before,
         "after": after,

@@ -6,7 +6,7 @@ import pytest
 
 PROGRAM = """
 import io, sys, tasks, warnings
-from soak import megabytes
+from support import megabytes
 from subpool import InterpreterPoolExecutor
 
 def filtered():

@@ -141,7 +141,10 @@ def churn(rounds):
 
 
 def test_tracing_comes_and_goes_while_workers_allocate(check, times):
-    """A crash once in some 30,000 times: an allocator's function came to another's context."""
+    """A crash once in some 30,000 times: an allocator's function came to another's context.
+
+    So CI would notice it in one run of seven; ``--long`` does.
+    """
     rounds = len(times(5_000, long=300_000))
     assert (
         check(COMING_AND_GOING.format(here=str(Path(__file__).parent), rounds=rounds)) == "done\n"

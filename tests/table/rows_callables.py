@@ -249,6 +249,25 @@ def outer():
         "'inner 1'",
     ),
     Row(
+        "a class in a function whose body names globals",
+        """\
+LIMIT = 10
+class Unit:
+    name = "m"
+def checked(cls):
+    return cls
+def measure(value):
+    class Length(Unit):
+        limit = LIMIT
+        @checked
+        class Error(Unit):
+            text = f"over {LIMIT}"
+    return Length.name, Length.Error.text if value > Length.limit else value
+""",
+        "pool.submit(measure, 11).result()",
+        "('m', 'over 10')",
+    ),
+    Row(
         "a callable instance",
         """\
 class Multiply:

@@ -18,6 +18,9 @@ from support import run_rows
 if "_subpool_worker" in sys.modules:
     raise ImportError("no worker imports this module")
 
+if sys.version_info >= (3, 14):
+    import annotationlib
+
 FACTOR = 3
 ROWS = {}
 
@@ -299,6 +302,63 @@ def a_lambda_in_a_global(run):
 def the_name_of_the_module(run):
     """Code that asks for it gets the module's own."""
     assert run(lambda: __name__) == __name__
+
+
+SIZE = 2
+
+
+class Measure:
+    """A base that only the body of an inner class names."""
+
+
+def once(function):
+    return function
+
+
+# As every module may have some: the body of a class has a name of its own for it.
+unsent = threading.Lock()
+
+
+def in_a_class():
+    class Outer:
+        size = SIZE
+        unsent = 3
+        twice = [2 * unsent]
+
+        class Inner[T](Measure):
+            pass
+
+        @once
+        def name(self) -> str:
+            return type(self).__name__
+
+    return Outer.size, Outer.twice, Outer.Inner.__bases__[0].__name__, Outer().name()
+
+
+@row
+def globals_in_the_body_of_a_class(run):
+    """A class that a function makes: only globals that functions name went along."""
+    assert run(in_a_class) == (2, [6], "Measure", "Outer")
+
+
+if sys.version_info >= (3, 14):  # before, the body of the class computes them
+    a_library = types.ModuleType("a_library_that_no_worker_has")
+
+    class Celsius:
+        """Named by an annotation alone."""
+
+    def annotations_of_a_local_class():
+        class Reading:
+            value: Celsius
+            clock: a_library.Clock
+
+        found = annotationlib.get_annotations(Reading, format=annotationlib.Format.FORWARDREF)
+        return [type(kind).__name__ for kind in found.values()]
+
+    @row
+    def annotations_of_a_class_in_a_function(run):
+        """They did not bring what they name; and must not bring what no worker can import."""
+        assert run(annotations_of_a_local_class) == ["type", "ForwardRef"]
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+import os
+
 from django.apps import AppConfig
 
 # How often Django was set up in this interpreter.
@@ -35,5 +37,8 @@ class DjAppConfig(AppConfig):
         for signal in (task_enqueued, task_started, task_finished):
             signal.connect(note)
         if subpool.worker() is not None:
-            task_started.connect(fail)
-            task_finished.connect(fail)
+            if "DJ_REFUSE" in os.environ:
+                raise RuntimeError("the app refuses to start here")
+            if "DJ_FAIL" in os.environ:
+                task_started.connect(fail)
+                task_finished.connect(fail)

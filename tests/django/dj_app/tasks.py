@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+from pathlib import Path
+
+from django.tasks import TaskContext, task
 
 import subpool
-from django.tasks import TaskContext, task
 from dj_app import apps
 
 
@@ -24,7 +26,7 @@ async def echo_async(*args, **kwargs):
     return [list(args), kwargs]
 
 
-class Mine(Exception):
+class Mine(Exception):  # noqa: N818
     pass
 
 
@@ -145,7 +147,7 @@ def setting(name):
 
 @task
 def append(path, text):
-    with open(path, "a") as file:
+    with Path(path).open("a") as file:
         file.write(text + "\n")
 
 
@@ -153,7 +155,7 @@ def append(path, text):
 def hold_until(path, text, started, release):
     os.write(started, b"s")
     os.read(release, 1)
-    with open(path, "a") as file:
+    with Path(path).open("a") as file:
         file.write(text + "\n")
 
 
@@ -164,7 +166,7 @@ def endless(path, started):
         while True:
             pass
     finally:
-        with open(path, "a") as file:
+        with Path(path).open("a") as file:
             file.write("cleaned up\n")
 
 

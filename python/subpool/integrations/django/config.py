@@ -75,9 +75,8 @@ class Site:
 
         if apps.ready:
             return
-        from django.conf import UserSettingsHolder, settings  # noqa: PLC0415
-
         import django  # noqa: PLC0415
+        from django.conf import UserSettingsHolder, settings  # noqa: PLC0415
 
         if self.module is None:
             settings.configure(**self.settings)

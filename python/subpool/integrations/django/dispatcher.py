@@ -46,6 +46,8 @@ _LONGEST_STORE_PAUSE = 5.0
 _RENEWALS = 3.0
 # Seconds that interrupted tasks get, at the end of the program.
 _GRACE = 5.0
+# Seconds that a fork waits for a dispatcher's thread, which may be with the database.
+_REST = 5.0
 
 
 def _make_store(config: Config) -> Store:
@@ -77,8 +79,10 @@ class Dispatcher:
         self._running: dict[str, Future[None]] = {}
         self._ended: list[tuple[str, Future[None]]] = []
         self._awake = False
+        self._resting = False
         self._draining = False
         self._claims = True
+        self._is_old = False
         self._deadline: float | None = None
         # When interpreters that could not start are tried again.
         self._pause, self._not_before = _FIRST_PAUSE, 0.0
@@ -98,13 +102,16 @@ class Dispatcher:
         """Look for tasks that are due; start the thread if there is none."""
         with self._changed:
             self._awake = True
-            if self._thread is None and not _over:
+            if self._thread is None and not self._resting and not _over:
                 self._draining, self._claims, self._deadline = False, True, None
-                self._thread = threading.Thread(
-                    target=self._run, name=f"subpool-tasks-{self.config.alias}", daemon=True
-                )
-                self._thread.start()
+                self._start()
             self._changed.notify_all()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(
+            target=self._run, name=f"subpool-tasks-{self.config.alias}", daemon=True
+        )
+        self._thread.start()
 
     def close(
         self, timeout: float | None = None, *, wait: bool = True, run_due: bool = True
@@ -133,13 +140,44 @@ class Dispatcher:
         if thread is not None:
             thread.join()
 
+    def rest(self) -> None:
+        """End the thread, and nothing else, before a fork: the child shall find no lock held."""
+        with self._changed:
+            thread = self._thread
+            if thread is None or thread is threading.current_thread():
+                return
+            self._resting = True
+            self._changed.notify_all()
+        thread.join(_REST)
+
+    def go_on(self) -> None:
+        """Start the thread again after a fork, in the parent."""
+        with self._changed:
+            if not self._resting:
+                return
+            self._resting = False
+            if self._thread is None:  # it had come to its end
+                if self._awake:
+                    self.wake()
+            elif not self._thread.is_alive() and not _over:
+                self._start()
+
+    def renew(self) -> None:
+        """Have the tasks to come run in new interpreters, since code has changed."""
+        with self._changed:
+            self._is_old = True
+            self._changed.notify_all()
+
     def _run(self) -> None:
         try:
             try:
                 while self._turn_or_pause():
                     pass
             finally:
-                self._end()
+                if self._resting:
+                    self.store.close()
+                else:
+                    self._end()
         except Exception:
             logger.exception("the dispatcher of tasks %r has failed", self.config.alias)
 
@@ -152,9 +190,9 @@ class Dispatcher:
                 logger.error("%s; tasks wait until it is back", error)  # noqa: TRY400
             self._store_pause = min(2 * self._store_pause or 0.25, _LONGEST_STORE_PAUSE)
             with self._changed:
-                if not self._is_late():
+                if not self._is_late() and not self._resting:
                     self._changed.wait(self._store_pause)
-                return not self._is_late()
+                return not self._is_late() and not self._resting
         if self._store_pause:
             logger.warning("the store of tasks %r is back", self.config.alias)
             self._store_pause = 0.0
@@ -163,6 +201,8 @@ class Dispatcher:
     def _turn(self) -> bool:
         """Claim and submit what there is room for; wait. False: there is no more to do."""
         with self._changed:
+            if self._resting:
+                return False
             self._awake = False
         self._settle()
         room = self._room()
@@ -175,7 +215,7 @@ class Dispatcher:
                 return False
         pause = self._next_look()
         with self._changed:
-            if not self._awake and not self._ended:
+            if not self._awake and not self._ended and not self._resting:
                 self._changed.wait(pause)
         return True
 
@@ -208,6 +248,11 @@ class Dispatcher:
         """Give a claimed task to the pool. False: there is none to be had now."""
         options = self.config.options
         try:
+            if self._is_old:
+                self._is_old = False
+                if self._pool is not None:
+                    self._pool.shutdown(wait=False)
+                    self._pool = None
             if self._pool is None:
                 self._pool = InterpreterPoolExecutor(
                     self.width,
@@ -360,11 +405,16 @@ def find(alias: str) -> Dispatcher | None:
     return _dispatchers.get(alias)
 
 
+def all_of_them() -> list[Dispatcher]:
+    """Give the dispatchers of this process."""
+    return list(_dispatchers.values())
+
+
 def close_all(timeout: float | None = None) -> None:
     """End all dispatchers, each in so many seconds."""
-    for dispatcher in list(_dispatchers.values()):
+    for dispatcher in all_of_them():
         dispatcher.close(timeout, wait=False)
-    for dispatcher in list(_dispatchers.values()):
+    for dispatcher in all_of_them():
         dispatcher.close(timeout)
 
 
@@ -399,7 +449,7 @@ def call_store(alias: str, method: str, *args: Any) -> Any:
 def _finish_all() -> None:
     """Finish, before subpool closes the interpreters at the end of the program."""
     global _over  # noqa: PLW0603 - there is one end
-    dispatchers = list(_dispatchers.values())
+    dispatchers = all_of_them()
     try:
         for dispatcher in dispatchers:
             # What is due in a store that stays is left for the next process.
@@ -424,6 +474,16 @@ def _finish_all() -> None:
                 )
 
 
+def _before_fork() -> None:
+    for dispatcher in all_of_them():
+        dispatcher.rest()
+
+
+def _in_parent() -> None:
+    for dispatcher in all_of_them():
+        dispatcher.go_on()
+
+
 def _in_child() -> None:
     global _lock, _dispatchers  # noqa: PLW0603 - the child has none of their threads
     _lock = threading.Lock()
@@ -433,4 +493,4 @@ def _in_child() -> None:
 # After that of subpool's own, and so called before it.
 threading._register_atexit(_finish_all)  # type: ignore[attr-defined]  # noqa: SLF001
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

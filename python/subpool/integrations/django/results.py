@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
 from django.tasks.signals import task_finished
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from subpool.integrations.django.stores import Record
@@ -111,16 +110,12 @@ def announce_failure(record: Record, error: BaseException) -> None:
 
 
 def _to_utc(when: datetime | None) -> datetime | None:
-    if when is None:
-        return None
-    if timezone.is_naive(when):  # USE_TZ = False
-        when = timezone.make_aware(when)
-    return when.astimezone(UTC)
+    # One that is naive (USE_TZ = False) is local, as Django's `timezone.now` gives it.
+    return None if when is None else when.astimezone(UTC)
 
 
 def from_utc(when: datetime | None) -> datetime | None:
     """Give a record's time as `timezone.now` would."""
     if when is None or settings.USE_TZ:
         return when
-    naive: datetime = timezone.make_naive(when)
-    return naive
+    return when.astimezone().replace(tzinfo=None)

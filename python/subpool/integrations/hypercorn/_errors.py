@@ -1,0 +1,39 @@
+"""What went wrong with a worker, in words."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hypercorn.config import Config
+
+
+def told(error: BaseException) -> str:
+    """Give an error with what led to it; where the user's own code has no part in it, its text."""
+    import traceback  # noqa: PLC0415 - only when something failed
+
+    if type(error).__name__ in {"NoAppError", "LifespanFailureError", "LifespanTimeoutError"}:
+        return str(error)
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def report(error: BaseException) -> None:
+    """Show an error on standard error."""
+    print(told(error), file=sys.stderr, flush=True)  # noqa: T201 - a command
+
+
+def incompatible(config: Config, error: BaseException) -> str:
+    """Say that the app cannot run in interpreters, and what to do."""
+    library = getattr(error, "distribution", None) or getattr(error, "name", None) or "a library"
+    version = getattr(error, "version", None)
+    name = f"{library} {version}" if version else library
+    extension = getattr(error, "name", None)
+    which = f" (its extension module {extension} refuses)" if extension else ""
+    return (
+        f"{config.application_path} cannot be served by interpreters, because it imports {name}, "
+        f"which does not load in an interpreter of its own{which}. No socket was opened. Ways out: "
+        f"run the same thing on processes, with --workers-kind=process; or import {library} only "
+        f"in functions that other processes or threads run; or do without it. `subpool doctor "
+        f"{library}` tells more."
+    )

@@ -1,0 +1,232 @@
+"""A web worker: Hypercorn's own asyncio worker, in an interpreter or in a process.
+
+It loads the app before it has a socket, says so, gets the sockets, serves, and ends when it is
+told to. Its end of the channel is a socket that keeps messages apart; what comes over it is JSON,
+the end of it means that nobody supervises this worker any more, so that it stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import ssl
+import sys
+
+from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import Config, Sockets
+from hypercorn.utils import load_application
+
+from subpool.integrations import hypercorn as integration
+from subpool.integrations.hypercorn import _loop
+from subpool.integrations.hypercorn._app import Counted
+from subpool.integrations.hypercorn._messages import MESSAGE
+
+TYPE_CHECKING = False  # workers import this (routing.py)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+_MANY = 400  # files named in one message
+
+# Seconds that a replaced worker keeps a connection on which nothing happens: a client that is
+# about to use it again gets its answer, and is told to open another one.
+_LINGER = 1.0
+
+# Seconds that an app has to notice that its client is gone, before its requests are cancelled.
+_CANCEL = 0.3
+
+
+class Channel:
+    """The worker's end of what connects it with the supervisor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.socket = socket.socket(fileno=descriptor)
+
+    def tell(self, *message: object) -> None:
+        """Send; if nobody listens any more, the next read shows that."""
+        try:
+            self.socket.send(json.dumps(message).encode())
+        except OSError:
+            return
+
+    def sockets(self) -> tuple[list[socket.socket], list[int]] | None:
+        """Wait for the sockets, and how many there are of each sort; ``None``: shall not serve."""
+        data, descriptors, _, _ = socket.recv_fds(self.socket, MESSAGE, 250)
+        if not data:
+            return None
+        word, *counts = json.loads(data)
+        if word != "serve":
+            return None
+        return [socket.socket(fileno=descriptor) for descriptor in descriptors], counts
+
+
+class Server:
+    """One life of a worker."""
+
+    def __init__(self, config: Config, number: int, channel: Channel) -> None:
+        self._config = config
+        self._channel = channel
+        self._number = number
+        self._connections = _loop.Connections()
+        self._orders: asyncio.Queue[str] = asyncio.Queue()
+        self._was_cut = False
+
+    def run(self, app: Any, sockets: Sockets) -> None:
+        """Serve until told to end."""
+        config = self._config
+        limit = None
+        if config.max_requests is not None:
+            jitter = random.randint(0, config.max_requests_jitter or 0)  # noqa: S311 - no secret
+            limit = config.max_requests + jitter
+            config.max_requests = None  # Hypercorn would end before another is ready
+        self._app = Counted(
+            app,
+            self._number,
+            limit,
+            retire=lambda: self._channel.tell("worn"),
+            closing=lambda: self._channel.tell("closing"),
+        )
+        loop = self._connections.loop(_loop_class(config.worker_class))
+        loop.set_debug(config.debug)
+        loop.set_exception_handler(_tell_exception)
+        try:
+            _loop.run(
+                loop,
+                worker_serve(self._app, config, sockets=sockets, shutdown_trigger=self._until_told),
+            )
+        finally:
+            _loop.close(loop, 1.0 if self._was_cut else 60.0)
+            self._channel.tell("ended", self._was_cut)
+
+    def order(self, word: str) -> None:
+        """Have the worker end, as its loop's own thread says."""
+        self._orders.put_nowait(word)
+
+    async def _until_told(self) -> None:
+        """Hypercorn's trigger: called when it has begun to listen, and it stops on return."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel.socket.fileno(), self._hear)
+        if self._config.use_reloader:
+            self._tell_files()
+        self._channel.tell("ready")
+        word = await self._orders.get()
+        self._app.is_draining = True
+        patience = self._config.graceful_timeout
+        loop.call_later(patience, self._cut)
+        self._announce_close()
+        await self._connections.stop_accepting()
+        closing = loop.create_task(self._app.close_websockets())
+        if word == "retire":
+            linger = loop.create_task(self._linger(min(_LINGER, patience)))
+            hurry = loop.create_task(self._orders.get())
+            await asyncio.wait((linger, hurry), return_when=asyncio.FIRST_COMPLETED)
+            linger.cancel()
+            hurry.cancel()
+        await self._connections.read_what_came()
+        del closing
+
+    async def _linger(self, seconds: float) -> None:
+        await self._connections.all_closed(seconds)
+
+    def _hear(self) -> None:
+        try:
+            data = self._channel.socket.recv(MESSAGE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._channel.socket.fileno())
+        self.order(json.loads(data)[0] if data else "stop")
+
+    def _announce_close(self) -> None:
+        """Say in each answer from now on that the connection ends with it."""
+        plain = self._config.response_headers
+
+        def headers(protocol: str) -> list[tuple[bytes, bytes]]:
+            more = [(b"connection", b"close")] if protocol == "h11" else []
+            return plain(protocol) + more
+
+        self._config.response_headers = headers
+
+    def _cut(self) -> None:
+        """End the requests that have not finished in time."""
+        if self._app.running:
+            self._was_cut = True
+            self._channel.tell("cut", len(self._app.running))
+        self._config.graceful_timeout = _CANCEL  # Hypercorn reads it when it comes to that
+        self._connections.abort()
+
+    def _tell_files(self) -> None:
+        tell_files(self._channel)
+
+
+def serve(settings: dict[str, Any], number: int, descriptor: int) -> None:
+    """Load the app, wait for the sockets, and serve.
+
+    Args:
+        settings: The attributes of Hypercorn's configuration.
+        number: The worker's, from 1.
+        descriptor: The worker's end of the channel; it belongs to the worker from now on.
+
+    """
+    channel = Channel(descriptor)
+    try:
+        _serve(settings, number, channel)
+    finally:
+        channel.socket.close()
+
+
+def _serve(settings: dict[str, Any], number: int, channel: Channel) -> None:
+    config = Config()
+    vars(config).update(settings)
+    integration._number = number  # noqa: SLF001 - its own package
+    try:
+        if config.quic_bind and config.ssl_enabled:
+            __import__("aioquic.quic.connection")
+        app = load_application(config.application_path, config.wsgi_max_body_size)
+    except BaseException:
+        if config.use_reloader:
+            tell_files(channel)
+        raise
+    channel.tell("loaded")
+    given = channel.sockets()
+    if given is None:
+        return
+    sockets, (secure, insecure, _) = given
+    channel.socket.setblocking(False)
+    listening = Sockets(
+        sockets[:secure], sockets[secure : secure + insecure], sockets[secure + insecure :]
+    )
+    config._set_quic_addresses(listening.quic_sockets)  # noqa: SLF001 - as `create_sockets` does
+    Server(config, number, channel).run(app, listening)
+
+
+def tell_files(channel: Channel) -> None:
+    """Name the files of all modules."""
+    files = sorted(
+        {
+            file
+            for module in list(sys.modules.values())
+            if type(file := getattr(module, "__file__", None)) is str
+        }
+    )
+    for start in range(0, len(files), _MANY):
+        channel.tell("files", *files[start : start + _MANY])
+
+
+def _loop_class(name: str) -> Any:
+    if name == "uvloop":
+        import uvloop  # noqa: PLC0415 - only if asked for
+
+        return uvloop.Loop
+    return asyncio.SelectorEventLoop
+
+
+def _tell_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Handshakes fail every day.
+    if not isinstance(context.get("exception"), ssl.SSLError):
+        loop.default_exception_handler(context)

@@ -1,0 +1,193 @@
+"""The supervisor's end of a worker: how one is started, told to end, and forced to.
+
+Each kind gives the same: messages that come over a channel, and one call when it has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from subpool import BrokenInterpreterPool, InterpreterPoolExecutor
+from subpool.integrations.hypercorn._entry import serve
+from subpool.integrations.hypercorn._messages import MESSAGE
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from hypercorn.config import Sockets
+
+
+class Handle:
+    """One worker, from its start to its end.
+
+    Args:
+        loop: The supervisor's.
+        settings: The attributes of Hypercorn's configuration.
+        number: The worker's.
+        heard: Called in the loop with the worker and each message.
+        ended: Called in the loop with the worker and what it failed with, or ``None``.
+
+    """
+
+    kind = ""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: dict[str, Any],
+        number: int,
+        heard: Callable[[Any, list[Any]], None],
+        ended: Callable[[Any, BaseException | None], None],
+    ) -> None:
+        self.number = number
+        self._loop = loop
+        self._heard = heard
+        self._ended = ended
+        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours.setblocking(False)
+        self._begin(settings)
+        loop.add_reader(self._ours.fileno(), self._read)
+
+    def _begin(self, settings: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _read(self) -> bool:
+        """Take a message; tell whether there was one."""
+        try:
+            data = self._ours.recv(MESSAGE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._ours.fileno())
+            return False
+        self._heard(self, json.loads(data))
+        return True
+
+    def give(self, sockets: Sockets) -> None:
+        """Let it serve."""
+        sorts = sockets.secure_sockets, sockets.insecure_sockets, sockets.quic_sockets
+        message = json.dumps(["serve", *map(len, sorts)]).encode()
+        descriptors = [sock.fileno() for sort in sorts for sock in sort]
+        try:
+            socket.send_fds(self._ours, [message], descriptors)
+        except OSError:
+            return  # it has ended, which comes to be known otherwise
+
+    def order(self, word: str) -> None:
+        """Tell it to end: ``"retire"`` if another has taken its place, otherwise ``"stop"``."""
+        try:
+            self._ours.send(json.dumps([word]).encode())
+        except OSError:
+            return
+
+    def force(self, *, hard: bool) -> None:
+        """End it, whatever it does. `hard`: it was told before."""
+        raise NotImplementedError
+
+    def _finish(self, error: BaseException | None) -> None:
+        """Take the last messages, and tell of the end."""
+        while self._ours.fileno() >= 0 and self._read():
+            pass
+        self._loop.remove_reader(self._ours.fileno())
+        self._ours.close()
+        self._ended(self, error)
+
+
+class InterpreterHandle(Handle):
+    """A worker in an interpreter, which is a task of a pool of its own."""
+
+    kind = "interpreter"
+
+    def _begin(self, settings: dict[str, Any]) -> None:
+
+        self._pool = InterpreterPoolExecutor(1, thread_name_prefix=f"web-{self.number}")
+        self._descriptor = self._theirs.detach()  # the worker closes it
+        self._future = self._pool.submit(serve, settings, self.number, self._descriptor)
+        self._pool.shutdown(wait=False)  # after this task
+        self._future.add_done_callback(self._done)
+
+    def _done(self, _future: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for this one
+            self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        if self._future.cancelled():
+            error: BaseException | None = RuntimeError("it was not started")
+        else:
+            error = self._future.exception()
+        if self._future.cancelled() or isinstance(error, BrokenInterpreterPool):
+            os.close(self._descriptor)  # the worker has never had it
+        self._finish(error)
+
+    def force(self, *, hard: bool) -> None:
+        """Interrupt it; a call of a C function goes on."""
+        if hard:
+            self._pool.terminate_workers()
+        else:
+            self._future.interrupt()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end of its interpreter, which may have threads left."""
+        waiter = threading.Thread(target=self._pool.shutdown, daemon=True)
+        waiter.start()
+        waiter.join(timeout)
+        return not waiter.is_alive()
+
+
+class ProcessHandle(Handle):
+    """A worker that is a process."""
+
+    kind = "process"
+
+    def _begin(self, settings: dict[str, Any]) -> None:
+        descriptor = self._theirs.fileno()
+        self._process = subprocess.Popen(  # noqa: S603 - this Python
+            [
+                sys.executable,
+                *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does
+                "-m",
+                "subpool.integrations.hypercorn._process",
+                str(descriptor),
+            ],
+            pass_fds=[descriptor],
+        )
+        self._theirs.close()
+        self._ours.send(pickle.dumps((settings, self.number, sys.path)))
+        self._pid_descriptor = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._pid_descriptor, self._done)
+
+    def _done(self) -> None:
+        self._loop.remove_reader(self._pid_descriptor)
+        os.close(self._pid_descriptor)
+        code = self._process.wait()
+        error = None
+        if code:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            error = ProcessEndedError(f"its process {how}")
+        self._finish(error)
+
+    def force(self, *, hard: bool) -> None:  # noqa: ARG002 - there is one way only
+        """Kill it."""
+        self._process.kill()
+
+    def join(self, timeout: float) -> bool:  # noqa: ARG002 - it has ended
+        """Nothing is left of it."""
+        return True
+
+
+class ProcessEndedError(Exception):
+    """A worker's process ended as it should not; what it had to say is on standard error."""
+
+
+KINDS = {"interpreter": InterpreterHandle, "process": ProcessHandle}

@@ -1,0 +1,178 @@
+"""A running `subpool serve`, and clients for it."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+HERE = Path(__file__).parent
+_ADDRESS = re.compile(r"Running on https?://(127\.0\.0\.1:(\d+)|unix:(\S+)) ")
+
+
+class Served:
+    """A server in a process of its own, whose log is read as it comes."""
+
+    def __init__(self, app="serve_apps:hello", *flags, bind="127.0.0.1:0", env=(), cwd=HERE):
+        binds = [] if bind is None else ["-b", bind]
+        environment = {**os.environ, **dict(env)}
+        for name in ("PYTHONWARNINGS", "PYTHONDEVMODE"):
+            environment.pop(name, None)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "subpool", "serve", app, *binds, *map(str, flags)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=cwd,
+            env=environment,
+        )
+        self.lines = []
+        self.port = None
+        self._came = threading.Condition()
+        self._is_over = False
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self._came:
+                self.lines.append(line.rstrip())
+                if (found := _ADDRESS.search(line)) and found[2]:
+                    self.port = int(found[2])
+                self._came.notify_all()
+        with self._came:
+            self._is_over = True
+            self._came.notify_all()
+
+    @property
+    def log(self):
+        return "\n".join(self.lines)
+
+    def wait_for(self, text, times=1):
+        """Wait until the log has that text so many times."""
+
+        def there():
+            return sum(text in line for line in self.lines) >= times
+
+        with self._came:
+            assert self._came.wait_for(lambda: there() or self._is_over, 30), self.log
+        assert there(), self.log
+        return self
+
+    def up(self):
+        return self.wait_for("worker(s) are ready")
+
+    def tell(self, number):
+        self.process.send_signal(number)
+
+    def reload(self, times=1):
+        """Have all workers replaced, and wait for that."""
+        self.tell(signal.SIGHUP)
+        self.wait_for("All workers are replaced", times)
+
+    def end(self, number=signal.SIGTERM):
+        """Stop it, and give the exit code."""
+        if self.process.poll() is None:
+            self.tell(number)
+        return self.ended()
+
+    def ended(self):
+        code = self.process.wait(40)
+        self._reader.join(10)
+        return code
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(10)
+        self.process.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def connect(self, timeout=20):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def get(self, path="/"):
+        """Ask once, on a connection of its own; give the status and the body."""
+        connection = self.connect()
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def ask(self, path):
+        """Send a request, and give the connection to read the answer from."""
+        connection = self.connect()
+        connection.request("GET", path)
+        return connection
+
+    def is_listening(self):
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def answer(connection):
+    got = connection.getresponse()
+    result = got.status, got.read()
+    connection.close()
+    return result
+
+
+class Load:
+    """Clients that ask without a pause, on connections that are kept, or on a new one each time."""
+
+    def __init__(self, served, clients=4, path="/", keep=True):
+        self.answers = 0
+        self.errors = []
+        self._served, self._path, self._keep = served, path, keep
+        self._enough = threading.Event()
+        self._lock = threading.Lock()
+        self._grew = threading.Condition(self._lock)
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._enough.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def wait_for(self, answers):
+        with self._grew:
+            assert self._grew.wait_for(lambda: self.answers >= answers or self.errors, 60)
+
+    def _ask(self):
+        connection = self._served.connect()
+        while not self._enough.is_set():
+            try:
+                connection.request("GET", self._path)
+                got = connection.getresponse()
+                body = got.read()
+                assert got.status == 200, got.status
+                assert body
+            except Exception as error:
+                with self._grew:
+                    self.errors.append(repr(error))
+                    self._grew.notify_all()
+                connection.close()
+                return
+            if not self._keep:
+                connection.close()
+            with self._grew:
+                self.answers += 1
+                self._grew.notify_all()
+        connection.close()
