@@ -4,6 +4,8 @@ import os
 
 from dj_settings import *  # noqa: F403
 
+# Without the receivers of dj_app, which read each result anew.
+INSTALLED_APPS = ["subpool.integrations.django"]
 _OF_SQLITE = {"timeout": 60, "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"}
 if "DJ_STORED_POSTGRES" in os.environ:
     DATABASES = {

@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import OperationalError
+from django.tasks.signals import task_finished
 
 from subpool.integrations.django.stores import Outcome, StoreUnavailable
 from subpool.integrations.django.stores import database as module
@@ -112,6 +113,29 @@ def test_task_that_kills_its_worker(make_store, add, expire, caplog):
     (failure,) = record.errors
     assert "m.t (a) was begun 3 times" in failure.traceback
     assert "m.t (a) was begun 3 times" in caplog.text
+
+
+def test_its_failure_is_announced(make_store, add, expire):
+    """To the receivers of the process that finds it: there is no other."""
+    heard = []
+
+    def hear(task_result, **_):
+        heard.append((task_result.id, task_result.status, task_result.errors[0].exception_class))
+
+    add(task="dj_app.tasks.echo")
+    add(task="gone.away")
+    first = make_store()
+    taken(first)
+    for one in "ab":
+        first.begin(one, "me", "w")
+    expire()
+    task_finished.connect(hear)
+    try:
+        failed = make_store(max_attempts=1).rescue("other")
+    finally:
+        task_finished.disconnect(hear)
+    assert len(failed) == 2
+    assert heard == [("a", "FAILED", module.WorkerLost)]
 
 
 def test_run_again(make_store, add, expire, rows):

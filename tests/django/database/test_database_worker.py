@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,14 @@ from django.db import connections
 from django.test import override_settings
 
 from subpool.integrations.django.stores import Record, utc_now
-from subpool.integrations.django.stores.database import DatabaseStore
 from support import eventually
 
 BACKEND = "subpool.integrations.django.InterpreterBackend"
 LONG = 60
+
+# What the database has no part in is tried on one, to save time.
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("database", ["postgres"], indirect=True)
 
 
 @pytest.fixture
@@ -31,10 +35,14 @@ def start(database, child_env, tmp_path):
         else {"DJ_STORED_POSTGRES": settings["HOST"]}
     )
     path = [str(tmp_path), str(Path(__file__).parent.parent), child_env["PYTHONPATH"]]
-    env = child_env | place | {
-        "PYTHONPATH": os.pathsep.join(path),
-        "DJANGO_SETTINGS_MODULE": "dj_stored_settings",
-    }
+    env = (
+        child_env
+        | place
+        | {
+            "PYTHONPATH": os.pathsep.join(path),
+            "DJANGO_SETTINGS_MODULE": "dj_stored_settings",
+        }
+    )
     with contextlib.ExitStack() as ends:
 
         def start(*args, fds=(), **more):
@@ -55,7 +63,9 @@ def enqueue(store):
     def enqueue(task, calls, **fields):
         ids = [f"{task} {number}" for number in range(len(calls))]
         for one, args in zip(ids, calls, strict=True):
-            store.add(Record(id=one, task=f"dj_app.tasks.{task}", backend="default", args=args, **fields))
+            store.add(
+                Record(id=one, task=f"dj_app.tasks.{task}", backend="default", args=args, **fields)
+            )
         return ids
 
     return enqueue
@@ -104,12 +114,30 @@ def test_killed_in_the_middle(start, enqueue, rows, tmp_path):
     assert again <= orphans, "a task was run again that nobody had when the process was killed"
 
 
+@on_postgres
+def test_connections_are_cut(start, enqueue, rows, database):
+    """As by a restart of the server, again and again: each task ends well, and so does the worker."""
+    enqueue("echo", [[number] for number in range(300)])
+    worker = start()
+    for count in (50, 100, 150, 200):
+        eventually(lambda n=count: states(rows)["SUCCESSFUL"] >= n, f"the end of {count} tasks")
+        with connections[database].cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+    eventually(lambda: states(rows) == {"SUCCESSFUL": 300}, "the end of all tasks")
+    worker.send_signal(signal.SIGTERM)
+    ends(worker)
+
+
 @pytest.fixture
 def holding(enqueue, gate):
     """Enqueue tasks that wait to be let go; give their ids."""
     return lambda count: enqueue("hold", [list(gate.fds)] * count)
 
 
+@on_postgres
 def test_sigterm_drains(start, enqueue, holding, rows, gate):
     """What runs ends, what waits stays for others, and the process says that all is well."""
     holding(2)
@@ -126,6 +154,22 @@ def test_sigterm_drains(start, enqueue, holding, rows, gate):
     assert (waiting.status, waiting.claimant, waiting.attempts) == ("READY", "", 0)
 
 
+@on_sqlite
+def test_what_was_claimed_in_advance_is_given_back(start, enqueue, holding, rows, gate):
+    """A process that has claimed many small tasks, and then runs a long one, holds up nobody."""
+    enqueue("echo", [[number] for number in range(300)], priority=1)
+    holding(2)
+    enqueue("echo_async", [[number] for number in range(20)], priority=-1)
+    first = start(fds=gate.fds)
+    gate.wait(2)
+    ends(start("--max-tasks", "20"))
+    assert states(rows.filter(task="dj_app.tasks.echo_async")) == {"SUCCESSFUL": 20}
+    first.send_signal(signal.SIGTERM)
+    gate.open(2)
+    ends(first)
+
+
+@on_sqlite
 def test_second_signal_gives_back_what_runs(start, enqueue, rows, tmp_path):
     """An endless task is interrupted, and another process may try it; the exit code says so."""
     reader, writer = os.pipe()
@@ -144,57 +188,39 @@ def test_second_signal_gives_back_what_runs(start, enqueue, rows, tmp_path):
     assert (row.status, row.claimant, row.attempts) == ("READY", "", 1)
 
 
+@on_sqlite
 def test_max_tasks_and_queues(start, enqueue, rows):
-    """It runs so many, of its queue, and failures count."""
+    """It runs so many, of its queue, and failures count; for what is due later it waits."""
     enqueue("echo", [[]] * 3)
-    enqueue("fail", [["ValueError"]] * 4, queue="other")
-    ends(start("--queue", "other", "--max-tasks", "3"))
-    assert states(rows) == {"READY": 4, "FAILED": 3}
+    enqueue("fail", [["ValueError"]] * 3, queue="other")
+    when = utc_now() + timedelta(seconds=2)
+    enqueue("echo_async", [[]] * 2, queue="other", run_after=when)
+    ends(start("--queue", "other", "--max-tasks", "4"))
+    assert states(rows) == {"READY": 4, "FAILED": 3, "SUCCESSFUL": 1}
     assert not rows.filter(queue="default").exclude(status="READY").exists()
+    assert rows.get(status="SUCCESSFUL").started_at >= when
     (error,) = rows.filter(status="FAILED").first().errors
     assert error[0] == "builtins.ValueError"
     assert "it was ValueError" in error[1]
 
 
-def test_waits_for_what_is_due_later(start, enqueue, rows):
-    """Not only for the next time that it looks."""
-    from datetime import timedelta
-
-    when = utc_now() + timedelta(seconds=2)
-    enqueue("echo", [[]], run_after=when)
-    ends(start("--max-tasks", "1"))
-    row = rows.get()
-    assert row.status == "SUCCESSFUL"
-    assert row.started_at >= when
-
-
-def test_reload(start, enqueue, rows, tmp_path, request):
+@on_sqlite
+def test_reload(start, store, rows, tmp_path):
     """Changed code is run by the next task, without anybody's doing."""
-    if "postgres" in request.node.name:
-        return  # the database has no part in it
+    code = "from django.tasks import task\n\n@task\ndef version():\n    return {!r}\n"
     module = tmp_path / "changing.py"
 
-    def write(value):
-        module.write_text(
-            "from django.tasks import task\n\n@task\ndef version():\n    return " + repr(value)
-        )
-
     def run(name):
-        DatabaseStore_add(name)
+        store.add(Record(id=name, task="changing.version", backend="default"))
         eventually(lambda: rows.filter(pk=name, status="SUCCESSFUL").exists(), f"task {name}")
         return rows.get(pk=name).return_value
 
-    store = request.getfixturevalue("store")
-
-    def DatabaseStore_add(name):
-        store.add(Record(id=name, task="changing.version", backend="default"))
-
-    write("old")
+    module.write_text(code.format("old"))
     worker = start("--reload")
     assert run("first") == "old"
-    write("a new one")
-    eventually(lambda: "subpool worker" in worker.stdout.readline(), "a new worker")
-    eventually(lambda: "subpool worker" in worker.stdout.readline(), "a new worker")
+    module.write_text(code.format("a new one"))
+    for _ in range(2):
+        assert worker.stdout.readline().startswith("subpool worker")
     assert run("second") == "a new one"
     worker.send_signal(signal.SIGTERM)
     ends(worker)

@@ -252,10 +252,11 @@ class Dispatcher:
         """Cancel what was claimed in advance, if its turn does not come: others may have time."""
         if len(self._running) <= self.width:
             return
-        if time.monotonic() >= self._ended_at + _STANDSTILL or not self._claims:
+        now = time.monotonic()
+        if now >= self._ended_at + _STANDSTILL or not self._claims:
             for future in reversed(list(self._running.values())):
                 future.cancel()
-            self._rate = 0.0
+            self._looked, self._ran_by_then, self._rate = now, self.ran, 0.0
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -324,8 +325,9 @@ class Dispatcher:
             if self._running.get(record_id) is future:
                 self._settle_one(record_id, future)
                 del self._running[record_id]
-                self.ran += not future.cancelled()
-                self._ended_at = time.monotonic()
+                if not future.cancelled():
+                    self.ran += 1
+                    self._ended_at = time.monotonic()
             # Not before it is settled: the store may not answer.
             with self._changed:
                 self._ended.remove((record_id, future))
@@ -345,7 +347,8 @@ class Dispatcher:
             return
         if isinstance(error, BrokenInterpreterPool):
             self._pool_failed(error)
-        if isinstance(error, TaskInterrupted | BrokenInterpreterPool) and self.store.lease:
+        cut_off = TaskInterrupted | BrokenInterpreterPool | StoreUnavailable
+        if isinstance(error, cut_off) and self.store.lease:
             self.store.release([record_id], self.claimant)  # for another process to try
             return
         outcome = Outcome(failure=failure_of(error))

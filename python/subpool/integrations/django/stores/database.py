@@ -29,6 +29,7 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models import Min, Q
 from django.utils import timezone
 
+from subpool.integrations.django import results
 from subpool.integrations.django.models import SECOND, Clock, StoredTask
 from subpool.integrations.django.stores import (
     FAILED,
@@ -314,7 +315,7 @@ class DatabaseStore:
             }
             if expired.filter(pk=row.pk, claimant=row.claimant).update(**changes):
                 failed.append(record)
-                logger.error("%s", error)
+                _announce(record, error)
         expired.filter(Q(status=READY) | Q(attempts__lt=self._max_attempts)).update(
             status=READY, claimant="", lease=0
         )
@@ -361,6 +362,14 @@ class DatabaseStore:
 def store_for(config: Config) -> DatabaseStore:
     """Give a store that enqueues to an alias and reads its results."""
     return DatabaseStore(config)
+
+
+def _announce(record: Record, error: Exception) -> None:
+    logger.error("%s", error)
+    try:
+        results.announce_failure(record, error)
+    except Exception:
+        logger.exception("nobody could be told that task %s has failed", record.id)
 
 
 def _failure(error: Exception) -> Failure:
