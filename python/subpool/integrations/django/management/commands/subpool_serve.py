@@ -17,8 +17,6 @@ from subpool.integrations.django.dispatcher import Dispatcher
 if TYPE_CHECKING:
     from hypercorn.config import Config as HypercornConfig
 
-_OURS = ("application", "workers_kind", "config")
-
 
 class Command(BaseCommand):
     """Serves the site."""
@@ -79,10 +77,7 @@ class Command(BaseCommand):
         from subpool.integrations.hypercorn import _command  # noqa: PLC0415 - an extra
 
         if options["application"] is None:
-            is_development = serving.serves_static_files()
-            options["application"] = (
-                f"{serving.__name__}:development" if is_development else serving.find()
-            )
+            options["application"] = serving.PATH
         # `--config` and the rest of the flags, under Hypercorn's names.
         every = argparse.ArgumentParser()
         _command.add_arguments(every)
