@@ -20,7 +20,7 @@ pytest.importorskip("django", "6.0")
 pytest.importorskip("hypercorn")
 
 SITE = Path(__file__).parents[2] / "examples" / "django_site"
-FILES = 120
+FILES = 60
 
 pytestmark = pytest.mark.slow
 
