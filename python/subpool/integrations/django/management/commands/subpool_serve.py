@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.tasks import task_backends
 
-from subpool.integrations.django import dispatcher as dispatchers
-from subpool.integrations.django import serving
+from subpool.integrations.django import registry, serving
 from subpool.integrations.django.backend import InterpreterBackend
 from subpool.integrations.django.dispatcher import Dispatcher
 
@@ -64,10 +63,10 @@ class Command(BaseCommand):
                 f"tasks of {one.config.alias!r} run in {one.width} interpreters of this process"
             )
         code = serve(config, options["workers_kind"])
-        for one in dispatchers.all_of_them():
+        for one in registry.all_of_them():
             stays = one.store.lease is not None
             one.close(one.config.options.shutdown_timeout, wait=False, run_due=not stays)
-        for one in dispatchers.all_of_them():
+        for one in registry.all_of_them():
             one.join()
         if code:
             sys.exit(code)
@@ -95,7 +94,7 @@ def start_tasks() -> list[Dispatcher]:
     for backend in task_backends.all():
         if isinstance(backend, InterpreterBackend) and backend.config.options.store != "memory":
             one = Dispatcher(backend.config)
-            dispatchers.register(one)
+            registry.register(one)
             one.wake()
             started.append(one)
     return started
@@ -110,7 +109,7 @@ def serve(config: HypercornConfig, kind: str) -> int:
 
         def _reload(self, why: str) -> None:
             super()._reload(why)
-            for one in dispatchers.all_of_them():
+            for one in registry.all_of_them():
                 one.renew()
 
     plain = _supervisor.Supervisor
