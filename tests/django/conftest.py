@@ -46,7 +46,7 @@ def site(tmp_path_factory):
     from django.core.management import call_command
     from django.db import connection, connections
 
-    from subpool.integrations.django import dispatcher
+    from subpool.integrations.django import registry
 
     before = interpreters()
     # As a test runner does. Interpreters are told.
@@ -55,7 +55,8 @@ def site(tmp_path_factory):
     call_command("migrate", run_syncdb=True, verbosity=0)
     connection.close()
     yield
-    dispatcher.close_all()
+    registry.close_all()
+    registry._dispatchers.clear()  # and the tasks for another day
     del os.environ["DJ_FAIL"]
     connections.close_all()
     assert interpreters() == before, "an interpreter was left over"

@@ -19,6 +19,7 @@ from django.tasks.exceptions import (
 )
 from django.test import override_settings
 
+from subpool import IncompatibleModuleError
 from subpool.integrations.django import InterpreterBackend
 
 
@@ -111,6 +112,17 @@ def test_an_async_task_fails_the_same(finished):
 def test_wrong_arguments_are_the_task_s_failure(finished):
     (error,) = finished(tasks.where.enqueue(1, 2)).errors
     assert error.exception_class is TypeError
+
+
+def test_a_library_that_does_not_load_is_named(finished):
+    pytest.importorskip("numpy")
+    # The interpreter alone knows only that an import has failed.
+    (error,) = finished(tasks.import_numpy.enqueue()).errors
+    assert error.exception_class is IncompatibleModuleError
+    said, way_out = error.traceback.splitlines()[-2:]
+    assert "needs the extension module numpy." in said
+    assert "give this task to another backend" in way_out
+    assert finished(tasks.echo.enqueue()).status == TaskResultStatus.SUCCESSFUL
 
 
 def test_the_context_has_the_running_result(finished):

@@ -175,3 +175,10 @@ def function():
 
 
 renamed = task(function)
+
+
+@task
+def import_numpy():
+    import numpy
+
+    return str(numpy.zeros(1))

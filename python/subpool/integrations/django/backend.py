@@ -132,7 +132,7 @@ class InterpreterBackend(BaseTaskBackend):
 
     def _wake(self) -> None:
         if worker() is None:
-            from subpool.integrations.django.dispatcher import dispatcher_for  # noqa: PLC0415
+            from subpool.integrations.django.registry import dispatcher_for  # noqa: PLC0415
 
             dispatcher_for(self.config).wake()
         else:
@@ -159,7 +159,7 @@ class InterpreterBackend(BaseTaskBackend):
             timeout: Seconds after which the tasks that run are interrupted.
 
         """
-        dispatchers: Any = sys.modules.get(f"{_APP}.dispatcher")
+        dispatchers: Any = sys.modules.get(f"{_APP}.registry")
         if dispatchers is not None and (found := dispatchers.find(self.alias)) is not None:
             found.close(timeout)
 
@@ -210,7 +210,7 @@ def store_for(config: Config) -> Any:
     if config.options.store == "memory":
         if worker() is not None:
             return RemoteStore(config)
-        from subpool.integrations.django.dispatcher import dispatcher_for  # noqa: PLC0415
+        from subpool.integrations.django.registry import dispatcher_for  # noqa: PLC0415
 
         return dispatcher_for(config)
     return import_module(f"{_APP}.stores.database").store_for(config)  # needs the app
@@ -235,7 +235,7 @@ def _check_importable(task: Any) -> None:
 
 def _settings_changed(*, setting: str, **_: object) -> None:
     """End the pools that tests have made with other settings."""
-    dispatchers: Any = sys.modules.get(f"{_APP}.dispatcher")
+    dispatchers: Any = sys.modules.get(f"{_APP}.registry")
     if setting == "TASKS" and dispatchers is not None:
         dispatchers.close_all()
 

@@ -3,10 +3,7 @@
 Guarantees: at most as many tasks are with the pool as it has interpreters, so that what is claimed
 next is the best of what is due then; of a store that others share, also those for the next 0.1 s,
 since to claim takes time there, and what has not begun after a second is given back. Each claimed
-task is finished or given back, whatever becomes of its interpreter; at the end of the program what
-runs is finished, and what is due is run, for `shutdown_timeout` seconds: in a store that outlives
-the program that is left to others. After a fork the child has dispatchers of its own, that know the
-parent's results and none of its tasks.
+task is finished or given back, whatever becomes of its interpreter.
 
 Needs no Django, unless the store does: it also serves interpreters whose main has not set it up.
 """
@@ -26,7 +23,12 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from subpool import BrokenInterpreterPool, InterpreterPoolExecutor, TaskInterrupted
+from subpool import (
+    BrokenInterpreterPool,
+    IncompatibleModuleError,
+    InterpreterPoolExecutor,
+    TaskInterrupted,
+)
 from subpool.integrations.django import execution
 from subpool.integrations.django.execution import failure_of
 from subpool.integrations.django.stores import Outcome, StoreUnavailable, utc_now
@@ -55,6 +57,11 @@ _GRACE = 5.0
 # Seconds that a fork waits for a dispatcher's thread, which may be with the database.
 _REST = 5.0
 
+_NO_FALLBACK = (
+    "For tasks of Django: use the library in functions that only requests call, or give this task "
+    "to another backend, `@task(backend=...)`. `subpool doctor` tells which libraries load."
+)
+
 
 def _make_store(config: Config) -> Store:
     if config.options.store == "memory":
@@ -68,6 +75,9 @@ def _make_store(config: Config) -> Store:
 
 class Dispatcher:
     """What belongs to one alias: its store, its pool, and the thread that goes between them."""
+
+    # The program is at its end: nothing starts any more.
+    is_over = False
 
     def __init__(self, config: Config, store: Store | None = None) -> None:
         self.config = config
@@ -103,7 +113,7 @@ class Dispatcher:
 
     def add(self, record: Record) -> Record:
         """Take a new record, and see that it runs."""
-        if _over:
+        if Dispatcher.is_over:
             raise RuntimeError("cannot enqueue a task: the program is at its end")
         self.store.add(record)
         self.wake()
@@ -113,7 +123,7 @@ class Dispatcher:
         """Look for tasks that are due; start the thread if there is none."""
         with self._changed:
             self._awake = True
-            if self._thread is None and not self._resting and not _over:
+            if self._thread is None and not self._resting and not Dispatcher.is_over:
                 self._draining, self._claims, self._deadline = False, True, None
                 self._start()
             self._changed.notify_all()
@@ -170,7 +180,7 @@ class Dispatcher:
             if self._thread is None:  # it had come to its end
                 if self._awake:
                     self.wake()
-            elif not self._thread.is_alive() and not _over:
+            elif not self._thread.is_alive() and not Dispatcher.is_over:
                 self._start()
 
     def renew(self) -> None:
@@ -351,6 +361,8 @@ class Dispatcher:
         if isinstance(error, cut_off) and self.store.lease:
             self.store.release([record_id], self.claimant)  # for another process to try
             return
+        if isinstance(error, IncompatibleModuleError):
+            error.add_note(_NO_FALLBACK)
         outcome = Outcome(failure=failure_of(error))
         record = self.store.finish(record_id, self.claimant, outcome)
         if record is not None:
@@ -416,123 +428,3 @@ def _announce(record: Record, error: BaseException) -> None:
     from subpool.integrations.django import results  # noqa: PLC0415 - needs Django
 
     results.announce_failure(record, error)
-
-
-_lock = threading.Lock()
-_dispatchers: dict[str, Dispatcher] = {}
-# The program ends: nothing starts any more.
-_over = False
-
-
-def dispatcher_for(config: Config) -> Dispatcher:
-    """Give the dispatcher of an alias, made anew if the settings have changed."""
-    with _lock:
-        known = _dispatchers.get(config.alias)
-        if known is not None and (known.config is config or known.config == config):
-            return known
-        made = _dispatchers[config.alias] = Dispatcher(config)
-    if known is not None:
-        known.close(wait=False)
-    return made
-
-
-def register(dispatcher: Dispatcher) -> None:
-    """Make it the one of its alias: tasks wake it, and the end of the program ends it."""
-    with _lock:
-        _dispatchers[dispatcher.config.alias] = dispatcher
-
-
-def find(alias: str) -> Dispatcher | None:
-    """Give the dispatcher of an alias, if there is one."""
-    return _dispatchers.get(alias)
-
-
-def all_of_them() -> list[Dispatcher]:
-    """Give the dispatchers of this process."""
-    return list(_dispatchers.values())
-
-
-def close_all(timeout: float | None = None) -> None:
-    """End all dispatchers, each in so many seconds."""
-    for dispatcher in all_of_them():
-        dispatcher.close(timeout, wait=False)
-    for dispatcher in all_of_them():
-        dispatcher.close(timeout)
-
-
-# What interpreters ask (stores/remote.py).
-
-
-def add_from_interpreter(config: Config, record: Record) -> Record:
-    """Take a task, in the dispatcher that main has for the alias."""
-    with _lock:
-        known = _dispatchers.get(config.alias)
-        if known is None:
-            known = _dispatchers[config.alias] = Dispatcher(config)
-    return known.add(record)
-
-
-def wake_from_interpreter(config: Config) -> None:
-    """Have the alias's dispatcher look for tasks, if this process runs them."""
-    with _lock:
-        known = _dispatchers.get(config.alias)
-        if known is None and config.options.runs_here:
-            known = _dispatchers[config.alias] = Dispatcher(config)
-    if known is not None:
-        known.wake()
-
-
-def call_store(alias: str, method: str, *args: Any) -> Any:
-    """Call a method of an alias's store; None if nobody has enqueued anything."""
-    known = _dispatchers.get(alias)
-    return None if known is None else getattr(known.store, method)(*args)
-
-
-def _finish_all() -> None:
-    """Finish, before subpool closes the interpreters at the end of the program."""
-    global _over  # noqa: PLW0603 - there is one end
-    dispatchers = all_of_them()
-    try:
-        for dispatcher in dispatchers:
-            # What is due in a store that stays is left for the next process.
-            stays = dispatcher.store.lease is not None
-            timeout = dispatcher.config.options.shutdown_timeout
-            dispatcher.close(timeout, wait=False, run_due=not stays)
-        for dispatcher in dispatchers:
-            dispatcher.join()
-    except BaseException:  # Ctrl-C; subpool interrupts what runs
-        for dispatcher in dispatchers:
-            dispatcher.close(0, wait=False)
-        raise
-    finally:
-        _over = True
-        for dispatcher in dispatchers:
-            if lost := dispatcher.lost():
-                logger.warning(
-                    "%d tasks of %r had not run when the program ended, and are lost: they were "
-                    "in its memory. OPTIONS={'store': 'database'} keeps them",
-                    lost,
-                    dispatcher.config.alias,
-                )
-
-
-def _before_fork() -> None:
-    for dispatcher in all_of_them():
-        dispatcher.rest()
-
-
-def _in_parent() -> None:
-    for dispatcher in all_of_them():
-        dispatcher.go_on()
-
-
-def _in_child() -> None:
-    global _lock, _dispatchers  # noqa: PLW0603 - the child has none of their threads
-    _lock = threading.Lock()
-    _dispatchers = {alias: one.in_child() for alias, one in _dispatchers.items()}
-
-
-# After that of subpool's own, and so called before it.
-threading._register_atexit(_finish_all)  # type: ignore[attr-defined]  # noqa: SLF001
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from subpool import TaskInterrupted, worker
+from subpool._bootstrap import is_refusal
 from subpool.integrations.django.stores import Failure, Outcome
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def _attempt(record: Record, claimant: str) -> None:
         value = normalize_json(result.task.call(*args, *result.args, **result.kwargs))
     except TaskInterrupted:
         raise  # main knows why
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the task's end
+    except BaseException as error:  # whatever it is, it is the task's end
+        if is_refusal(error):
+            raise  # main can say which library it is, and what to do
         # Inside, for receivers that ask for the exception.
         _finish(record, claimant, Outcome(failure=failure_of(error)), result)
     else:

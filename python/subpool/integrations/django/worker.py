@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from subpool.integrations.django import dispatcher as dispatchers
+from subpool.integrations.django import registry
 from subpool.integrations.django.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
 
     On a thread other than the main one signals are others' business.
     """
-    dispatchers.register(dispatcher)
+    registry.register(dispatcher)
     if threading.current_thread() is not threading.main_thread():
         dispatcher.wake()
         dispatcher.join()

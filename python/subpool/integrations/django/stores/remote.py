@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from subpool.integrations.django.config import Config
     from subpool.integrations.django.stores import Outcome, Record
 
-_MAIN = "subpool.integrations.django.dispatcher"
+_MAIN = "subpool.integrations.django.registry"
 
 
 class RemoteStore:

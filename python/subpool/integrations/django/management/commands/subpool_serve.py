@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.tasks import task_backends
 
-from subpool.integrations.django import dispatcher as dispatchers
-from subpool.integrations.django import serving
+from subpool.integrations.django import registry, serving
 from subpool.integrations.django.backend import InterpreterBackend
 from subpool.integrations.django.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
     from hypercorn.config import Config as HypercornConfig
-
-_OURS = ("application", "workers_kind", "config")
 
 
 class Command(BaseCommand):
@@ -66,10 +63,10 @@ class Command(BaseCommand):
                 f"tasks of {one.config.alias!r} run in {one.width} interpreters of this process"
             )
         code = serve(config, options["workers_kind"])
-        for one in dispatchers.all_of_them():
+        for one in registry.all_of_them():
             stays = one.store.lease is not None
             one.close(one.config.options.shutdown_timeout, wait=False, run_due=not stays)
-        for one in dispatchers.all_of_them():
+        for one in registry.all_of_them():
             one.join()
         if code:
             sys.exit(code)
@@ -79,10 +76,7 @@ class Command(BaseCommand):
         from subpool.integrations.hypercorn import _command  # noqa: PLC0415 - an extra
 
         if options["application"] is None:
-            is_development = serving.serves_static_files()
-            options["application"] = (
-                f"{serving.__name__}:development" if is_development else serving.find()
-            )
+            options["application"] = serving.PATH
         # `--config` and the rest of the flags, under Hypercorn's names.
         every = argparse.ArgumentParser()
         _command.add_arguments(every)
@@ -100,7 +94,7 @@ def start_tasks() -> list[Dispatcher]:
     for backend in task_backends.all():
         if isinstance(backend, InterpreterBackend) and backend.config.options.store != "memory":
             one = Dispatcher(backend.config)
-            dispatchers.register(one)
+            registry.register(one)
             one.wake()
             started.append(one)
     return started
@@ -115,7 +109,7 @@ def serve(config: HypercornConfig, kind: str) -> int:
 
         def _reload(self, why: str) -> None:
             super()._reload(why)
-            for one in dispatchers.all_of_them():
+            for one in registry.all_of_them():
                 one.renew()
 
     plain = _supervisor.Supervisor
