@@ -58,6 +58,8 @@ def test_renewal(dead, make_store, expire):
     assert dead.renew(["a", "x"], "dead") == {"a"}
     assert taken(make_store()) == []
     assert dead.finish("a", "dead", DONE) is not None
+    # Of its end the dispatcher may not have heard: it is not to be interrupted.
+    assert dead.renew(["a"], "dead") == {"a"}
 
 
 def test_lease_is_as_long_as_it_says(make_store, add, rows):

@@ -116,7 +116,7 @@ def test_killed_in_the_middle(start, enqueue, rows, tmp_path):
 
 @on_postgres
 def test_connections_are_cut(start, enqueue, rows, database):
-    """As by a restart of the server, again and again: each task ends well, and so does the worker."""
+    """As by a restart of the server, again and again: each task ends well, as does the worker."""
     enqueue("echo", [[number] for number in range(300)])
     worker = start()
     for count in (50, 100, 150, 200):
@@ -170,9 +170,9 @@ def test_what_was_claimed_in_advance_is_given_back(start, enqueue, holding, rows
 
 
 @on_sqlite
-def test_second_signal_gives_back_what_runs(start, enqueue, rows, tmp_path):
+def test_second_signal_gives_back_what_runs(start, enqueue, rows, tmp_path, pipe):
     """An endless task is interrupted, and another process may try it; the exit code says so."""
-    reader, writer = os.pipe()
+    reader, writer = pipe
     enqueue("endless", [[str(tmp_path / "log"), writer]])
     worker = start(fds=[writer])
     assert os.read(reader, 1)
@@ -181,11 +181,21 @@ def test_second_signal_gives_back_what_runs(start, enqueue, rows, tmp_path):
     assert worker.stdout.readline().startswith("SIGINT: finishing what runs")
     worker.send_signal(signal.SIGTERM)
     assert "interrupting" in ends(worker, 4)
-    os.close(reader)
-    os.close(writer)
     assert (tmp_path / "log").read_text() == "cleaned up\n"
     row = rows.get()
     assert (row.status, row.claimant, row.attempts) == ("READY", "", 1)
+
+
+@on_sqlite
+def test_deleted_while_it_runs(start, enqueue, rows, tmp_path, pipe):
+    """In the admin, say: the task is interrupted, and the process goes on."""
+    reader, writer = pipe
+    enqueue("endless", [[str(tmp_path / "log"), writer]])
+    worker = start("--max-tasks", "1", fds=[writer], DJ_STORED_LEASE="1.5")
+    assert os.read(reader, 1)
+    rows.all().delete()
+    ends(worker)
+    assert (tmp_path / "log").read_text() == "cleaned up\n"
 
 
 @on_sqlite

@@ -36,8 +36,8 @@ from subpool.integrations.django.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from concurrent.futures import Future
 
+    from subpool import Future
     from subpool.integrations.django.config import Config
     from subpool.integrations.django.stores import Record, Store
 
@@ -260,10 +260,9 @@ class Dispatcher:
 
     def _give_back(self) -> None:
         """Cancel what was claimed in advance, if its turn does not come: others may have time."""
-        if len(self._running) <= self.width:
-            return
         now = time.monotonic()
-        if now >= self._ended_at + _STANDSTILL or not self._claims:
+        stands_still = len(self._running) > self.width and now >= self._ended_at + _STANDSTILL
+        if stands_still or not self._claims:
             for future in reversed(list(self._running.values())):
                 future.cancel()
             self._looked, self._ran_by_then, self._rate = now, self.ran, 0.0
@@ -344,8 +343,15 @@ class Dispatcher:
         now = time.monotonic()
         lease = self.store.lease
         if lease is not None and self._running and now >= self._renewed + lease / _RENEWALS:
-            self.store.renew(list(self._running), self.claimant)
+            kept = self.store.renew(list(self._running), self.claimant)
             self._renewed = now
+            for record_id in self._running.keys() - kept:
+                logger.warning(
+                    "task %s is not this process's any more, and is interrupted: it was deleted, "
+                    "or this process stood still and another has taken it",
+                    record_id,
+                )
+                self._running[record_id].interrupt()
 
     def _settle_one(self, record_id: str, future: Future[None]) -> None:
         if future.cancelled():

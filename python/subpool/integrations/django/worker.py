@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from subpool.integrations.django import registry
 from subpool.integrations.django.dispatcher import Dispatcher
+from subpool.integrations.django.stores import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from subpool.integrations.django.stores import Record
 
 # What `subpool serve` exits with, too.
-CUT_OFF = 4
+FAILED, CUT_OFF = 1, 4
 
 _ENDED = 0  # no signal's number
 
@@ -54,6 +55,7 @@ class WorkerDispatcher(Dispatcher):
         if queues is not None:
             self.queues = queues
         self.cut_off = 0
+        self.failed = False
         self.ended: Callable[[], object] = lambda: None
         self._max_tasks = max_tasks
         self._batch = batch
@@ -67,6 +69,15 @@ class WorkerDispatcher(Dispatcher):
                 self._was_started = True
                 super().wake()
                 self._draining = self._draining or self._batch
+
+    def _turn(self) -> bool:
+        try:
+            return super()._turn()
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self.failed = True  # it will be logged
+            raise
 
     def _room(self) -> int:
         room = super()._room()
@@ -118,6 +129,8 @@ def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
                 dispatcher.close(timeout, wait=False, run_due=False)
             told = True
         dispatcher.join()
+    if dispatcher.failed:
+        return FAILED
     return CUT_OFF if dispatcher.cut_off else 0
 
 

@@ -149,7 +149,7 @@ class Store(Protocol):
         """Note that a worker begins a claimed task; None if the claim has been lost."""
 
     def renew(self, record_ids: Collection[str], claimant: str) -> set[str]:
-        """Prolong the leases of claims; give those that are still the claimant's."""
+        """Prolong the leases of claims; give those that are not lost to others, or deleted."""
 
     def finish(self, record_id: str, claimant: str, outcome: Outcome) -> Record | None:
         """Note how a task ended; None if the claim has been lost: then nothing is noted."""

@@ -174,7 +174,7 @@ class DatabaseStore:
         return record
 
     def renew(self, record_ids: Collection[str], claimant: str) -> set[str]:
-        """Prolong the leases of claims; give those that are still the claimant's."""
+        """Prolong the leases of claims; give those that are not lost to others, or deleted."""
         if not record_ids:
             return set()
 
@@ -183,7 +183,10 @@ class DatabaseStore:
             if claimed.update(lease=self._lease_from_now()) == len(set(record_ids)):
                 renewed = set(record_ids)
             else:
-                renewed = set(claimed.values_list("pk", flat=True))
+                # Of those that have just ended the dispatcher may not have heard.
+                mine = Q(claimant=claimant) | Q(status__in=(SUCCESSFUL, FAILED))
+                found = self._all.filter(mine, pk__in=list(record_ids))
+                renewed = set(found.values_list("pk", flat=True))
             self._hold(renewed)
             return renewed
 
