@@ -26,4 +26,14 @@ TASKS = {
         "QUEUES": [],
         "OPTIONS": {"max_interpreters": 1, "max_results": 20, "enqueue_on_commit": False},
     },
+    "stored": {
+        "BACKEND": "subpool.integrations.django.InterpreterBackend",
+        "QUEUES": [],
+        "OPTIONS": {
+            "store": "database",
+            "embedded": True,
+            "max_interpreters": 1,
+            "poll_interval": 60,  # no test shall wait for it
+        },
+    },
 }

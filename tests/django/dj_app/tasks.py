@@ -54,7 +54,7 @@ def give(kind):
 def context_of(context, two):
     assert isinstance(context, TaskContext)
     result = context.task_result
-    stored = context_of.get_result(result.id)
+    stored = result.task.get_result(result.id)
     return {
         "id": result.id,
         "attempt": context.attempt,
