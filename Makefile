@@ -25,7 +25,7 @@ endif
 
 .PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug \
 	test-django60 test-mutants soak sanitize sanitize-extension fuzz lint deny advisories lock \
-	bench faults bench-core docs clean \
+	bench faults bench-django bench-core docs clean \
 	$(PRESENT:%=test-%)
 # Only the suites go side by side: they wait more than they work.
 ifndef SIDE_BY_SIDE
@@ -131,6 +131,10 @@ bench: setup ## subpool against every other pool, in one run; BENCH_ARGS="--quic
 faults: setup ## the fault list, on subpool and its peers, into docs/reliability
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/faults.py --docs
+
+bench-django: setup ## tasks of Django: subpool_worker beside the worker of django-tasks-db
+	@$(PYTHON3) tools/setup.py --bench
+	.venv-bench/bin/python bench/django_tasks.py $(BENCH_ARGS)
 
 bench-core: ## the core alone, without Python: ARGS=--quick for rough figures
 	cargo bench --locked --no-default-features --bench core -- $(ARGS)
