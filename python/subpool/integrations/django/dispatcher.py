@@ -1,8 +1,9 @@
 """Brings tasks from a store to a pool, in main: one dispatcher per alias and process.
 
 Guarantees: at most as many tasks are with the pool as it has interpreters, so that what is claimed
-next is the best of what is due then; each claimed task is finished or given back, whatever becomes
-of its interpreter.
+next is the best of what is due then; of a store that others share, also those for the next 0.1 s,
+since to claim takes time there, and what has not begun after a second is given back. Each claimed
+task is finished or given back, whatever becomes of its interpreter.
 
 Needs no Django, unless the store does: it also serves interpreters whose main has not set it up.
 """
@@ -47,6 +48,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _LONGEST_STORE_PAUSE = 5.0
 # A part of the lease, after which it is renewed.
 _RENEWALS = 3.0
+# For how many seconds, at the rate seen, tasks are claimed in advance; and at most how many.
+_AHEAD, _MOST_AHEAD = 0.1, 64
+# Seconds of standstill after which they are given back.
+_STANDSTILL = 1.0
 # Seconds that interrupted tasks get, at the end of the program.
 _GRACE = 5.0
 # Seconds that a fork waits for a dispatcher's thread, which may be with the database.
@@ -98,6 +103,11 @@ class Dispatcher:
         # When interpreters that could not start are tried again.
         self._pause, self._not_before = _FIRST_PAUSE, 0.0
         self._renewed = 0.0
+        # Tasks that have run, and the last look at how fast: when, how many by then, how many a
+        # second before that; and when the last one has ended.
+        self.ran = 0
+        self._looked, self._ran_by_then, self._rate = time.monotonic(), 0, 0.0
+        self._ended_at = 0.0
         # How long it was waited for a store that does not answer; 0: it does.
         self._store_pause = 0.0
 
@@ -224,6 +234,7 @@ class Dispatcher:
                 return False
             if not claimed and not self._running:
                 return False
+        self._give_back()
         pause = self._next_look()
         with self._changed:
             if not self._awake and not self._ended and not self._resting:
@@ -233,7 +244,28 @@ class Dispatcher:
     def _room(self) -> int:
         if not self._claims or self._is_late() or time.monotonic() < self._not_before:
             return 0
-        return self.width - len(self._running)
+        room = self.width + self._ahead() - len(self._running)
+        # A few at a time, while there is enough to do.
+        return room if len(self._running) < self.width or room > self._ahead() // 2 else 0
+
+    def _ahead(self) -> int:
+        """Tell how many more tasks to claim than there are interpreters."""
+        now = time.monotonic()
+        if self.store.lease is None:
+            return 0
+        if now >= self._looked + _AHEAD:
+            self._rate = (self.ran - self._ran_by_then) / (now - self._looked)
+            self._looked, self._ran_by_then = now, self.ran
+        return min(int(self._rate * _AHEAD), _MOST_AHEAD)
+
+    def _give_back(self) -> None:
+        """Cancel what was claimed in advance, if its turn does not come: others may have time."""
+        if len(self._running) <= self.width:
+            return
+        if time.monotonic() >= self._ended_at + _STANDSTILL or not self._claims:
+            for future in reversed(list(self._running.values())):
+                future.cancel()
+            self._rate = 0.0
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -247,6 +279,8 @@ class Dispatcher:
             times.append(self._renewed + self.store.lease / _RENEWALS - now)
         if now < self._not_before:
             times.append(self._not_before - now)
+        elif len(self._running) > self.width:
+            times.append(self._ended_at + _STANDSTILL - now)
         elif self._claims and len(self._running) < self.width:
             if self.store.poll_interval is not None:
                 times.append(self.store.poll_interval)
@@ -273,7 +307,9 @@ class Dispatcher:
                     max_tasks_per_interpreter=options.max_tasks_per_interpreter,
                     idle_timeout=options.idle_timeout,
                 )
-            future = self._pool.submit(execution.run, self.claimant, record.id)
+            # From a database an interpreter would read it once more.
+            data = record if self.store.lease is not None else None
+            future = self._pool.submit(execution.run, self.claimant, record.id, data)
         except RuntimeError as error:  # no thread to be had, a broken pool, the program's end
             self.store.release([record.id], self.claimant)
             self._pool_failed(error)
@@ -298,6 +334,8 @@ class Dispatcher:
             if self._running.get(record_id) is future:
                 self._settle_one(record_id, future)
                 del self._running[record_id]
+                self.ran += not future.cancelled()
+                self._ended_at = time.monotonic()
             # Not before it is settled: the store may not answer.
             with self._changed:
                 self._ended.remove((record_id, future))

@@ -41,13 +41,13 @@ def set_up(config: Config) -> None:
     _config, _store = config, store_for(config)
 
 
-def run(claimant: str, record_id: str) -> None:
-    """Run a claimed task, unless the claim has been lost."""
+def run(claimant: str, record_id: str, record: Record | None) -> None:
+    """Run a claimed task, unless the claim has been lost. The record as claimed, or None."""
     # A context of its own, so that what it activates (a language, a time zone) ends with it.
-    Context().run(_run, claimant, record_id)
+    Context().run(_run, claimant, record_id, record)
 
 
-def _run(claimant: str, record_id: str) -> None:
+def _run(claimant: str, record_id: str, claimed: Record | None) -> None:
     from django.core.cache import close_caches  # noqa: PLC0415 - not in main
     from django.db import close_old_connections, reset_queries  # noqa: PLC0415
 
@@ -56,6 +56,8 @@ def _run(claimant: str, record_id: str) -> None:
     try:
         here = worker()
         number = 0 if here is None else here.interpreter_id
+        if claimed is not None:
+            _store.expect(claimed)
         record = _store.begin(record_id, claimant, f"{claimant}.{number}")
         if record is not None:
             _attempt(record, claimant)

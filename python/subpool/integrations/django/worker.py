@@ -55,7 +55,7 @@ class WorkerDispatcher(Dispatcher):
             self.queues = queues
         self.cut_off = 0
         self.ended: Callable[[], object] = lambda: None
-        self._left = max_tasks
+        self._max_tasks = max_tasks
         self._batch = batch
         self._imports = imports
         self._was_started = False
@@ -70,18 +70,20 @@ class WorkerDispatcher(Dispatcher):
 
     def _room(self) -> int:
         room = super()._room()
-        return room if self._left is None else min(room, self._left)
+        if self._max_tasks is None:
+            return room
+        return min(room, self._max_tasks - self.ran - len(self._running))
+
+    def _settle(self) -> None:
+        super()._settle()
+        if self._max_tasks is not None and self.ran >= self._max_tasks:
+            self.close(wait=False, run_due=False)
 
     def _submit(self, record: Record) -> bool:
         if self._imports:
             with suppress(Exception):  # the interpreter will tell
                 import_module(record.task.rpartition(".")[0])
-        submitted = super()._submit(record)
-        if submitted and self._left is not None:
-            self._left -= 1
-            if self._left == 0:
-                self.close(wait=False, run_due=False)
-        return submitted
+        return super()._submit(record)
 
     def _end(self) -> None:
         self.cut_off = len(self._running)

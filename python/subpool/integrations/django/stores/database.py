@@ -76,7 +76,8 @@ class DatabaseStore:
         # When the claimant has last said that it holds them: not to be taken from it by itself.
         self._held: dict[str, float] = {}
         self._rescue_at = self._prune_at = 0.0
-        # What was begun here: `finish` need not read it again.
+        # What is to be begun here, and what was: `begin` and `finish` need not read it again.
+        self._expected: dict[str, Record] = {}
         self._begun: dict[str, Record] = {}
 
     @property
@@ -140,29 +141,35 @@ class DatabaseStore:
                 return list(mine.order_by("-priority", "due"))
         return []
 
+    def expect(self, record: Record) -> None:
+        """Note what a record was when it was claimed: `begin` need not read it."""
+        self._expected[record.id] = record
+
     def begin(self, record_id: str, claimant: str, worker: str) -> Record | None:
         """Note that a worker begins a claimed task."""
 
         def begin() -> Record | None:
-            query = "SELECT * FROM subpool_task WHERE id = %s AND claimant = %s"
-            row = next(iter(self._all.raw(query, [record_id, claimant])), None)
-            if row is None:
+            record = None if expected is None else expected.copy()
+            if record is None:
+                found = self._claimed([record_id], claimant).first()
+                record = None if found is None else _record(found)
+            if record is None:
                 return None
-            record = _record(row)
             record.begin(worker, utc_now())
             begun = self._change(
-                {"id": record_id, "claimant": claimant, "attempts": row.attempts},
+                {"id": record_id, "claimant": claimant},
+                "attempts = attempts + 1",
                 status=RUNNING,
                 started_at=_local(record.started_at),
                 last_attempted_at=_local(record.last_attempted_at),
                 worker_ids=record.worker_ids,
-                attempts=row.attempts + 1,
             )
             return record if begun else None
 
+        expected = self._expected.pop(record_id, None)
         record = self._again(begin)
         if record is not None:
-            self._begun[record_id] = record
+            self._begun = {record_id: record}  # an interpreter runs one at a time
         return record
 
     def renew(self, record_ids: Collection[str], claimant: str) -> set[str]:
@@ -246,7 +253,7 @@ class DatabaseStore:
             pk__in=list(record_ids), claimant=claimant, status__in=(READY, RUNNING)
         )
 
-    def _change(self, expected: dict[str, Any], **changes: Any) -> int:
+    def _change(self, expected: dict[str, Any], *also: str, **changes: Any) -> int:
         """Change the row that is as expected; tell whether there was one.
 
         This is `filter(**expected).update(**changes)`, which takes Django 0.35 ms to put into words
@@ -258,7 +265,7 @@ class DatabaseStore:
             StoredTask._meta.get_field(name).get_db_prep_save(value, connection)  # noqa: SLF001
             for name, value in (*changes.items(), *expected.items())
         ]
-        assignments = ", ".join(f"{quote(name)} = %s" for name in changes)
+        assignments = ", ".join([*(f"{quote(name)} = %s" for name in changes), *also])
         conditions = " AND ".join(f"{quote(name)} = %s" for name in expected)
         with connection.cursor() as cursor:
             cursor.execute(
