@@ -10,6 +10,7 @@ from django.tasks.exceptions import TaskResultDoesNotExist
 from django.test import override_settings
 
 from subpool import InterpreterPoolExecutor
+from subpool.integrations.django import registry
 
 
 def test_a_task_of_a_transaction_is_enqueued_when_that_commits(finished):
@@ -134,3 +135,17 @@ def test_an_interpreter_of_another_pool_enqueues(finished):
     theirs = finished(task_backends["single"].get_result(number))
     own = finished(tasks.where.using(backend="single").enqueue())
     assert theirs.return_value == own.return_value
+
+
+def test_renewed_interpreters_leave_running_tasks_alone(finished, gate):
+    # As at a reload: what runs goes on in the old code, what comes next gets the new one.
+    first = finished(tasks.where.using(backend="default").enqueue())
+    running = tasks.hold.enqueue(*gate.fds)
+    gate.wait()
+    registry.find("default").renew()
+    second = finished(tasks.where.enqueue())
+    assert second.return_value[1] > first.return_value[1]
+    running.refresh()
+    assert running.status == TaskResultStatus.RUNNING
+    gate.open()
+    assert finished(running).return_value == "held"

@@ -98,7 +98,9 @@ class Dispatcher:
         self._resting = False
         self._draining = False
         self._claims = True
+        # Whether the pool is to be replaced; and those that have been, and may still run something.
         self._is_old = False
+        self._old: list[InterpreterPoolExecutor] = []
         self._deadline: float | None = None
         # When interpreters that could not start are tried again.
         self._pause, self._not_before = _FIRST_PAUSE, 0.0
@@ -297,6 +299,8 @@ class Dispatcher:
                 self._is_old = False
                 if self._pool is not None:
                     self._pool.shutdown(wait=False)
+                    self._old = [one for one in self._old if one.stats().interpreters]
+                    self._old.append(self._pool)
                     self._pool = None
             if self._pool is None:
                 self._pool = InterpreterPoolExecutor(
@@ -385,14 +389,16 @@ class Dispatcher:
     def _end(self) -> None:
         """End the pool; what waits stays in the store."""
         is_late = self._is_late()
-        pool, self._pool = self._pool, None
-        if pool is not None and self._running:
+        pools = self._old if self._pool is None else [*self._old, self._pool]
+        self._pool, self._old = None, []
+        if self._running:
             logger.warning(
                 "%d tasks of %r still run after the shutdown_timeout, and are interrupted",
                 len(self._running),
                 self.config.alias,
             )
-            pool.terminate_workers()
+            for pool in pools:
+                pool.terminate_workers()
             until = time.monotonic() + _GRACE
             for record_id, future in list(self._running.items()):
                 with suppress(TimeoutError, CancelledError):
@@ -401,8 +407,9 @@ class Dispatcher:
                     del self._running[record_id]
                     with suppress(StoreUnavailable):
                         self._settle_one(record_id, future)
-        elif pool is not None:
-            pool.shutdown()
+        else:
+            for pool in pools:
+                pool.shutdown()
         self._running.clear()
         self.store.close()
         with self._changed:

@@ -25,8 +25,6 @@ class Command(BaseCommand):
         "its tasks there, too. SIGTERM and SIGINT end it gracefully: requests first, then tasks. "
         "SIGHUP replaces all interpreters one after another. All flags of `subpool serve` hold."
     )
-    # Web workers would say the same, and `check` is for deployment.
-    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add those of `subpool serve`, but for what Django's own commands have."""
