@@ -25,7 +25,7 @@ endif
 
 .PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug \
 	test-django60 test-mutants soak sanitize sanitize-extension fuzz lint deny advisories lock \
-	bench faults bench-django bench-core docs clean \
+	bench faults bench-django bench-serve bench-sharing bench-core docs clean \
 	$(PRESENT:%=test-%)
 # Only the suites go side by side: they wait more than they work.
 ifndef SIDE_BY_SIDE
@@ -128,6 +128,9 @@ bench: setup ## subpool against every other pool, in one run; BENCH_ARGS="--quic
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/bench.py $(BENCH_ARGS)
 
+bench-serve: setup ## subpool serve against hypercorn and uvicorn; BENCH_ARGS="--rounds 1" for less
+	$(BIN)/python bench/serve.py $(BENCH_ARGS)
+
 faults: setup ## the fault list, on subpool and its peers, into docs/reliability
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/faults.py --docs
@@ -135,6 +138,9 @@ faults: setup ## the fault list, on subpool and its peers, into docs/reliability
 bench-django: setup ## tasks of Django: subpool_worker beside the worker of django-tasks-db
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/django_tasks.py $(BENCH_ARGS)
+
+bench-sharing: setup ## queues and events between main and a worker, beside what else there is
+	$(BIN)/python bench/sharing.py $(BENCH_ARGS)
 
 bench-core: ## the core alone, without Python: ARGS=--quick for rough figures
 	cargo bench --locked --no-default-features --bench core -- $(ARGS)

@@ -26,8 +26,8 @@ LONGEST = 500
 ORDER = (
     "core", "once", "ffi", "interp", "transfer", "task", "batch", "warden", "desk", "again",
     "on_import", "worker_api", "farewell", "worker", "pool", "error", "streams", "environ",
-    "output", "completer", "encode", "sharing", "capture", "errand", "future", "bridge", "executor", "map",
-    "dispatch", "lib",
+    "output", "completer", "encode", "sharing", "capture", "errand", "future", "bridge",
+    "executor", "map", "dispatch", "lib",
 )  # fmt: skip
 # Two halves of one thing: the loop knows its pool, the pool starts loops; a job may be a task that
 # moves from desk to desk, and that is a task of a job.

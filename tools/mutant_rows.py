@@ -344,4 +344,93 @@ MUTANTS = [
         "settle(entry.turn, true);",
         ("who_waits_is_let_in_or_refused",),
     ),
+    Mutant(
+        "who waits for an event looks before the lock",
+        "shared/event.rs",
+        """        let mut line = self.line.lock();
+        // Relaxed: written under this lock; what was done before a `set`, that shows, too.
+        let waits = !self.set.load(Ordering::Relaxed);
+""",
+        """        let waits = !self.set.load(Ordering::Relaxed);
+        let mut line = self.line.lock();
+""",
+        ("a_set_reaches_who_begins_to_wait",),
+    ),
+    Mutant(
+        "a set leaves who waits to look at the flag",
+        "shared/event.rs",
+        "end_all(&mut line, CALLED)",
+        "std::mem::take(&mut *line)",
+        ("a_flag_that_is_cleared_at_once_has_called_those_who_waited",),
+    ),
+    Mutant(
+        "the flag shows nothing else",
+        "shared/event.rs",
+        "self.set.load(Ordering::Acquire)",
+        "self.set.load(Ordering::Relaxed)",
+        ("who_sees_the_flag_sees_what_came_before",),
+    ),
+    Mutant(
+        "an item goes past who waits for one",
+        "shared/channel.rs",
+        "self.getters.pop_front()",
+        "self.getters.pop_front().filter(|_| false)",
+        ("a_put_reaches_who_begins_to_get",),
+    ),
+    Mutant(
+        "a getter stays in line with its item",
+        "shared/channel.rs",
+        "self.getters.pop_front()",
+        "self.getters.front().cloned()",
+        ("each_item_goes_to_one_getter",),
+    ),
+    Mutant(
+        "a get lets nobody in",
+        "shared/channel.rs",
+        "&& let Some(putter) = self.putters.pop_front()",
+        "&& let Some(putter) = self.putters.pop_front().filter(|_| false)",
+        ("a_get_lets_a_putter_in",),
+    ),
+    Mutant(
+        "what a getter was given and does not want is lost",
+        "shared/channel.rs",
+        "self.give_back(item);",
+        "drop(item);",
+        ("who_gives_up_loses_no_item",),
+    ),
+    Mutant(
+        "what a putter had in its hand is lost",
+        "shared/channel.rs",
+        "self.items.push_back(waiting);",
+        "drop(waiting);",
+        ("who_gives_up_has_put_or_not",),
+    ),
+    Mutant(
+        "a shutdown forgets the getters",
+        "shared/channel.rs",
+        "            called.extend(end_all(&mut inner.getters, REFUSED));\n",
+        "",
+        ("a_shutdown_reaches_getters_and_putters",),
+    ),
+    Mutant(
+        "the last item done calls nobody",
+        "shared/channel.rs",
+        "if self.unfinished == 0 {",
+        "if self.unfinished == 1 {",
+        ("a_join_ends_with_the_last_item",),
+    ),
+    Mutant(
+        "a lock that is handed over is free for a moment",
+        "shared/lock.rs",
+        "inner.holder = next.as_ref().map(|turn| turn.place);",
+        "inner.holder = None;",
+        ("one_has_the_lock_at_a_time",),
+    ),
+    Mutant(
+        "who gives up keeps the lock it was handed",
+        "shared/lock.rs",
+        "            let _ = self.release();\n",
+        "",
+        ("who_gives_up_leaves_the_lock_to_the_next",),
+    ),
 ]

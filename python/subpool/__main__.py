@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-
 from importlib import import_module
 
 # Each command's module, with `add_arguments` and `run`, and its help.

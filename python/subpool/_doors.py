@@ -74,13 +74,16 @@ async def wait(ticket: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - o
             raise RuntimeError("await needs a running event loop of asyncio")
         door = _door_of(loop)
         number = ticket.enter(door.core)
+        # Not the door: the loop alone keeps it, so that its end is the door's.
+        waiting = door.waiting
+        del door
         if number is not None:
-            future = door.waiting[number] = loop.create_future()
+            future = waiting[number] = loop.create_future()
             timer = None if timeout is None else loop.call_later(timeout, _tell, future)
             try:
                 await future
             finally:
-                door.waiting.pop(number, None)
+                waiting.pop(number, None)
                 if timer is not None:
                     timer.cancel()
         return ticket.take()

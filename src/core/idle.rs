@@ -119,15 +119,18 @@ static AWAKE: StaticCount = StaticCount::new(0);
 pub struct Awake(());
 
 impl Awake {
+    /// For the calling thread, which drops it, too.
     #[must_use]
     pub fn new() -> Self {
         // Relaxed, here and below: a count that nothing is read by.
         AWAKE.fetch_add(1, Ordering::Relaxed);
+        COUNTED.set(COUNTED.get() + 1);
         Self(())
     }
 
     /// `None`: each core has somebody to keep it busy.
     fn if_there_is_room() -> Option<Self> {
+        COUNTED.set(COUNTED.get() + 1);
         let one = Self(());
         (AWAKE.fetch_add(1, Ordering::Relaxed) < cpus()).then_some(one)
     }
@@ -142,6 +145,41 @@ impl Default for Awake {
 impl Drop for Awake {
     fn drop(&mut self) {
         AWAKE.fetch_sub(1, Ordering::Relaxed);
+        COUNTED.set(COUNTED.get() - 1);
+    }
+}
+
+thread_local! {
+    /// How often the thread is counted in `AWAKE`.
+    static COUNTED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The time in which a thread that is awake waits for others: it keeps no core busy.
+#[derive(Debug)]
+pub struct AtRest(bool);
+
+impl AtRest {
+    #[must_use]
+    pub fn new() -> Self {
+        let counted = COUNTED.get() > 0;
+        if counted {
+            AWAKE.fetch_sub(1, Ordering::Relaxed);
+        }
+        Self(counted)
+    }
+}
+
+impl Default for AtRest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for AtRest {
+    fn drop(&mut self) {
+        if self.0 {
+            AWAKE.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -223,5 +261,8 @@ mod tests {
             None::<()>
         });
         assert_eq!(turns, 0);
+        // A worker that waits leaves its own.
+        let _waits = AtRest::new();
+        assert_eq!(look_if_there_is_room(|| Some(1)), Some(1));
     }
 }

@@ -14,6 +14,7 @@ use super::sync::{Arc, AtomicBool, AtomicU32, Ordering, Thread, thread};
 
 mod ends;
 mod interrupts;
+mod shared;
 
 /// Most bugs of this kind need two.
 pub const PREEMPTIONS: usize = 2;

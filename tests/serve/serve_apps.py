@@ -3,57 +3,94 @@
 import asyncio
 import os
 import sys
+import time
+from pathlib import Path
 
 from subpool.integrations.hypercorn import worker_number
 
 
-async def _reply(send, body, status=200, headers=()):
-    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+async def hello(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    else:
+        await PATHS.get(scope["path"], greet)(scope, send)
+
+
+async def lifespan(receive, send):
+    kind = ""
+    while kind != "shutdown":
+        kind = (await receive())["type"].partition(".")[2]
+        if note := os.environ.get("SERVE_NOTES"):
+            with Path(note).open("a") as file:  # noqa: ASYNC230 - a line
+                file.write(f"{kind} {worker_number()}\n")
+        await send({"type": f"lifespan.{kind}.complete"})
+
+
+async def reply(send, body):
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def hello(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            kind = message["type"].partition(".")[2]
-            note = os.environ.get("SERVE_NOTES")
-            if note:
-                with open(note, "a") as file:
-                    file.write(f"{kind} {worker_number()}\n")
-            await send({"type": f"lifespan.{kind}.complete"})
-            if kind == "shutdown":
-                return
-    match scope["path"]:
-        case "/slow":
-            await asyncio.sleep(float(scope["query_string"] or b"0.5"))
-            await _reply(send, b"slow")
-        case "/exit":
-            sys.exit(7)
-        case "/exit-task":
-            await asyncio.create_task(_exit())
-        case "/spin":
-            while True:
-                pass
-        case "/worker":
-            number = scope["extensions"]["subpool"]["worker"]
-            assert number == worker_number()
-            await _reply(send, b"%d" % number)
-        case "/die":
-            os.kill(os.getpid(), 9)
-        case _:
-            await _reply(send, b"hello", headers=[(b"content-length", b"5")])
+async def greet(_scope, send):
+    await reply(send, b"hello")
 
 
-async def _exit():
-    sys.exit(8)
+async def slow(scope, send):
+    print("begun /slow", flush=True)
+    await asyncio.sleep(float(scope["query_string"]))
+    await reply(send, b"slow")
 
 
-def wsgi(environ, start_response):
-    if environ["PATH_INFO"] == "/exit":
-        sys.exit(9)
-    start_response("200 OK", [("content-type", "text/plain")])
-    return [b"wsgi %d" % worker_number()]
+async def spin(_scope, _send):
+    print("begun /spin", flush=True)
+    while True:
+        pass
+
+
+async def compute(_scope, send):
+    sum(range(400_000))
+    await reply(send, b"computed")
+
+
+async def tell_worker(scope, send):
+    number = scope["extensions"]["subpool"]["worker"]
+    assert number == worker_number()
+    await reply(send, b"%d" % number)
+
+
+async def leave(*_):
+    sys.exit(7)
+
+
+async def leave_in_task(*_):
+    await asyncio.create_task(leave())
+
+
+async def leave_in_group(*_):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leave())
+
+
+async def stop_loop(*_):
+    asyncio.get_running_loop().stop()
+
+
+async def die(*_):
+    os.kill(os.getpid(), 9)
+
+
+PATHS = {
+    "/slow": slow,
+    "/spin": spin,
+    "/compute": compute,
+    "/worker": tell_worker,
+    "/exit": leave,
+    "/exit-task": leave_in_task,
+    "/exit-group": leave_in_group,
+    "/stop-loop": stop_loop,
+    "/die": die,
+}
 
 
 async def echo(scope, receive, send):
@@ -64,3 +101,13 @@ async def echo(scope, receive, send):
             await send({"type": "websocket.accept"})
         else:
             await send({"type": "websocket.send", "text": message["text"]})
+
+
+def wsgi(environ, start_response):
+    if environ["PATH_INFO"] == "/exit":
+        sys.exit(9)
+    if environ["PATH_INFO"] == "/sleep":
+        print("begun /sleep", flush=True)
+        time.sleep(60)
+    start_response("200 OK", [("content-type", "text/plain")])
+    return [b"wsgi %d" % worker_number()]

@@ -17,7 +17,9 @@ _ADDRESS = re.compile(r"Running on https?://(127\.0\.0\.1:(\d+)|unix:(\S+)) ")
 class Served:
     """A server in a process of its own, whose log is read as it comes."""
 
-    def __init__(self, app="serve_apps:hello", *flags, bind="127.0.0.1:0", env=(), cwd=HERE):
+    def __init__(
+        self, app="serve_apps:hello", *flags, bind="127.0.0.1:0", env=(), cwd=HERE, fds=()
+    ):
         binds = [] if bind is None else ["-b", bind]
         environment = {**os.environ, **dict(env)}
         for name in ("PYTHONWARNINGS", "PYTHONDEVMODE"):
@@ -28,6 +30,7 @@ class Served:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=cwd,
+            pass_fds=fds,
             env=environment,
         )
         self.lines = []
@@ -82,7 +85,8 @@ class Served:
 
     def ended(self):
         code = self.process.wait(40)
-        self._reader.join(10)
+        self._reader.join(20)
+        assert not self._reader.is_alive(), "a worker lives on"
         return code
 
     def close(self):
@@ -116,6 +120,16 @@ class Served:
         connection = self.connect()
         connection.request("GET", path)
         return connection
+
+    def holdings(self):
+        """What the process has, after the last one that was replaced may have ended."""
+        about = Path(f"/proc/{self.process.pid}")
+        rollup = (about / "smaps_rollup").read_text()
+        return {
+            "megabytes": int(re.search(r"Pss:\s+(\d+)", rollup)[1]) / 1024,
+            "descriptors": len(list((about / "fd").iterdir())),
+            "threads": len(list((about / "task").iterdir())),
+        }
 
     def is_listening(self):
         with socket.socket() as sock:

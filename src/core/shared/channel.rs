@@ -201,6 +201,13 @@ impl<T> Channel<T> {
         drop(dropped);
     }
 
+    /// How many wait, for whatever.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let inner = self.0.lock();
+        inner.getters.len() + inner.putters.len() + inner.joiners.len()
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.lock().items.len()

@@ -54,6 +54,12 @@ impl Event {
         waits
     }
 
+    /// How many wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.line.lock().len()
+    }
+
     pub fn leave(&self, turn: &Arc<Turn>) {
         step_out(&mut self.line.lock(), turn);
     }

@@ -70,6 +70,12 @@ impl Lock {
         self.0.lock().holder.is_some()
     }
 
+    /// How many wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.lock().line.len()
+    }
+
     /// If it was called before, it has the lock.
     pub fn leave(&self, turn: &Arc<Turn>) {
         step_out(&mut self.0.lock().line, turn);

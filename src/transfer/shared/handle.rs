@@ -84,7 +84,7 @@ impl Handle {
     }
 }
 
-static METHODS: Methods<17> = methods!(
+static METHODS: Methods<18> = methods!(
     Handle,
     c"set": METH_NOARGS => |own, given| own.with_event(given, Event::set),
     c"clear": METH_NOARGS => |own, given| own.with_event(given, Event::clear),
@@ -129,6 +129,12 @@ static METHODS: Methods<17> = methods!(
     c"full": METH_NOARGS => |own, given| {
         own.with_queue(given, |queue| Object::boolean(given.token, queue.is_full()))
     },
+    // For tests.
+    c"waiting": METH_NOARGS => |own, given| own.count(given, match &own.thing.what {
+        What::Event(event) => event.waiting(),
+        What::Lock(lock) => lock.waiting(),
+        What::Queue { channel, .. } => channel.waiting(),
+    }),
     c"kind": METH_NOARGS => |own, given| Object::string(given.token, own.thing.what.kind()),
     c"name": METH_NOARGS => Handle::name,
     c"ticket": METH_O => Handle::ticket,

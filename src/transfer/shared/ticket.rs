@@ -234,6 +234,7 @@ impl Shared {
             };
             let look = std::mem::take(&mut first);
             let woken = token.detached(|| {
+                let _rests = idle::AtRest::new();
                 if look && idle::look_if_there_is_room(|| self.settle().then_some(())).is_some() {
                     return Woken::Unparked;
                 }

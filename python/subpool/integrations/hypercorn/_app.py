@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+
+from hypercorn.events import Closed
 
 from subpool import TaskInterrupted
 
@@ -10,6 +13,8 @@ TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+_TURNS = 20  # of the loop, that it may take to send the end of an answer
 
 
 class Counted:
@@ -53,10 +58,8 @@ class Counted:
                 self._retire()
         request: object = object()
         if scope["type"] == "websocket":
-            request = websocket = _WebSocket(send)
+            request = websocket = _WebSocket(send, self)
             send = websocket.send
-        elif self.is_draining and scope.get("http_version") == "2":
-            go_away(send)
         self.running.add(request)
         try:
             await self._app(scope, receive, send, sync_spawn, call_soon)
@@ -72,6 +75,8 @@ class Counted:
             return
         finally:
             self.running.discard(request)
+        if self.is_draining and scope["type"] == "http" and scope["http_version"] == "2":
+            await _go_away(send)
 
     def _noting(self, receive: Any) -> Any:
         async def receive_and_note() -> Any:
@@ -96,8 +101,9 @@ class _ClosedError(OSError):
 class _WebSocket:
     """The way out of a websocket, which the server may close under the app."""
 
-    def __init__(self, send: Any) -> None:
+    def __init__(self, send: Any, server: Counted) -> None:
         self._send = send
+        self._server = server
         self._is_accepted = False
         self._is_closed = False
 
@@ -107,6 +113,8 @@ class _WebSocket:
         await self._send(message)
         if message["type"] == "websocket.accept":
             self._is_accepted = True
+            if self._server.is_draining:
+                await self.close()
         elif message["type"] == "websocket.close":
             self._is_closed = True
 
@@ -117,20 +125,22 @@ class _WebSocket:
                 await self._send({"type": "websocket.close", "code": 1012, "reason": "restart"})
 
 
-def go_away(send: Any) -> None:
-    """Tell an HTTP/2 client to open no more streams on this connection; those it has go on.
+async def _go_away(send: Any) -> None:
+    """End an HTTP/2 connection if nothing is under way on it, and say what was answered last.
 
-    Hypercorn itself only closes a connection that has no stream, and a busy one always has.
+    What the client has sent meanwhile, it may then send elsewhere. Hypercorn does so itself only
+    when it has ended; until then a client that is never silent would stay.
     """
     try:
-        from hyperframe.frame import GoAwayFrame  # noqa: PLC0415 - h2's own, so it is there
-
         protocol = send.__self__.send.__self__  # HTTPStream.app_send, H2Protocol.stream_send
-        if getattr(protocol, "subpool_said_goodbye", False):
-            return
-        protocol.subpool_said_goodbye = True
-        frame = GoAwayFrame(0, last_stream_id=2**31 - 1)
-        # Not by `close_connection`: h2 then refuses to send on the streams that there are.
-        protocol.connection._data_to_send += frame.serialize()  # noqa: SLF001 - see above
-    except (AttributeError, ImportError, TypeError):
+        for _ in range(_TURNS):
+            if protocol.streams:
+                return
+            if not protocol.stream_buffers:  # the last answer is out
+                protocol.connection.close_connection()
+                await protocol._flush()  # noqa: SLF001 - there is no other way
+                await protocol.send(Closed())
+                return
+            await asyncio.sleep(0)
+    except (AttributeError, ImportError):
         return  # another Hypercorn: the client meets the end of the connection

@@ -6,9 +6,11 @@ TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
     from typing import Any
 
+    from subpool import Event
 
-def serve(settings: dict[str, Any], number: int, descriptor: int) -> None:
+
+def serve(settings: dict[str, Any], number: int, descriptor: int, events: dict[str, Event]) -> None:
     """Call `_worker.serve`."""
     from subpool.integrations.hypercorn import _worker  # noqa: PLC0415 - see above
 
-    _worker.serve(settings, number, descriptor)
+    _worker.serve(settings, number, descriptor, events)

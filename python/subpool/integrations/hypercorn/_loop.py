@@ -75,13 +75,13 @@ class Connections:
         for server in self.servers:
             server.close()
 
-    async def all_closed(self, timeout: float) -> bool:
+    async def all_closed(self, seconds: float) -> bool:
         """Wait until the last connection is closed; tell whether that came to be."""
         self._none_left.clear()
         if not self.open:
             return True
         try:
-            await asyncio.wait_for(self._none_left.wait(), timeout)
+            await asyncio.wait_for(self._none_left.wait(), seconds)
         except TimeoutError:
             return False
         return True

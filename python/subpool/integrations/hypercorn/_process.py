@@ -1,4 +1,4 @@
-"""A web worker as a process of its own: ``python -m subpool.integrations.hypercorn._process FD``."""
+"""A web worker as a process of its own: this module, with the channel's descriptor."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from subpool.integrations.hypercorn._messages import MESSAGE
 
 def main() -> int:
     """Serve as the supervisor says; give the exit code."""
-    # The terminal's Ctrl-C and hang-up reach all processes; the supervisor tells what follows.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # A terminal and a service manager signal all processes; the supervisor tells what follows.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
     from subpool.integrations.hypercorn import _worker  # noqa: PLC0415 - signals come first

@@ -15,23 +15,21 @@ import logging
 import os
 import signal
 import sys
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from subpool.errors import IncompatibleModuleError
 from subpool.integrations.hypercorn import _errors
+from subpool.integrations.hypercorn._places import FIRST_DELAY, Life, Place
 from subpool.integrations.hypercorn._watch import Watch
 from subpool.integrations.hypercorn._workers import KINDS, ProcessEndedError
 
 if TYPE_CHECKING:
-    from hypercorn.config import Config, Sockets
+    from collections.abc import Callable
 
-    from subpool.integrations.hypercorn._workers import Handle
+    from hypercorn.config import Config, Sockets
 
 FAILED, INCOMPATIBLE, CUT_OFF = 1, 3, 4
 
-_FIRST_DELAY = 0.1  # seconds before a worker that failed is started again; doubled each time
 _LONGEST_DELAY = 10.0
 _GOOD_LIFE = 30.0  # seconds after which a worker's failure counts as its first
 
@@ -43,47 +41,31 @@ _TWICE = 1.0
 _LOOK = 1.0  # seconds between two looks at the app's files
 
 
-class Life:
-    """One worker from its start to its end."""
-
-    def __init__(self) -> None:
-        self.handle: Handle
-        self.state = "starting"
-        self.ready_at = 0.0
-        self.was_cut = False
-        self.forced = 0
-        self.timer: asyncio.TimerHandle | None = None
-
-    def cancel_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
-
-class Place:
-    """What one of the server's workers is at: the one that serves, and the one that follows."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.current: Life | None = None
-        self.follower: Life | None = None
-        self.delay = _FIRST_DELAY
-        self.timer: asyncio.TimerHandle | None = None
-
-
 class Supervisor:
     """One run of the server."""
 
-    def __init__(self, config: Config, kind: str) -> None:
+    def __init__(
+        self, config: Config, settings: dict[str, Any], kind: str, before_exit: Callable[[], None]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            config: Hypercorn's configuration.
+            settings: What makes another one the same.
+            kind: The workers', in `KINDS`.
+            before_exit: Called if the process has to end under a worker that does not.
+
+        """
         self._config = config
+        self._before_exit = before_exit
         self._kind = KINDS[kind]
-        self._settings = settings(config)
+        self._settings = settings
         self._log = _logger(config)
         self._loop = asyncio.new_event_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._places = [Place(number) for number in range(1, config.workers + 1)]
         self._lives: set[Life] = set()
-        self._leaving: list[Handle] = []  # ended, but for their interpreters
+        self._leaving: list[Any] = []  # ended, but for their interpreters
         self._sockets: Sockets | None = None
         self._was_up = False
         self._is_stopping = False
@@ -91,8 +73,11 @@ class Supervisor:
         self._is_abandoning = False
         self._to_reload: list[Place] = []
         self._reloading: Life | None = None
+        self._giving_way: Life | None = None  # the one before it, until it accepts nothing more
         self._watch = Watch()
         self.code = 0
+        # Called when a reload begins, for what else has to follow the code.
+        self.on_reload: Callable[[], object] = lambda: None
 
     def run(self) -> int:
         """Serve until the end, and give the exit code."""
@@ -136,6 +121,8 @@ class Supervisor:
                 self._give_sockets(life)
             case ["ready"]:
                 self._is_ready(place, life)
+            case ["draining"] if life is self._giving_way:
+                self._reload_next()
             case ["files", *files]:
                 self._watch.add(files)
             case ["worn"] if place.current is life and place.follower is None:
@@ -160,7 +147,7 @@ class Supervisor:
             try:
                 self._open()
             except (OSError, ValueError, TypeError) as error:
-                self._log.error("Cannot listen: %s", error)  # noqa: TRY400 - the user's to mend
+                self._log.error("Cannot listen: %s", error)
                 self._fail(FAILED)
                 return
         if self._sockets is not None:
@@ -194,7 +181,10 @@ class Supervisor:
             self._was_up = True
             self._log.info("All %d worker(s) are ready", len(self._places))
         if self._reloading is life:
-            self._reload_next()
+            if before is None:
+                self._reload_next()
+            else:
+                self._giving_way = before
 
     # Workers end.
 
@@ -253,10 +243,7 @@ class Supervisor:
             if not self._lives and not self._over.done():
                 self._over.set_result(None)
             return
-        if self._reloading is life:
-            self._reloading = None
-            self._to_reload.clear()
-            self._log.error("The reload has failed: the workers that there are go on")
+        self._reload_without(life)
         if place.follower is life:
             place.follower = None
             if place.current is None or place.current.state != "ready":
@@ -264,7 +251,7 @@ class Supervisor:
         elif place.current is life:
             place.current = None
             if life.ready_at and self._loop.time() - life.ready_at >= _GOOD_LIFE:
-                place.delay = _FIRST_DELAY
+                place.delay = FIRST_DELAY
             if place.follower is None:
                 self._start_later(place)
         if len(self._leaving) > len(self._places):
@@ -306,12 +293,25 @@ class Supervisor:
         if self._is_stopping:
             return
         self._log.info("%s: all workers are replaced, one after another", why)
+        for handler in self._log.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.close()  # it opens its file anew: somebody may have moved it
+        self.on_reload()
         self._to_reload = list(self._places)
         if self._reloading is None:
             self._reload_next()
 
+    def _reload_without(self, life: Life) -> None:
+        """Go on with a reload in which that worker has ended, or give it up."""
+        if self._giving_way is life:
+            self._reload_next()
+        elif self._reloading is life:
+            self._reloading = self._giving_way = None
+            self._to_reload.clear()
+            self._log.error("The reload has failed: the workers that there are go on")
+
     def _reload_next(self) -> None:
-        self._reloading = None
+        self._reloading = self._giving_way = None
         if not self._to_reload:
             self._log.info("All workers are replaced")
             return
@@ -356,16 +356,17 @@ class Supervisor:
 
     def _leave(self) -> None:
         """Wait for the interpreters, or end the process under those that cannot be closed."""
-        if not all([handle.join(_MARGIN + _MARGIN) for handle in self._leaving]):
-            self._is_abandoning = True
+        for handle in self._leaving:
+            if not handle.join(_MARGIN):
+                self._is_abandoning = True
         if self._is_abandoning:
             self.code = self.code or CUT_OFF
             self._log.error("The process ends without what still runs in a worker")
-            self.abandon()
+            self._abandon()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """End the process now."""
-        remove_pid_file(self._config)
+        self._before_exit()
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -373,45 +374,6 @@ class Supervisor:
         os._exit(self.code)
 
 
-def settings(config: Config) -> dict[str, Any]:
-    """Give what makes another `Config` the same."""
-    return {name: value for name, value in vars(config).items() if name not in {"_log", "pid_path"}}
-
-
 def _logger(config: Config) -> logging.Logger:
     logger = getattr(config.log, "error_logger", None)
     return logger if isinstance(logger, logging.Logger) else logging.getLogger("hypercorn.error")
-
-
-def serve(config: Config, kind: str) -> int:
-    """Do what `subpool.integrations.hypercorn.serve` says."""
-    if kind not in KINDS:
-        raise ValueError(f"workers_kind must be 'interpreter' or 'process', not {kind!r}")
-    if config.worker_class not in {"asyncio", "uvloop"}:
-        raise ValueError(
-            f"worker class {config.worker_class!r} is not supported: use asyncio, or uvloop on "
-            f"processes"
-        )
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("serve() handles signals: call it in the main thread")
-    if config.workers == 0:
-        # In main, without anybody to supervise it, as Hypercorn does.
-        from hypercorn.run import run  # noqa: PLC0415 - rare
-
-        return run(config)
-    if config.pid_path is not None:
-        Path(config.pid_path).write_text(str(os.getpid()), encoding="ascii")
-    try:
-        return Supervisor(config, kind).run()
-    finally:
-        remove_pid_file(config)
-
-
-def remove_pid_file(config: Config) -> None:
-    """Remove the file with this process's number, if it is still that."""
-    if config.pid_path is None:
-        return
-    path = Path(config.pid_path)
-    with contextlib.suppress(OSError):
-        if path.read_text(encoding="ascii") == str(os.getpid()):
-            path.unlink()

@@ -1,8 +1,8 @@
 """A web worker: Hypercorn's own asyncio worker, in an interpreter or in a process.
 
 It loads the app before it has a socket, says so, gets the sockets, serves, and ends when it is
-told to. Its end of the channel is a socket that keeps messages apart; what comes over it is JSON,
-the end of it means that nobody supervises this worker any more, so that it stops.
+told to. In an interpreter it is told by two events of ours. A process is told over the channel, a
+socket that keeps messages apart; the end of that means that nobody supervises it any more.
 """
 
 from __future__ import annotations
@@ -10,30 +10,32 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import socket
 import ssl
 import sys
 
-from hypercorn.asyncio.run import worker_serve
-from hypercorn.config import Config, Sockets
-from hypercorn.utils import load_application
-
 from subpool.integrations import hypercorn as integration
-from subpool.integrations.hypercorn import _loop
+from subpool.integrations.hypercorn import _lazy, _loop
 from subpool.integrations.hypercorn._app import Counted
 from subpool.integrations.hypercorn._messages import MESSAGE
 
+with _lazy.Http2Later():
+    from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import Config, Sockets
+from hypercorn.utils import load_application
+
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
+    from subpool import Event
 
 _MANY = 400  # files named in one message
 
 # Seconds that a replaced worker keeps a connection on which nothing happens: a client that is
 # about to use it again gets its answer, and is told to open another one.
-_LINGER = 1.0
+_LINGER = 2.0
 
 # Seconds that an app has to notice that its client is gone, before its requests are cancelled.
 _CANCEL = 0.3
@@ -66,12 +68,16 @@ class Channel:
 class Server:
     """One life of a worker."""
 
-    def __init__(self, config: Config, number: int, channel: Channel) -> None:
+    def __init__(
+        self, config: Config, number: int, channel: Channel, events: dict[str, Event] | None
+    ) -> None:
         self._config = config
+        self._events = events
         self._channel = channel
         self._number = number
         self._connections = _loop.Connections()
         self._orders: asyncio.Queue[str] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []  # the loop itself does not keep them
         self._was_cut = False
 
     def run(self, app: Any, sockets: Sockets) -> None:
@@ -108,9 +114,13 @@ class Server:
     async def _until_told(self) -> None:
         """Hypercorn's trigger: called when it has begun to listen, and it stops on return."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._channel.socket.fileno(), self._hear)
+        if self._events is None:
+            loop.add_reader(self._channel.socket.fileno(), self._hear)
+            loop.add_signal_handler(signal.SIGTERM, self.order, "stop")
+        else:
+            self._tasks = [loop.create_task(self._wait(*each)) for each in self._events.items()]
         if self._config.use_reloader:
-            self._tell_files()
+            tell_files(self._channel)
         self._channel.tell("ready")
         word = await self._orders.get()
         self._app.is_draining = True
@@ -118,7 +128,8 @@ class Server:
         loop.call_later(patience, self._cut)
         self._announce_close()
         await self._connections.stop_accepting()
-        closing = loop.create_task(self._app.close_websockets())
+        self._channel.tell("draining")
+        self._tasks.append(loop.create_task(self._app.close_websockets()))
         if word == "retire":
             linger = loop.create_task(self._linger(min(_LINGER, patience)))
             hurry = loop.create_task(self._orders.get())
@@ -126,7 +137,10 @@ class Server:
             linger.cancel()
             hurry.cancel()
         await self._connections.read_what_came()
-        del closing
+
+    async def _wait(self, word: str, event: Event) -> None:
+        await event.wait_async()
+        self.order(word)
 
     async def _linger(self, seconds: float) -> None:
         await self._connections.all_closed(seconds)
@@ -150,7 +164,7 @@ class Server:
             more = [(b"connection", b"close")] if protocol == "h11" else []
             return plain(protocol) + more
 
-        self._config.response_headers = headers
+        self._config.response_headers = headers  # type: ignore[method-assign]
 
     def _cut(self) -> None:
         """End the requests that have not finished in time."""
@@ -160,33 +174,37 @@ class Server:
         self._config.graceful_timeout = _CANCEL  # Hypercorn reads it when it comes to that
         self._connections.abort()
 
-    def _tell_files(self) -> None:
-        tell_files(self._channel)
 
-
-def serve(settings: dict[str, Any], number: int, descriptor: int) -> None:
+def serve(
+    settings: dict[str, Any], number: int, descriptor: int, events: dict[str, Event] | None = None
+) -> None:
     """Load the app, wait for the sockets, and serve.
 
     Args:
         settings: The attributes of Hypercorn's configuration.
         number: The worker's, from 1.
         descriptor: The worker's end of the channel; it belongs to the worker from now on.
+        events: What tells the worker to end, by order; ``None``: the channel does.
 
     """
     channel = Channel(descriptor)
     try:
-        _serve(settings, number, channel)
+        _serve(settings, number, channel, events)
     finally:
         channel.socket.close()
 
 
-def _serve(settings: dict[str, Any], number: int, channel: Channel) -> None:
+def _serve(
+    settings: dict[str, Any], number: int, channel: Channel, events: dict[str, Event] | None
+) -> None:
     config = Config()
     vars(config).update(settings)
     integration._number = number  # noqa: SLF001 - its own package
     try:
-        if config.quic_bind and config.ssl_enabled:
-            __import__("aioquic.quic.connection")
+        if config.ssl_enabled:
+            _lazy.load()
+            if config.quic_bind:
+                __import__("aioquic.quic.connection")
         app = load_application(config.application_path, config.wsgi_max_body_size)
     except BaseException:
         if config.use_reloader:
@@ -202,7 +220,7 @@ def _serve(settings: dict[str, Any], number: int, channel: Channel) -> None:
         sockets[:secure], sockets[secure : secure + insecure], sockets[secure + insecure :]
     )
     config._set_quic_addresses(listening.quic_sockets)  # noqa: SLF001 - as `create_sockets` does
-    Server(config, number, channel).run(app, listening)
+    Server(config, number, channel, events).run(app, listening)
 
 
 def tell_files(channel: Channel) -> None:

@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from subpool import BrokenInterpreterPool, InterpreterPoolExecutor
+from subpool import BrokenInterpreterPool, Event, InterpreterPoolExecutor
 from subpool.integrations.hypercorn._entry import serve
 from subpool.integrations.hypercorn._messages import MESSAGE
 
@@ -95,6 +95,10 @@ class Handle:
         """End it, whatever it does. `hard`: it was told before."""
         raise NotImplementedError
 
+    def join(self, timeout: float) -> bool:  # noqa: ARG002 - not all kinds leave something
+        """Wait for what an ended worker has left, and tell whether that is gone."""
+        return True
+
     def _finish(self, error: BaseException | None) -> None:
         """Take the last messages, and tell of the end."""
         while self._ours.fileno() >= 0 and self._read():
@@ -108,14 +112,23 @@ class InterpreterHandle(Handle):
     """A worker in an interpreter, which is a task of a pool of its own."""
 
     kind = "interpreter"
+    _waiter: threading.Thread | None = None
 
     def _begin(self, settings: dict[str, Any]) -> None:
 
         self._pool = InterpreterPoolExecutor(1, thread_name_prefix=f"web-{self.number}")
         self._descriptor = self._theirs.detach()  # the worker closes it
-        self._future = self._pool.submit(serve, settings, self.number, self._descriptor)
+        self._events = {"retire": Event(), "stop": Event()}
+        self._future = self._pool.submit(
+            serve, settings, self.number, self._descriptor, self._events
+        )
         self._pool.shutdown(wait=False)  # after this task
         self._future.add_done_callback(self._done)
+
+    def order(self, word: str) -> None:
+        """Set the event for it. The message is for a worker that still waits for its sockets."""
+        self._events[word].set()
+        super().order(word)
 
     def _done(self, _future: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for this one
@@ -139,10 +152,11 @@ class InterpreterHandle(Handle):
 
     def join(self, timeout: float) -> bool:
         """Wait for the end of its interpreter, which may have threads left."""
-        waiter = threading.Thread(target=self._pool.shutdown, daemon=True)
-        waiter.start()
-        waiter.join(timeout)
-        return not waiter.is_alive()
+        if self._waiter is None:
+            self._waiter = threading.Thread(target=self._pool.shutdown, daemon=True)
+            self._waiter.start()
+        self._waiter.join(timeout)
+        return not self._waiter.is_alive()
 
 
 class ProcessHandle(Handle):
@@ -180,10 +194,6 @@ class ProcessHandle(Handle):
     def force(self, *, hard: bool) -> None:  # noqa: ARG002 - there is one way only
         """Kill it."""
         self._process.kill()
-
-    def join(self, timeout: float) -> bool:  # noqa: ARG002 - it has ended
-        """Nothing is left of it."""
-        return True
 
 
 class ProcessEndedError(Exception):

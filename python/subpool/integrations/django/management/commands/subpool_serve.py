@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.tasks import task_backends
 
+from subpool.integrations import hypercorn
 from subpool.integrations.django import registry, serving
 from subpool.integrations.django.backend import InterpreterBackend
 from subpool.integrations.django.dispatcher import Dispatcher
@@ -60,7 +61,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"tasks of {one.config.alias!r} run in {one.width} interpreters of this process"
             )
-        code = serve(config, options["workers_kind"])
+        code = hypercorn.serve(config, workers_kind=options["workers_kind"], on_reload=renew)
         for one in registry.all_of_them():
             stays = one.store.lease is not None
             one.close(one.config.options.shutdown_timeout, wait=False, run_due=not stays)
@@ -98,21 +99,7 @@ def start_tasks() -> list[Dispatcher]:
     return started
 
 
-def serve(config: HypercornConfig, kind: str) -> int:
-    """Serve until the end, and replace the interpreters of tasks with those of the site."""
-    from subpool.integrations.hypercorn import _supervisor  # noqa: PLC0415 - an extra
-
-    class Supervisor(_supervisor.Supervisor):
-        """One that knows of the tasks."""
-
-        def _reload(self, why: str) -> None:
-            super()._reload(why)
-            for one in registry.all_of_them():
-                one.renew()
-
-    plain = _supervisor.Supervisor
-    _supervisor.Supervisor = Supervisor  # type: ignore[misc]
-    try:
-        return _supervisor.serve(config, kind)
-    finally:
-        _supervisor.Supervisor = plain  # type: ignore[misc]
+def renew() -> None:
+    """Have the tasks to come run in new interpreters."""
+    for one in registry.all_of_them():
+        one.renew()

@@ -1,0 +1,213 @@
+"""Events, queues and locks in the child of a fork: usable, and nobody else's."""
+
+import os
+import pickle
+import signal
+import threading
+
+import pytest
+from sync_support import until_waiting, waiting
+
+import tasks_sync
+from forking import forked
+from subpool import Event, InterpreterPoolExecutor, Lock, NotTransferableError, Queue
+from support import DEADLINE
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:a fork waited:RuntimeWarning"),
+]
+
+
+def test_the_child_has_what_was_there(pool):
+    set_one, items, lock = Event(), Queue(2), Lock()
+    set_one.set()
+    items.put("a")
+    items.put(b"b" * 100_000)
+
+    def body():
+        with lock:
+            pass
+        items_there = [items.get(timeout=1), items.get(timeout=1)]
+        items.put(1)
+        fresh = Event()
+        future = pool.submit(tasks_sync.wait, fresh)
+        until_waiting(fresh)
+        fresh.set()
+        return set_one.is_set(), items_there, future.result(DEADLINE)
+
+    assert forked(body) == (True, ["a", b"b" * 100_000], True)
+    assert items.qsize() == 2, "the parent's are its own"
+    assert pool.submit(tasks_sync.get, items).result() == "a"
+
+
+def test_who_waits_in_the_parent_does_not_wait_in_the_child():
+    """The child gave its items and its lock to threads that it does not have."""
+    event, items, lock = Event(), Queue(), Lock()
+    lock.acquire()
+    got = []
+    threads = [
+        threading.Thread(target=lambda: got.append(event.wait())),
+        threading.Thread(target=lambda: got.append(items.get())),
+        threading.Thread(target=lambda: got.append(lock.acquire())),
+    ]
+    for thread in threads:
+        thread.start()
+    for shared in (event, items, lock):
+        until_waiting(shared)
+
+    def body():
+        lines = [waiting(shared) for shared in (event, items, lock)]
+        items.put(1)
+        lock.release()
+        event.set()
+        return lines, items.get(timeout=1), lock.locked()
+
+    assert forked(body) == ([0, 0, 0], 1, False)
+    event.set()
+    items.put("item")
+    lock.release()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert sorted(map(str, got)) == ["True", "True", "item"]
+
+
+def test_a_lock_that_another_thread_has():
+    """It stayed held in the child, by nobody."""
+    mine, other, held, release = Lock(), Lock(), threading.Event(), threading.Event()
+
+    def hold():
+        with other:
+            held.set()
+            release.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with mine:
+        assert forked(lambda: (mine.locked(), other.locked(), other.acquire(timeout=1))) == (
+            True,
+            False,
+            True,
+        )
+        assert other.locked()
+    release.set()
+    thread.join()
+
+
+def test_a_lock_that_a_worker_has(pool):
+    lock, held, release = Lock(), Event(), Event()
+    future = pool.submit(tasks_sync.hold, lock, held, release)
+    assert held.wait(DEADLINE)
+    threading.Timer(0.05, release.set).start()  # or the fork waits for the task
+    assert forked(lambda: lock.acquire(timeout=1)) is True
+    future.result(DEADLINE)
+
+
+def test_a_pickle_of_the_parents():
+    """It would lead to the child's own copy, of which the parent knows nothing."""
+    event = Event()
+    pickled = pickle.dumps(event)
+
+    def body():
+        with pytest.raises(NotTransferableError, match="belongs to another process"):
+            pickle.loads(pickled)
+        return pickle.loads(pickle.dumps(event)) == event
+
+    assert forked(body) is True
+    assert pickle.loads(pickled) == event
+
+
+def test_while_other_threads_use_them(times):
+    """A thread that is not in the child held the lock within: the child hung."""
+    items, lock, over = Queue(), Lock(), threading.Event()
+
+    def work():
+        while not over.is_set():
+            items.put(1)
+            items.get_nowait()
+            with lock:
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def body():
+        while not items.empty():
+            items.get_nowait()
+        items.put("own")
+        with lock:
+            Event().set()
+        return items.get(timeout=1)
+
+    for _ in times(10, long=200):
+        assert forked(body) == "own"
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_fork_within_a_wait():
+    """A signal's handler forks while its thread waits: in the child the wait goes on, too."""
+    event, reader_writer = Event(), os.pipe()
+    reader, writer = reader_writer
+    pids = []
+
+    def handler(*_):
+        pids.append(os.fork())
+        event.set()
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    main = threading.main_thread().ident
+
+    def press():
+        until_waiting(event)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        woken = event.wait(DEADLINE)
+        if pids[0] == 0:
+            os.write(writer, b"y" if woken else b"n")
+            os._exit(0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    thread.join()
+    os.waitpid(pids[0], 0)
+    assert woken
+    assert os.read(reader, 1) == b"y"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_hook_that_uses_them():
+    """Were the locks taken by a hook of Python's, a hook after it would wait for them for ever."""
+    event, items = Event(), Queue()
+    used = []
+
+    def use():
+        if used is not None and items is not None:
+            items.put(len(used))
+            used.append(items.get())
+            event.set()
+
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(tasks_sync.nothing).result()
+        _HOOKS.append(use)
+        try:
+            forked(lambda: None)
+        finally:
+            _HOOKS.remove(use)
+    assert used
+    assert event.is_set()
+
+
+_HOOKS = []
+os.register_at_fork(
+    before=lambda: [hook() for hook in _HOOKS],
+    after_in_parent=lambda: [hook() for hook in _HOOKS],
+    after_in_child=lambda: [hook() for hook in _HOOKS],
+)
