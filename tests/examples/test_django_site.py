@@ -164,3 +164,24 @@ def test_sigterm_lets_a_task_finish_that_has_begun(site):
         found = connection.execute("SELECT done, files FROM complexity_survey").fetchall()
     assert set(found) == {(FILES, FILES)}
     assert not [line for line in site.log if "WARN" in line or "Traceback" in line], site.log
+
+
+def test_the_site_with_its_tasks_in_the_database(tmp_path):
+    # The command runs them itself; a reload replaces their interpreters as well.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDEVMODE"}
+    site = Site(env | {"STORE": "database"}, tmp_path / "db.sqlite3")
+    try:
+        site.start(FILES)
+        while (status := site.surveys()[0]["status"]) != "SUCCESSFUL":
+            assert status in ("READY", "RUNNING"), site.log
+        site.process.send_signal(signal.SIGHUP)
+        site.start(FILES)
+        while (status := site.surveys()[0]["status"]) != "SUCCESSFUL":
+            assert status in ("READY", "RUNNING"), site.log
+        assert site.end() == 0, site.log
+    finally:
+        site.end()
+    with contextlib.closing(sqlite3.connect(site.env["DATABASE"])) as connection:
+        select_workers = "SELECT worker_ids FROM subpool_task ORDER BY enqueued_at"
+        (first,), (second,) = connection.execute(select_workers).fetchall()
+    assert first != second

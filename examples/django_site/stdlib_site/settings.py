@@ -36,6 +36,7 @@ USE_TZ = True
 TASKS = {
     "default": {
         "BACKEND": "subpool.integrations.django.InterpreterBackend",
-        # Tasks that outlive the process: "OPTIONS": {"store": "database"}.
+        # With STORE=database tasks and their results outlive the process.
+        "OPTIONS": {"store": os.environ.get("STORE", "memory")},
     }
 }
