@@ -137,7 +137,8 @@ def test_memory_stays_flat_over_reloads(times):
         for number in range(first + 1, first + further + 1):
             served.reload(number)
         after = served.holdings()
-        assert after["megabytes"] < before["megabytes"] + 25
+        # The first reloads add what two workers at a time take.
+        assert after["megabytes"] < before["megabytes"] + (25 if first == 1 else 10)
         # The predecessor of the last one may still linger.
         assert after["descriptors"] <= before["descriptors"] + 6
         assert after["threads"] <= before["threads"] + 3
