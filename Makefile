@@ -23,8 +23,9 @@ export RUSTUP_HOME := $(RUSTUP_BESIDE)
 endif
 endif
 
-.PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug test-mutants \
-	soak sanitize sanitize-extension fuzz lint deny advisories lock bench faults bench-sharing bench-core docs clean \
+.PHONY: help setup demo test suites test-rust test-loom test-long test-modes test-debug \
+	test-django60 test-mutants soak sanitize sanitize-extension fuzz lint deny advisories lock \
+	bench faults bench-django bench-serve bench-sharing bench-core docs clean \
 	$(PRESENT:%=test-%)
 # Only the suites go side by side: they wait more than they work.
 ifndef SIDE_BY_SIDE
@@ -73,6 +74,11 @@ test-modes: setup ## pytest under tracemalloc, -X dev, profilers and others; MOD
 test-debug: ## pytest on the debug build of 3.14
 	@$(PYTHON3) tools/setup.py --debug-build
 	.venv-3.14-dbg/bin/python -m pytest $(PYTEST_ARGS)
+
+test-django60: setup ## the tests of Django tasks on Django 6.0
+	@$(PYTHON3) tools/setup.py --django60
+	PYTHONPATH=$(CURDIR)/.venv-django60/lib/python3.14/site-packages \
+		$(BIN)/python -m pytest tests/django $(PYTEST_ARGS)
 
 test-mutants: ## break each protocol of the core, and see its model fail; ONLY= picks
 	@$(PYTHON3) tools/mutants.py $(ONLY)
@@ -128,6 +134,10 @@ bench-serve: setup ## subpool serve against hypercorn and uvicorn; BENCH_ARGS="-
 faults: setup ## the fault list, on subpool and its peers, into docs/reliability
 	@$(PYTHON3) tools/setup.py --bench
 	.venv-bench/bin/python bench/faults.py --docs
+
+bench-django: setup ## tasks of Django: subpool_worker beside the worker of django-tasks-db
+	@$(PYTHON3) tools/setup.py --bench
+	.venv-bench/bin/python bench/django_tasks.py $(BENCH_ARGS)
 
 bench-sharing: setup ## queues and events between main and a worker, beside what else there is
 	$(BIN)/python bench/sharing.py $(BENCH_ARGS)

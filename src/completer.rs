@@ -25,6 +25,7 @@ use crate::transfer::graveyard;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -203,6 +204,20 @@ pub fn describe_process() -> Option<Vec<u8>> {
             .and_then(|process| process.call_method0("describe"))
             .and_then(|described| described.extract());
         described
+            .map_err(|error| error.write_unraisable(py, None))
+            .ok()
+    })
+    .flatten()
+}
+
+/// What `_questions.answer` says to a worker's question.
+pub fn answer(question: Vec<u8>) -> Option<Vec<u8>> {
+    ask(move |py| {
+        let answered = py
+            .import("subpool._questions")
+            .and_then(|helper| helper.call_method1("answer", (PyBytes::new(py, &question),)))
+            .and_then(|answered| Ok(answered.cast::<PyBytes>()?.as_bytes().to_vec()));
+        answered
             .map_err(|error| error.write_unraisable(py, None))
             .ok()
     })

@@ -103,6 +103,7 @@ impl PoolCore {
         }
         untraced::prepare(encode::token(py)).map_err(|_traced| Error::Traced)?;
         worker_api::describe_with(completer::describe_process);
+        worker_api::answer_with(completer::answer);
         environ::prepare(py)?;
         let initializer = initializer
             .map(|(function, args)| encode::call(&function, &args, None))

@@ -14,7 +14,7 @@ use crate::on_import;
 use crate::transfer::environment::Text;
 use crate::transfer::shared::room;
 use std::ffi::CStr;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 
 /// What main says of its process; blocks until it has.
@@ -22,12 +22,22 @@ pub type Describe = fn() -> Option<Vec<u8>>;
 
 static DESCRIBE: OnceLock<Describe> = OnceLock::new();
 
+/// What main answers to a question; blocks until it has. `None`: nobody is there to answer.
+pub type Answer = fn(Vec<u8>) -> Option<Vec<u8>>;
+
+static ANSWER: OnceLock<Answer> = OnceLock::new();
+
 /// The name under which workers find their module.
 const MODULE: &CStr = c"_subpool_worker";
 
 /// Whom workers ask about their process.
 pub fn describe_with(describe: Describe) {
     DESCRIBE.get_or_init(|| describe);
+}
+
+/// Whom workers ask anything else.
+pub fn answer_with(answer: Answer) {
+    ANSWER.get_or_init(|| answer);
 }
 
 /// Puts the module into the interpreter and sets `sys.path` to the caller's. Gives the class of
@@ -106,9 +116,10 @@ fn import<'i>(token: Attached<'i>, path: &[Text], name: &CStr) -> Outcome<'i> {
     imported.map_err(|error| Raised::from_taken(token, error))
 }
 
-static METHODS: Methods<3> = Methods([
+static METHODS: Methods<4> = Methods([
     method(c"make_room", make_room, ffi::METH_NOARGS),
     method(c"describe_process", describe_process, ffi::METH_NOARGS),
+    method(c"ask_main", ask_main, ffi::METH_O),
     END,
 ]);
 
@@ -138,6 +149,31 @@ unsafe extern "C" fn describe_process(
     let described = token.detached(|| DESCRIBE.get().and_then(|describe| describe()));
     let given = match described {
         Some(described) => Object::bytes(token, &described),
+        None => Ok(Object::none(token)),
+    };
+    given.map_or(ptr::null_mut(), Object::into_ptr)
+}
+
+/// `ask_main(question)`: what `subpool._questions` answers in main, both bytes, or `None`.
+///
+/// # Safety
+/// Called by CPython as a function, so attached; `question` is a live object.
+unsafe extern "C" fn ask_main(
+    _module: *mut ffi::PyObject,
+    question: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: attached, by the contract; the result leaves as an owned pointer.
+    let token: Attached<'_> = unsafe { Attached::assume() };
+    // SAFETY: attached, and live for the call, by the contract.
+    let question = NonNull::new(question).map(|one| unsafe { Object::from_borrowed(token, one) });
+    let Some(question) = question.as_ref().and_then(Object::as_bytes) else {
+        let _set = Raised::value_error(token, "a question is bytes");
+        return ptr::null_mut();
+    };
+    let question = question.to_vec();
+    let answered = token.detached(|| ANSWER.get().and_then(|answer| answer(question)));
+    let given = match answered {
+        Some(answered) => Object::bytes(token, &answered),
         None => Ok(Object::none(token)),
     };
     given.map_or(ptr::null_mut(), Object::into_ptr)

@@ -5,6 +5,7 @@
     tools/setup.py --debug-build               .venv-3.14-dbg, on a CPython built with Py_DEBUG
     tools/setup.py --docs                      .venv-docs: the site generator, without subpool
     tools/setup.py --bench                     .venv-bench: what subpool is measured against
+    tools/setup.py --django60                  .venv-django60: Django 6.0, and nothing else
 
 A CPython comes from the first place that has a good one: this machine (PATH, pyenv, uv, what an
 earlier run got), uv's own download, Debian's packages (tools/debian_python.py).  All that is made
@@ -307,6 +308,7 @@ def main() -> None:
     parser.add_argument("--debug-build", action="store_true", help="prepare .venv-3.14-dbg")
     parser.add_argument("--docs", action="store_true", help="prepare .venv-docs")
     parser.add_argument("--bench", action="store_true", help="prepare .venv-bench")
+    parser.add_argument("--django60", action="store_true", help="prepare .venv-django60")
     options = parser.parse_args()
 
     wanted = [Environment(version, version) for version in options.versions]
@@ -317,6 +319,8 @@ def main() -> None:
         wanted.append(Environment("docs", "3.14", group="docs", builds=False))
     if options.bench:  # subpool itself comes from python/, where .venv-3.14's build lies
         wanted.append(Environment("bench", "3.14", group="bench", builds=False))
+    if options.django60:  # goes before .venv-3.14's packages
+        wanted.append(Environment("django60", "3.14", group="django60", builds=False))
 
     if any(environment.builds for environment in wanted) and not shutil.which("cargo"):
         sys.exit("setup: no cargo on PATH: install Rust, for example from https://rustup.rs")

@@ -206,6 +206,11 @@ def look_ahead(module: str) -> None:
             raise
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether an error comes from an extension module that refuses to load here."""
+    return _refused(error, "begun") is not None
+
+
 def _refused(error: BaseException, when: str) -> tuple[str, ...] | None:
     """Tell which extension module refused to load here, if that is what `error` comes from."""
     # A process of ours (_child.py) is the main interpreter, where nothing is refused.

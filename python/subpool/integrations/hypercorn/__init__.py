@@ -7,6 +7,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # workers import this with the apps that use it (routing.py)
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypercorn.config import Config
 
 __all__ = ["serve", "worker_number"]
@@ -14,7 +16,12 @@ __all__ = ["serve", "worker_number"]
 _number: int | None = None
 
 
-def serve(config: Config, *, workers_kind: str = "interpreter") -> int:
+def serve(
+    config: Config,
+    *,
+    workers_kind: str = "interpreter",
+    on_reload: Callable[[], object] | None = None,
+) -> int:
     """Serve ``config.application_path`` until a signal ends it, and give the exit code.
 
     What ``subpool serve`` does. SIGTERM and SIGINT let the requests in flight finish, SIGHUP
@@ -24,6 +31,7 @@ def serve(config: Config, *, workers_kind: str = "interpreter") -> int:
         config: Hypercorn's own configuration.
         workers_kind: ``"interpreter"``: all workers in this process. ``"process"``: a process for
             each.
+        on_reload: Called when the workers begin to be replaced.
 
     Returns:
         0 after a graceful stop, 1 if the app failed, 3 if it needs a library that cannot load in
@@ -41,7 +49,7 @@ def serve(config: Config, *, workers_kind: str = "interpreter") -> int:
     """
     from subpool.integrations.hypercorn import _main  # noqa: PLC0415 - main's
 
-    return _main.serve(config, workers_kind)
+    return _main.serve(config, workers_kind, on_reload)
 
 
 def worker_number() -> int | None:

@@ -13,10 +13,12 @@ from subpool.integrations.hypercorn._supervisor import Supervisor
 from subpool.integrations.hypercorn._workers import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypercorn.config import Config
 
 
-def serve(config: Config, kind: str) -> int:
+def serve(config: Config, kind: str, on_reload: Callable[[], object] | None = None) -> int:
     """Do what `subpool.integrations.hypercorn.serve` says."""
     if kind not in KINDS:
         raise ValueError(f"workers_kind must be 'interpreter' or 'process', not {kind!r}")
@@ -36,7 +38,10 @@ def serve(config: Config, kind: str) -> int:
     if config.pid_path is not None:
         Path(config.pid_path).write_text(str(os.getpid()), encoding="ascii")
     try:
-        return Supervisor(config, settings, kind, lambda: _remove_pid_file(config)).run()
+        supervisor = Supervisor(config, settings, kind, lambda: _remove_pid_file(config))
+        if on_reload is not None:
+            supervisor.on_reload = on_reload
+        return supervisor.run()
     finally:
         _remove_pid_file(config)
 

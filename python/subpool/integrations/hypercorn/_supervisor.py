@@ -76,6 +76,8 @@ class Supervisor:
         self._giving_way: Life | None = None  # the one before it, until it accepts nothing more
         self._watch = Watch()
         self.code = 0
+        # Called when a reload begins, for what else has to follow the code.
+        self.on_reload: Callable[[], object] = lambda: None
 
     def run(self) -> int:
         """Serve until the end, and give the exit code."""
@@ -294,6 +296,7 @@ class Supervisor:
         for handler in self._log.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.close()  # it opens its file anew: somebody may have moved it
+        self.on_reload()
         self._to_reload = list(self._places)
         if self._reloading is None:
             self._reload_next()

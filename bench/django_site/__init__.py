@@ -1,0 +1,1 @@
+"""The site whose tasks bench/django_tasks.py measures."""

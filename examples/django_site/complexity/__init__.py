@@ -1,0 +1,1 @@
+"""Surveys of how complex code is."""

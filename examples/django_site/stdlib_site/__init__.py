@@ -1,0 +1,1 @@
+"""A site that measures the standard library, one survey a task."""

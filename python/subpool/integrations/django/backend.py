@@ -1,0 +1,243 @@
+"""The backend for TASKS."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from django.core import checks
+from django.core.signals import setting_changed
+from django.db import connections, transaction
+from django.tasks.backends.base import BaseTaskBackend
+from django.tasks.base import Task, TaskResult, TaskResultStatus
+from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
+from django.tasks.signals import task_enqueued
+from django.utils.crypto import get_random_string
+from django.utils.functional import cached_property
+
+from subpool import worker
+from subpool.integrations.django import results
+from subpool.integrations.django.config import Config, Options, Site
+from subpool.integrations.django.stores.remote import RemoteStore, wake
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from subpool.integrations.django.stores import Record
+
+_APP = "subpool.integrations.django"
+
+
+class InterpreterBackend(BaseTaskBackend):
+    """Runs Django's tasks in interpreters of this process.
+
+    One pool per alias and process, made with the first task; all threads, and all interpreters,
+    enqueue to it. Django is set up once in each of its interpreters.
+
+    ``OPTIONS``:
+
+    ``store``
+        ``"memory"`` (default): tasks and results end with the process. ``"database"``: they are in
+        the project's database.
+    ``max_interpreters``, ``max_tasks_per_interpreter``, ``idle_timeout``
+        As `InterpreterPoolExecutor` has them (``max_workers`` is the first one's name there).
+    ``max_results``
+        How many results of finished tasks the memory store keeps.
+    ``enqueue_on_commit``
+        True (default): a task that is enqueued in a transaction of the default database is taken
+        when that commits. A database's alias: of that one. False: at once.
+    ``shutdown_timeout``
+        Seconds for which, at the end of the program, what is due is still run. Default: 30.
+
+    Example::
+
+        TASKS = {"default": {"BACKEND": "subpool.integrations.django.InterpreterBackend"}}
+
+    """
+
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, params)
+        self._problems = Options.problems(self.options)
+
+    @cached_property
+    def config(self) -> Config:
+        """Say all that main and the interpreters need to know."""
+        if self._problems:
+            from django.tasks.exceptions import InvalidTaskBackend  # noqa: PLC0415 - rare
+
+            raise InvalidTaskBackend(
+                f"TASKS[{self.alias!r}]['OPTIONS']: {'; '.join(self._problems)}"
+            )
+        queues = frozenset(self.queues) or None
+        return Config(self.alias, Options(**self.options), queues, Site.here())
+
+    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Queue a task; give its result, which is ready to be run.
+
+        Raises:
+            InvalidTask: This backend cannot run the task.
+            TypeError: An argument is nothing that JSON can hold.
+
+        """
+        self.validate_task(task)
+        _check_importable(task)
+        result: Any = TaskResult(
+            task=task,
+            id=get_random_string(32),
+            status=TaskResultStatus.READY,
+            enqueued_at=None,
+            started_at=None,
+            finished_at=None,
+            last_attempted_at=None,
+            args=list(args),
+            kwargs=dict(kwargs),
+            backend=self.alias,
+            errors=[],
+            worker_ids=[],
+        )
+        add = partial(self._add, result, results.record_of(result))
+        database = self._awaited_database()
+        if database is None:
+            add()
+        else:
+            transaction.on_commit(add, using=database)
+        return result
+
+    def _awaited_database(self) -> str | None:
+        """Give the database whose commit is to be awaited, if a transaction is open there."""
+        options = self.config.options
+        if options.store != "memory" or options.enqueue_on_commit is False:
+            return None
+        database = "default" if options.enqueue_on_commit is True else options.enqueue_on_commit
+        for connection in connections.all(initialized_only=True):
+            if connection.alias == database and connection.in_atomic_block:
+                return database
+        return None
+
+    def _add(self, result: Any, record: Record) -> None:
+        store_for(self.config).add(record)
+        options = self.config.options
+        # An interpreter may be one of a process that runs tasks, and only main knows.
+        if options.store != "memory" and (options.runs_here or worker() is not None):
+            transaction.on_commit(self._wake, using=options.database)
+        object.__setattr__(result, "enqueued_at", results.from_utc(record.enqueued_at))
+        task_enqueued.send(type(self), task_result=result)
+
+    def _wake(self) -> None:
+        if worker() is None:
+            from subpool.integrations.django.registry import dispatcher_for  # noqa: PLC0415
+
+            dispatcher_for(self.config).wake()
+        else:
+            wake(self.config)
+
+    def get_result(self, result_id: str) -> Any:
+        """Give the result as it is now.
+
+        Raises:
+            TaskResultDoesNotExist: There is none of this number, or not any more.
+
+        """
+        record = store_for(self.config).get(result_id)
+        if record is None:
+            raise TaskResultDoesNotExist(result_id)
+        return results.result_of(record)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Run what is due, end the pool; results stay, and the next task starts a new one.
+
+        For tests, and for programs that want the end of their tasks before their own.
+
+        Args:
+            timeout: Seconds after which the tasks that run are interrupted.
+
+        """
+        dispatchers: Any = sys.modules.get(f"{_APP}.registry")
+        if dispatchers is not None and (found := dispatchers.find(self.alias)) is not None:
+            found.close(timeout)
+
+    def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
+        """Look at the settings."""
+        found: list[checks.CheckMessage] = list(super().check(**kwargs))
+        place = f"TASKS[{self.alias!r}]['OPTIONS']"
+        found += [checks.Error(f"{place}: {text}.", id="subpool.E001") for text in self._problems]
+        if self._problems:
+            return found
+        options = Options(**self.options)
+        if options.store == "database":
+            from django.apps import apps  # noqa: PLC0415 - as late as it gets
+
+            if not apps.is_installed(_APP):
+                found.append(
+                    checks.Error(
+                        f"{place}: the database store needs its app.",
+                        hint=f"Add {_APP!r} to INSTALLED_APPS, and run migrate.",
+                        id="subpool.E002",
+                    )
+                )
+        elif options.embedded is False:
+            found.append(
+                checks.Error(
+                    f"{place}: with the memory store tasks run where they are enqueued, so "
+                    "'embedded' cannot be False.",
+                    id="subpool.E003",
+                )
+            )
+        for name, database in (
+            ("database", options.database if options.store == "database" else None),
+            ("enqueue_on_commit", options.enqueue_on_commit),
+        ):
+            if isinstance(database, str) and database not in connections.settings:
+                found.append(
+                    checks.Error(
+                        f"{place}: {name!r} names the database {database!r}, which is not in "
+                        "DATABASES.",
+                        id="subpool.E004",
+                    )
+                )
+        return found
+
+
+def store_for(config: Config) -> Any:
+    """Give the store of an alias, as it can be reached from here."""
+    if config.options.store == "memory":
+        if worker() is not None:
+            return RemoteStore(config)
+        from subpool.integrations.django.registry import dispatcher_for  # noqa: PLC0415
+
+        return dispatcher_for(config)
+    return import_module(f"{_APP}.stores.database").store_for(config)  # needs the app
+
+
+def _check_importable(task: Any) -> None:
+    """Refuse a task that an interpreter would not find."""
+    module, name = task.func.__module__, task.func.__qualname__
+    if module == "__main__":
+        raise InvalidTask(
+            f"task {name!r} is defined in the program's script, which interpreters do not import. "
+            "Move it to a module."
+        )
+    found = getattr(sys.modules.get(module), name, None)
+    if not isinstance(found, Task) or found.func is not task.func:
+        raise InvalidTask(
+            f"interpreters look for a task at '{module}.{name}', and there is "
+            f"{'another one' if isinstance(found, Task) else type(found).__name__}. Give the task "
+            "the name of its function, in that function's module."
+        )
+
+
+def _settings_changed(*, setting: str, **_: object) -> None:
+    """End the pools that tests have made with other settings."""
+    dispatchers: Any = sys.modules.get(f"{_APP}.registry")
+    if setting == "TASKS" and dispatchers is not None:
+        dispatchers.close_all()
+
+
+setting_changed.connect(_settings_changed)

@@ -1,0 +1,443 @@
+"""Brings tasks from a store to a pool, in main: one dispatcher per alias and process.
+
+Guarantees: at most as many tasks are with the pool as it has interpreters, so that what is claimed
+next is the best of what is due then; of a store that others share, also those for the next 0.1 s,
+since to claim takes time there, and what has not begun after a second is given back. Each claimed
+task is finished or given back, whatever becomes of its interpreter.
+
+Needs no Django, unless the store does: it also serves interpreters whose main has not set it up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from subpool import (
+    BrokenInterpreterPool,
+    IncompatibleModuleError,
+    InterpreterPoolExecutor,
+    TaskInterrupted,
+)
+from subpool.integrations.django import execution
+from subpool.integrations.django.execution import failure_of
+from subpool.integrations.django.stores import Outcome, StoreUnavailable, utc_now
+from subpool.integrations.django.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from subpool import Future
+    from subpool.integrations.django.config import Config
+    from subpool.integrations.django.stores import Record, Store
+
+logger = logging.getLogger("subpool.integrations.django")
+
+# Seconds until a pool that could not start is tried again, doubled each time.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_LONGEST_STORE_PAUSE = 5.0
+# A part of the lease, after which it is renewed.
+_RENEWALS = 3.0
+# For how many seconds, at the rate seen, tasks are claimed in advance; and at most how many.
+_AHEAD, _MOST_AHEAD = 0.1, 64
+# Seconds of standstill after which they are given back.
+_STANDSTILL = 1.0
+# Seconds that interrupted tasks get, at the end of the program.
+_GRACE = 5.0
+# Seconds that a fork waits for a dispatcher's thread, which may be with the database.
+_REST = 5.0
+
+_NO_FALLBACK = (
+    "For tasks of Django: use the library in functions that only requests call, or give this task "
+    "to another backend, `@task(backend=...)`. `subpool doctor` tells which libraries load."
+)
+
+
+def _make_store(config: Config) -> Store:
+    if config.options.store == "memory":
+        return MemoryStore(config.options.max_results)
+    config.site.set_up()
+    # Late: it needs Django.
+    module = import_module("subpool.integrations.django.stores.database")
+    store: Store = module.DatabaseStore(config)
+    return store
+
+
+class Dispatcher:
+    """What belongs to one alias: its store, its pool, and the thread that goes between them."""
+
+    # The program is at its end: nothing starts any more.
+    is_over = False
+
+    def __init__(self, config: Config, store: Store | None = None) -> None:
+        self.config = config
+        self.store = _make_store(config) if store is None else store
+        self.queues: Collection[str] | None = config.queues
+        self.width = config.options.max_interpreters or os.process_cpu_count() or 1
+        # Whose claims these are: no other process has the name, on whatever machine.
+        self.claimant = f"{socket.gethostname()[:30]}.{os.getpid()}.{secrets.token_hex(4)}"
+        self._process = os.getpid()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._pool: InterpreterPoolExecutor | None = None
+        # The calls that the pool has, and those of them that have ended. Only the thread changes
+        # the former.
+        self._running: dict[str, Future[None]] = {}
+        self._ended: list[tuple[str, Future[None]]] = []
+        self._awake = False
+        self._resting = False
+        self._draining = False
+        self._claims = True
+        # Whether the pool is to be replaced; and those that have been, and may still run something.
+        self._is_old = False
+        self._old: list[InterpreterPoolExecutor] = []
+        self._deadline: float | None = None
+        # When interpreters that could not start are tried again.
+        self._pause, self._not_before = _FIRST_PAUSE, 0.0
+        self._renewed = 0.0
+        # Tasks that have run, and the last look at how fast: when, how many by then, how many a
+        # second before that; and when the last one has ended.
+        self.ran = 0
+        self._looked, self._ran_by_then, self._rate = time.monotonic(), 0, 0.0
+        self._ended_at = 0.0
+        # How long it was waited for a store that does not answer; 0: it does.
+        self._store_pause = 0.0
+
+    def add(self, record: Record) -> Record:
+        """Take a new record, and see that it runs."""
+        if Dispatcher.is_over:
+            raise RuntimeError("cannot enqueue a task: the program is at its end")
+        self.store.add(record)
+        self.wake()
+        return record
+
+    def wake(self) -> None:
+        """Look for tasks that are due; start the thread if there is none."""
+        with self._changed:
+            self._awake = True
+            if self._thread is None and not self._resting and not Dispatcher.is_over:
+                self._draining, self._claims, self._deadline = False, True, None
+                self._start()
+            self._changed.notify_all()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(
+            target=self._run, name=f"subpool-tasks-{self.config.alias}", daemon=True
+        )
+        self._thread.start()
+
+    def close(
+        self, timeout: float | None = None, *, wait: bool = True, run_due: bool = True
+    ) -> None:
+        """Run what is due, for so many seconds; then interrupt what runs, and end the pool.
+
+        Results stay. The next task starts all anew.
+
+        Args:
+            timeout: Seconds; None: as long as it takes.
+            wait: Whether to wait for the end.
+            run_due: False: only what runs already ends; what is due is left for others.
+
+        """
+        with self._changed:
+            self._draining = True
+            self._claims = self._claims and run_due
+            self._deadline = None if timeout is None else time.monotonic() + timeout
+            self._changed.notify_all()
+        if wait:
+            self.join()
+
+    def join(self) -> None:
+        """Wait for the end that `close` has asked for."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def rest(self) -> None:
+        """End the thread, and nothing else, before a fork: the child shall find no lock held."""
+        with self._changed:
+            thread = self._thread
+            if thread is None or thread is threading.current_thread():
+                return
+            self._resting = True
+            self._changed.notify_all()
+        thread.join(_REST)
+
+    def go_on(self) -> None:
+        """Start the thread again after a fork, in the parent."""
+        with self._changed:
+            if not self._resting:
+                return
+            self._resting = False
+            if self._thread is None:  # it had come to its end
+                if self._awake:
+                    self.wake()
+            elif not self._thread.is_alive() and not Dispatcher.is_over:
+                self._start()
+
+    def renew(self) -> None:
+        """Have the tasks to come run in new interpreters, since code has changed."""
+        with self._changed:
+            self._is_old = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            try:
+                while self._turn_or_pause():
+                    pass
+            finally:
+                if self._resting:
+                    self.store.close()
+                else:
+                    self._end()
+        except Exception:
+            logger.exception("the dispatcher of tasks %r has failed", self.config.alias)
+
+    def _turn_or_pause(self) -> bool:
+        """Take a turn; when the store does not answer, wait, and say so once."""
+        try:
+            goes_on = self._turn()
+        except StoreUnavailable as error:
+            if not self._store_pause:
+                logger.error("%s; tasks wait until it is back", error)  # noqa: TRY400
+            self._store_pause = min(2 * self._store_pause or 0.25, _LONGEST_STORE_PAUSE)
+            with self._changed:
+                if not self._is_late() and not self._resting:
+                    self._changed.wait(self._store_pause)
+                return not self._is_late() and not self._resting
+        if self._store_pause:
+            logger.warning("the store of tasks %r is back", self.config.alias)
+            self._store_pause = 0.0
+        return goes_on
+
+    def _turn(self) -> bool:
+        """Claim and submit what there is room for; wait. False: there is no more to do."""
+        with self._changed:
+            if self._resting:
+                return False
+            self._awake = False
+        self._settle()
+        room = self._room()
+        claimed = self.store.claim(self.queues, room, self.claimant) if room > 0 else []
+        submitted = [self._submit(record) for record in claimed]
+        if self._draining:
+            if self._is_late() or not all(submitted):
+                return False
+            if not claimed and not self._running:
+                return False
+        self._give_back()
+        pause = self._next_look()
+        with self._changed:
+            if not self._awake and not self._ended and not self._resting:
+                self._changed.wait(pause)
+        return True
+
+    def _room(self) -> int:
+        if not self._claims or self._is_late() or time.monotonic() < self._not_before:
+            return 0
+        room = self.width + self._ahead() - len(self._running)
+        # A few at a time, while there is enough to do.
+        return room if len(self._running) < self.width or room > self._ahead() // 2 else 0
+
+    def _ahead(self) -> int:
+        """Tell how many more tasks to claim than there are interpreters."""
+        now = time.monotonic()
+        if self.store.lease is None:
+            return 0
+        if now >= self._looked + _AHEAD:
+            self._rate = (self.ran - self._ran_by_then) / (now - self._looked)
+            self._looked, self._ran_by_then = now, self.ran
+        return min(int(self._rate * _AHEAD), _MOST_AHEAD)
+
+    def _give_back(self) -> None:
+        """Cancel what was claimed in advance, if its turn does not come: others may have time."""
+        now = time.monotonic()
+        stands_still = len(self._running) > self.width and now >= self._ended_at + _STANDSTILL
+        if stands_still or not self._claims:
+            for future in reversed(list(self._running.values())):
+                future.cancel()
+            self._looked, self._ran_by_then, self._rate = now, self.ran, 0.0
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _next_look(self) -> float | None:
+        """Tell in how many seconds there is something to do that nobody tells of."""
+        now, times = time.monotonic(), []
+        if self._deadline is not None:
+            times.append(self._deadline - now)
+        if self.store.lease is not None and self._running:
+            times.append(self._renewed + self.store.lease / _RENEWALS - now)
+        if now < self._not_before:
+            times.append(self._not_before - now)
+        elif len(self._running) > self.width:
+            times.append(self._ended_at + _STANDSTILL - now)
+        elif self._claims and len(self._running) < self.width:
+            if self.store.poll_interval is not None:
+                times.append(self.store.poll_interval)
+            due = self.store.next_due(self.queues)
+            if due is not None:
+                times.append((due - utc_now()).total_seconds())
+        return max(0.0, min(times)) if times else None
+
+    def _submit(self, record: Record) -> bool:
+        """Give a claimed task to the pool. False: there is none to be had now."""
+        options = self.config.options
+        try:
+            if self._is_old:
+                self._is_old = False
+                if self._pool is not None:
+                    self._pool.shutdown(wait=False)
+                    self._old = [one for one in self._old if one.stats().interpreters]
+                    self._old.append(self._pool)
+                    self._pool = None
+            if self._pool is None:
+                self._pool = InterpreterPoolExecutor(
+                    self.width,
+                    f"tasks-{self.config.alias}",
+                    execution.set_up,
+                    (self.config,),
+                    max_tasks_per_interpreter=options.max_tasks_per_interpreter,
+                    idle_timeout=options.idle_timeout,
+                )
+            # From a database an interpreter would read it once more.
+            data = record if self.store.lease is not None else None
+            future = self._pool.submit(execution.run, self.claimant, record.id, data)
+        except RuntimeError as error:  # no thread to be had, a broken pool, the program's end
+            self.store.release([record.id], self.claimant)
+            self._pool_failed(error)
+            return False
+        self._running[record.id] = future
+        future.add_done_callback(partial(self._note_end, record.id))
+        return True
+
+    def _note_end(self, record_id: str, future: Future[None]) -> None:
+        """Hear that a call has ended. On the completer's thread, or in the child of a fork."""
+        if os.getpid() != self._process:
+            return
+        with self._changed:
+            self._ended.append((record_id, future))
+            self._changed.notify_all()
+
+    def _settle(self) -> None:
+        """See to calls that have ended, and to those tasks that did not see to themselves."""
+        with self._changed:
+            ended = list(self._ended)
+        for record_id, future in ended:
+            if self._running.get(record_id) is future:
+                self._settle_one(record_id, future)
+                del self._running[record_id]
+                if not future.cancelled():
+                    self.ran += 1
+                    self._ended_at = time.monotonic()
+            # Not before it is settled: the store may not answer.
+            with self._changed:
+                self._ended.remove((record_id, future))
+        now = time.monotonic()
+        lease = self.store.lease
+        if lease is not None and self._running and now >= self._renewed + lease / _RENEWALS:
+            kept = self.store.renew(list(self._running), self.claimant)
+            self._renewed = now
+            for record_id in self._running.keys() - kept:
+                logger.warning(
+                    "task %s is not this process's any more, and is interrupted: it was deleted, "
+                    "or this process stood still and another has taken it",
+                    record_id,
+                )
+                self._running[record_id].interrupt()
+
+    def _settle_one(self, record_id: str, future: Future[None]) -> None:
+        if future.cancelled():
+            self.store.release([record_id], self.claimant)
+            return
+        error = future.exception()
+        if error is None:
+            self._pause = _FIRST_PAUSE
+            return
+        if isinstance(error, BrokenInterpreterPool):
+            self._pool_failed(error)
+        cut_off = TaskInterrupted | BrokenInterpreterPool | StoreUnavailable
+        if isinstance(error, cut_off) and self.store.lease:
+            self.store.release([record_id], self.claimant)  # for another process to try
+            return
+        if isinstance(error, IncompatibleModuleError):
+            error.add_note(_NO_FALLBACK)
+        outcome = Outcome(failure=failure_of(error))
+        record = self.store.finish(record_id, self.claimant, outcome)
+        if record is not None:
+            _announce(record, error)
+
+    def _pool_failed(self, error: BaseException) -> None:
+        logger.error("cannot start interpreters for tasks %r: %s", self.config.alias, error)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
+            self._not_before = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _end(self) -> None:
+        """End the pool; what waits stays in the store."""
+        is_late = self._is_late()
+        pools = self._old if self._pool is None else [*self._old, self._pool]
+        self._pool, self._old = None, []
+        if self._running:
+            logger.warning(
+                "%d tasks of %r still run after the shutdown_timeout, and are interrupted",
+                len(self._running),
+                self.config.alias,
+            )
+            for pool in pools:
+                pool.terminate_workers()
+            until = time.monotonic() + _GRACE
+            for record_id, future in list(self._running.items()):
+                with suppress(TimeoutError, CancelledError):
+                    future.exception(max(0.0, until - time.monotonic()))
+                if future.done():
+                    del self._running[record_id]
+                    with suppress(StoreUnavailable):
+                        self._settle_one(record_id, future)
+        else:
+            for pool in pools:
+                pool.shutdown()
+        self._running.clear()
+        self.store.close()
+        with self._changed:
+            self._thread = None
+            # A task that came meanwhile.
+            if self._awake and not is_late:
+                self.wake()
+
+    def get(self, record_id: str) -> Record | None:
+        """Give a record as it is now."""
+        return self.store.get(record_id)
+
+    def lost(self) -> int:
+        """Count what ends with this process."""
+        return self.store.open_count() if isinstance(self.store, MemoryStore) else 0
+
+    def in_child(self) -> Dispatcher:
+        """Make the one for the child of a fork."""
+        store = self.store.in_child() if isinstance(self.store, MemoryStore) else None
+        return Dispatcher(self.config, store)
+
+
+def _announce(record: Record, error: BaseException) -> None:
+    """Send the signal that the task itself could not send, where there is a Django to send it."""
+    apps: Any = sys.modules.get("django.apps")
+    if apps is None or not apps.apps.ready:
+        logger.error("task id=%s path=%s failed", record.id, record.task, exc_info=error)
+        return
+    from subpool.integrations.django import results  # noqa: PLC0415 - needs Django
+
+    results.announce_failure(record, error)

@@ -1,0 +1,122 @@
+"""What happens to a task in an interpreter.
+
+Guarantees: each attempt is noted before it begins and when it has ended, here, so that receivers of
+`task_finished` see the result; database connections are looked at before and after each task, as
+around a request, and are closed with the interpreter.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from subpool import TaskInterrupted, worker
+from subpool._bootstrap import is_refusal
+from subpool.integrations.django.stores import Failure, Outcome
+
+if TYPE_CHECKING:
+    from subpool.integrations.django.config import Config
+    from subpool.integrations.django.stores import Record
+
+logger = logging.getLogger("subpool.integrations.django")
+
+# The alias that this interpreter works for.
+_config: Any = None
+_store: Any = None
+
+
+def set_up(config: Config) -> None:
+    """Set up Django, once in each interpreter, before its first task."""
+    global _config, _store
+    config.site.set_up()
+
+    import atexit  # noqa: PLC0415 - main needs none of this
+
+    from django.db import connections  # noqa: PLC0415
+
+    from subpool.integrations.django.backend import store_for  # noqa: PLC0415
+
+    atexit.register(connections.close_all)
+    _config, _store = config, store_for(config)
+
+
+def run(claimant: str, record_id: str, record: Record | None) -> None:
+    """Run a claimed task, unless the claim has been lost. The record as claimed, or None."""
+    # A context of its own, so that what it activates (a language, a time zone) ends with it.
+    Context().run(_run, claimant, record_id, record)
+
+
+def _run(claimant: str, record_id: str, claimed: Record | None) -> None:
+    from django.core.cache import close_caches  # noqa: PLC0415 - not in main
+    from django.db import close_old_connections, reset_queries  # noqa: PLC0415
+
+    reset_queries()
+    close_old_connections()
+    try:
+        here = worker()
+        number = 0 if here is None else here.interpreter_id
+        if claimed is not None:
+            _store.expect(claimed)
+        record = _store.begin(record_id, claimant, f"{claimant}.{number}")
+        if record is not None:
+            _attempt(record, claimant)
+    finally:
+        close_old_connections()
+        close_caches()
+
+
+def _attempt(record: Record, claimant: str) -> None:
+    from django.tasks.base import TaskContext  # noqa: PLC0415 - not in main
+    from django.tasks.signals import task_started  # noqa: PLC0415
+    from django.utils.json import normalize_json  # noqa: PLC0415
+
+    from subpool.integrations.django.backend import InterpreterBackend  # noqa: PLC0415
+    from subpool.integrations.django.results import result_of  # noqa: PLC0415
+
+    result: Any = None
+    try:
+        result = result_of(record)
+        task_started.send_robust(InterpreterBackend, task_result=result)
+        args = [TaskContext(task_result=result)] if result.task.takes_context else []
+        value = normalize_json(result.task.call(*args, *result.args, **result.kwargs))
+    except TaskInterrupted:
+        raise  # main knows why
+    except BaseException as error:  # whatever it is, it is the task's end
+        if is_refusal(error):
+            raise  # main can say which library it is, and what to do
+        # Inside, for receivers that ask for the exception.
+        _finish(record, claimant, Outcome(failure=failure_of(error)), result)
+    else:
+        _finish(record, claimant, Outcome(value), result)
+
+
+def _finish(record: Record, claimant: str, outcome: Outcome, result: Any) -> None:
+    from django.tasks.signals import task_finished  # noqa: PLC0415 - not in main
+
+    from subpool.integrations.django.backend import InterpreterBackend  # noqa: PLC0415
+    from subpool.integrations.django.results import update  # noqa: PLC0415
+
+    finished = _store.finish(record.id, claimant, outcome)
+    if finished is None:
+        logger.warning(
+            "the end of task id=%s path=%s is not noted: its lease ran out, and another process "
+            "has taken it",
+            record.id,
+            record.task,
+        )
+    elif result is None:
+        # In the handler of what `_attempt` has caught.
+        logger.exception("task id=%s cannot be had from path=%s", record.id, record.task)  # noqa: LOG004
+    else:
+        update(result, finished)
+        task_finished.send_robust(InterpreterBackend, task_result=result)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Describe an exception as Django's `TaskError` does."""
+    from traceback import format_exception  # noqa: PLC0415 - only when something failed
+
+    kind = type(error)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return Failure(name, "".join(format_exception(error)))

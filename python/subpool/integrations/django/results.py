@@ -1,0 +1,121 @@
+"""Records as Django's tasks and results, and back."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
+from django.tasks.signals import task_finished
+from django.utils.module_loading import import_string
+
+from subpool.integrations.django.stores import Record
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def record_of(result: Any) -> Record:
+    """Make the record of a result that is to be enqueued."""
+    task = result.task
+    from inspect import iscoroutinefunction  # noqa: PLC0415 - Django has imported it
+
+    return Record(
+        id=result.id,
+        task=task.module_path,
+        backend=result.backend,
+        args=result.args,
+        kwargs=result.kwargs,
+        queue=task.queue_name,
+        priority=int(task.priority),
+        run_after=_to_utc(task.run_after),
+        takes_context=task.takes_context,
+        is_async=iscoroutinefunction(task.func),
+    )
+
+
+def result_of(record: Record) -> Any:
+    """Make the result that a record is of.
+
+    Raises:
+        ImportError: The task is not there any more.
+
+    """
+    result: Any = TaskResult(
+        task=task_of(record),
+        id=record.id,
+        status=TaskResultStatus(record.status),
+        enqueued_at=None,
+        started_at=None,
+        finished_at=None,
+        last_attempted_at=None,
+        args=record.args,
+        kwargs=record.kwargs,
+        backend=record.backend,
+        errors=[],
+        worker_ids=[],
+    )
+    update(result, record)
+    return result
+
+
+def update(result: Any, record: Record) -> None:
+    """Bring a result to what its record says."""
+    for name, value in {
+        "status": TaskResultStatus(record.status),
+        "enqueued_at": from_utc(record.enqueued_at),
+        "started_at": from_utc(record.started_at),
+        "finished_at": from_utc(record.finished_at),
+        "last_attempted_at": from_utc(record.last_attempted_at),
+        "errors": [
+            TaskError(exception_class_path=path, traceback=text) for path, text in record.errors
+        ],
+        "worker_ids": list(record.worker_ids),
+        "_return_value": record.return_value,
+    }.items():
+        object.__setattr__(result, name, value)  # frozen, but for backends
+
+
+def task_of(record: Record) -> Any:
+    """Find the task, and give it with what `using` had changed."""
+    found = import_string(record.task)
+    if not isinstance(found, Task):
+        raise ImportError(  # noqa: TRY004 - as if it were not there
+            f"{record.task} is not a task, but {type(found).__name__}"
+        )
+    # Not by `replace`, which validates: it was valid when it was enqueued.
+    task = object.__new__(type(found))
+    for field in fields(found):
+        object.__setattr__(task, field.name, getattr(found, field.name))
+    for name, value in {
+        "priority": record.priority,
+        "queue_name": record.queue,
+        "run_after": from_utc(record.run_after),
+        "backend": record.backend,
+    }.items():
+        object.__setattr__(task, name, value)
+    return task
+
+
+def announce_failure(record: Record, error: BaseException) -> None:
+    """Send `task_finished` for a task whose interpreter could not."""
+    from subpool.integrations.django.backend import InterpreterBackend  # noqa: PLC0415
+
+    try:
+        raise error  # noqa: TRY301 - for receivers that ask for the exception
+    except BaseException:  # noqa: BLE001 - as above
+        task_finished.send_robust(InterpreterBackend, task_result=result_of(record))
+
+
+def _to_utc(when: datetime | None) -> datetime | None:
+    # One that is naive (USE_TZ = False) is local, as Django's `timezone.now` gives it.
+    return None if when is None else when.astimezone(UTC)
+
+
+def from_utc(when: datetime | None) -> datetime | None:
+    """Give a record's time as `timezone.now` would."""
+    if when is None or settings.USE_TZ:
+        return when
+    return when.astimezone().replace(tzinfo=None)

@@ -1,0 +1,156 @@
+"""A process that does nothing but run tasks: what `manage.py subpool_worker` starts.
+
+Guarantees: SIGTERM and SIGINT end it when the tasks that run have ended, and nothing is begun after
+them; what takes longer than `shutdown_timeout`, or than a second signal, is interrupted and given
+back, for another process to run. The exit code says which it was.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from subpool.integrations.django import registry
+from subpool.integrations.django.dispatcher import Dispatcher
+from subpool.integrations.django.stores import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from subpool.integrations.django.config import Config
+    from subpool.integrations.django.stores import Record
+
+# What `subpool serve` exits with, too.
+FAILED, CUT_OFF = 1, 4
+
+_ENDED = 0  # no signal's number
+
+
+class WorkerDispatcher(Dispatcher):
+    """The dispatcher of such a process.
+
+    Args:
+        config: The backend's.
+        queues: Those whose tasks it runs; None: all of the backend's.
+        max_tasks: How many tasks it runs; None: any number.
+        batch: Whether it ends when nothing is due.
+        imports: Whether main imports the modules of tasks, for a reloader to know them.
+
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        queues: Collection[str] | None = None,
+        max_tasks: int | None = None,
+        batch: bool = False,
+        imports: bool = False,
+    ) -> None:
+        super().__init__(config)
+        if queues is not None:
+            self.queues = queues
+        self.cut_off = 0
+        self.failed = False
+        self.ended: Callable[[], object] = lambda: None
+        self._max_tasks = max_tasks
+        self._batch = batch
+        self._imports = imports
+        self._was_started = False
+
+    def wake(self) -> None:
+        """Look for tasks that are due. Once it has ended it stays so."""
+        with self._changed:
+            if self._thread is not None or not self._was_started:
+                self._was_started = True
+                super().wake()
+                self._draining = self._draining or self._batch
+
+    def _turn(self) -> bool:
+        try:
+            return super()._turn()
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self.failed = True  # it will be logged
+            raise
+
+    def _room(self) -> int:
+        room = super()._room()
+        if self._max_tasks is None:
+            return room
+        return min(room, self._max_tasks - self.ran - len(self._running))
+
+    def _settle(self) -> None:
+        super()._settle()
+        if self._max_tasks is not None and self.ran >= self._max_tasks:
+            self.close(wait=False, run_due=False)
+
+    def _submit(self, record: Record) -> bool:
+        if self._imports:
+            with suppress(Exception):  # the interpreter will tell
+                import_module(record.task.rpartition(".")[0])
+        return super()._submit(record)
+
+    def _end(self) -> None:
+        self.cut_off = len(self._running)
+        try:
+            super()._end()
+        finally:
+            self.ended()
+
+
+def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
+    """Run tasks until there is no more to do, or a signal comes; give the exit code.
+
+    On a thread other than the main one signals are others' business.
+    """
+    registry.register(dispatcher)
+    if threading.current_thread() is not threading.main_thread():
+        dispatcher.wake()
+        dispatcher.join()
+        return 0
+    with _messages() as (receive, send):
+        dispatcher.ended = lambda: send(bytes([_ENDED]))
+        dispatcher.wake()
+        told = False
+        while (message := receive()) != _ENDED:
+            name = signal.Signals(message).name
+            if told:
+                say(f"{name} again: interrupting what runs")
+                dispatcher.close(0, wait=False, run_due=False)
+            else:
+                say(f"{name}: finishing what runs; again to interrupt it")
+                timeout = dispatcher.config.options.shutdown_timeout
+                dispatcher.close(timeout, wait=False, run_due=False)
+            told = True
+        dispatcher.join()
+    if dispatcher.failed:
+        return FAILED
+    return CUT_OFF if dispatcher.cut_off else 0
+
+
+@contextmanager
+def _messages() -> Iterator[tuple[Callable[[], int], Callable[[bytes], object]]]:
+    """Give a way to wait for signals and for what others say, one byte each.
+
+    Handlers of Python would run in the middle of whatever the main thread does.
+    """
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        handlers = {
+            number: signal.signal(number, lambda *_: None)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield lambda: reader.recv(1)[0], writer.send
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before)

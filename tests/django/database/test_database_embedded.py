@@ -1,0 +1,112 @@
+"""Django's task contract with the database store, run by the process that enqueues."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from dj_app import tasks
+from django.db import transaction
+from django.tasks import TaskResultStatus, task_backends
+from django.tasks.exceptions import TaskResultDoesNotExist
+from django.utils import timezone
+
+from subpool.integrations.django import registry
+from subpool.integrations.django.models import StoredTask
+
+TASK = {"backend": "stored"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _closed():
+    yield
+    task_backends["stored"].close(0)
+
+
+def stored(task, **more):
+    return task.using(**TASK, **more)
+
+
+def test_contract(finished):
+    """What tasks of each kind do, and what is known of them."""
+    before = timezone.now()
+    echo = stored(tasks.echo).enqueue(1, two=["2"])
+    assert (echo.status, echo.attempts) == (TaskResultStatus.READY, 0)
+    assert before <= echo.enqueued_at
+    of_async = stored(tasks.echo_async).enqueue()
+    failed = stored(tasks.fail).enqueue("Mine")
+    preset = stored(tasks.preset).enqueue()
+    note = stored(tasks.write_note).enqueue("of a stored task")
+    finished(echo, of_async, failed, preset, note)
+    assert echo.return_value == [[1], {"two": ["2"]}]
+    assert echo.enqueued_at <= echo.started_at <= echo.last_attempted_at <= echo.finished_at
+    assert (echo.attempts, echo.errors) == (1, [])
+    assert of_async.return_value == [[], {}]
+    assert failed.status == TaskResultStatus.FAILED
+    assert failed.errors[0].exception_class is tasks.Mine
+    assert "it was Mine" in failed.errors[0].traceback
+    again = tasks.preset.get_result  # of another backend: nothing is known there
+    with pytest.raises(TaskResultDoesNotExist):
+        again(preset.id)
+    found = task_backends["stored"].get_result(preset.id)
+    assert (found.task.priority, found.task.queue_name) == (7, "other")
+    assert found.task.backend == "stored"
+    with pytest.raises(TaskResultDoesNotExist):
+        task_backends["stored"].get_result("nobody's")
+
+
+def test_context(finished):
+    """A task that asks for itself finds what the worker has told it."""
+    result = finished(stored(tasks.context_of).enqueue(2))
+    value = result.return_value
+    assert (value["id"], value["attempt"], value["status"]) == (result.id, 1, "RUNNING")
+    assert value["stored"] == "RUNNING"
+    assert value["workers"] == result.worker_ids
+    assert value["started"]
+
+
+def test_async():
+    async def main():
+        result = await stored(tasks.echo).aenqueue(3)
+        while not result.is_finished:
+            await asyncio.sleep(0)
+            await result.arefresh()
+        return result.return_value
+
+    assert asyncio.run(main()) == [[3], {}]
+
+
+def test_tasks_in_tasks(finished):
+    """They run in the same process, and it does not wait for its next look."""
+    result = finished(stored(tasks.parent).enqueue(1, "stored"))
+    child, was_there = result.return_value
+    assert was_there
+    assert isinstance(finished(task_backends["stored"].get_result(child)).return_value, int)
+
+
+def test_transactions(finished):
+    """What is rolled back has never been enqueued; the rest runs when it is committed."""
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        gone = stored(tasks.echo).enqueue("gone")
+        raise ZeroDivisionError
+    with transaction.atomic():
+        kept = stored(tasks.echo).enqueue("kept")
+        assert kept.status == TaskResultStatus.READY
+    assert finished(kept).return_value == [["kept"], {}]
+    with pytest.raises(TaskResultDoesNotExist):
+        gone.refresh()
+
+
+def test_run_after(finished):
+    when = timezone.now() + timedelta(seconds=0.5)
+    later = stored(tasks.echo, run_after=when).enqueue()
+    assert finished(later).started_at >= when
+    assert later.task.run_after == when
+
+
+def test_close_runs_what_is_due(finished):
+    """And the next task starts all anew."""
+    results = [stored(tasks.echo).enqueue(number) for number in range(10)]
+    task_backends["stored"].close()
+    assert registry.find("stored")._thread is None
+    assert {StoredTask.objects.get(pk=one.id).status for one in results} == {"SUCCESSFUL"}
+    assert finished(stored(tasks.echo).enqueue()).return_value == [[], {}]

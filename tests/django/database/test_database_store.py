@@ -1,0 +1,284 @@
+"""The database store's promises, on SQLite and on PostgreSQL."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError, connections, transaction
+from django.test import override_settings
+from django.utils.module_loading import import_string
+
+from subpool.integrations.django.models import StoredTask
+from subpool.integrations.django.stores import Failure, Outcome, Record, utc_now
+from subpool.integrations.django.stores import database as module
+
+DONE = Outcome("done")
+HOUR = timedelta(hours=1)
+
+
+def ids(records):
+    return [record.id for record in records]
+
+
+def in_thread(function):
+    """Call it on a thread that has connections of its own, as another process has."""
+    given = []
+
+    def call():
+        try:
+            given.append(function())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    return given[0]
+
+
+def test_order(store, add):
+    """Priority, then what has been due for longest; and nothing that is not due."""
+    now = utc_now()
+    add()
+    add(priority=100)
+    add(run_after=now - HOUR)
+    add(run_after=now + HOUR, priority=100)
+    add(priority=-100)
+    add()
+    assert ids(store.claim(None, 2, "me")) == ["b", "c"]
+    assert ids(store.claim(None, 9, "me")) == ["a", "f", "e"]
+    assert store.next_due(None) == now + HOUR
+    assert store.next_due(["other"]) is None
+
+
+def test_queues_and_aliases(make_store, store, add):
+    """A worker of one queue takes nothing of another, nor of another backend."""
+    add(queue="mail")
+    add(queue="other")
+    add(backend="second")
+    assert store.claim([], 9, "me") == []
+    assert ids(store.claim(["mail"], 9, "me")) == ["a"]
+    assert ids(store.claim(None, 9, "me")) == ["b"]
+    assert make_store().get("c") is None
+
+
+def test_each_record_has_one_claimant(make_store, store):
+    """Two processes that ask at once, again and again: no record goes to both."""
+    for number in range(120):
+        store.add(Record(id=str(number), task="m.t", backend="default"))
+    start = threading.Barrier(4)
+    claimed = []
+
+    def claim(name):
+        mine = make_store()
+        start.wait()
+        while records := mine.claim(None, 3, name):
+            claimed.extend(ids(records))
+        connections.close_all()
+
+    threads = [threading.Thread(target=claim, args=(f"claimant {n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed, key=int) == [str(number) for number in range(120)]
+
+
+def test_life_of_a_task(store, add):
+    before = utc_now()
+    add(args=[1], kwargs={"two": 2}, takes_context=True, is_async=True, priority=3)
+    (claimed,) = store.claim(None, 1, "me")
+    assert claimed.status == "READY"
+    assert not claimed.worker_ids
+    begun = store.begin("a", "me", "me.1")
+    assert begun == store.get("a")
+    assert begun.status == "RUNNING"
+    assert before <= begun.enqueued_at <= begun.started_at == begun.last_attempted_at
+    finished = store.finish("a", "me", Outcome({"x": 1}))
+    assert finished == store.get("a")
+    assert finished.status == "SUCCESSFUL"
+    assert finished.return_value == {"x": 1}
+    assert finished.finished_at >= finished.started_at
+    assert finished.finished_at.tzinfo is UTC
+    assert (finished.args, finished.kwargs) == ([1], {"two": 2})
+    assert finished.takes_context
+    assert finished.is_async
+    assert store.claim(None, 1, "me") == []
+
+
+def test_failure(store, add):
+    add()
+    store.claim(None, 1, "me")
+    store.begin("a", "me", "w")
+    failure = Failure("builtins.ValueError", "Traceback\nValueError: no\n")
+    assert store.finish("a", "me", Outcome(failure=failure)) == store.get("a")
+    assert store.get("a").errors == [failure]
+    assert store.get("a").status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"z": 1, "a": [1.5, True, None, "\0", "\ud800", "\u20ac"]},
+        2**70,
+        float("inf"),
+        ["x" * 100_000],
+    ],
+    ids=["none", "text and order", "large", "infinite", "long"],
+)
+def test_values_come_as_they_went(store, add, value):
+    """The JSON of PostgreSQL sorts keys, and refuses NUL, lone surrogates and infinity."""
+    add(args=[value], kwargs={"z": value, "a": value})
+    assert repr(store.claim(None, 1, "me")[0].kwargs) == repr({"z": value, "a": value})
+    store.begin("a", "me", "w")
+    store.finish("a", "me", Outcome(value))
+    assert repr(store.get("a").return_value) == repr(value)
+    assert repr(store.get("a").args) == repr([value])
+
+
+def test_without_time_zones(store, add):
+    """A project with USE_TZ=False stores local times; a record has the same as ever."""
+    with override_settings(USE_TZ=False, TIME_ZONE="America/New_York"):
+        run_after = datetime(2030, 7, 1, 12, 0, 0, 5, tzinfo=UTC)
+        add(run_after=run_after)
+        add()
+        before = utc_now()
+        assert ids(store.claim(None, 9, "me")) == ["b"]
+        begun = store.begin("b", "me", "w")
+        assert before <= begun.started_at <= utc_now()
+        assert store.get("b").started_at == begun.started_at
+        assert store.get("a").run_after == run_after == store.next_due(None)
+
+
+def test_transactions(store, add, database):
+    """What is enqueued in a transaction is there when that is committed, if it is."""
+
+    def others():
+        return ids(store.claim(None, 9, "other"))
+
+    with transaction.atomic(using=database):
+        add()
+        assert in_thread(lambda: store.get("a")) is None
+    assert in_thread(others) == ["a"]
+    with pytest.raises(ZeroDivisionError), transaction.atomic(using=database):
+        add()
+        raise ZeroDivisionError
+    assert store.get("b") is None
+
+
+def test_transaction_that_a_task_left_open(store, add, database):
+    """The result would be in it, and go when the connection is closed."""
+    add()
+    store.claim(None, 1, "me")
+    store.begin("a", "me", "w")
+    connections[database].set_autocommit(False)
+    store.finish("a", "me", DONE)
+    connections[database].close()
+    assert store.get("a").status == "SUCCESSFUL"
+
+
+def test_release(store, add):
+    """What is given back keeps its place, and is nobody's."""
+    add()
+    add()
+    assert ids(store.claim(None, 1, "me")) == ["a"]
+    store.release(["a"], "another")
+    assert store.begin("a", "me", "w") is not None
+    store.release(["a", "b"], "me")
+    assert store.finish("a", "me", DONE) is None
+    assert ids(store.claim(None, 9, "other")) == ["a", "b"]
+
+
+def test_prune(make_store, store, add, rows):
+    """Old results go, those of failures too; what waits or runs stays, however old."""
+    for number in range(5):
+        add(priority=-number)
+    store.claim(None, 4, "me")
+    for one in "abc":
+        store.begin(one, "me", "w")
+    for one in "ab":
+        store.finish(one, "me", Outcome(failure=Failure("x.Y", "")))
+    old = utc_now() - timedelta(days=30)
+    rows.update(enqueued_at=old, started_at=old)
+    rows.filter(pk="a").update(finished_at=old)
+    assert make_store(keep_results=None).prune() == 0
+    assert make_store(keep_results=31 * 86400).prune() == 0
+    assert store.prune() == 1
+    assert sorted(rows.values_list("pk", flat=True)) == ["b", "c", "d", "e"]
+
+
+def test_pruning_goes_with_claiming(make_store, add, rows):
+    """Nobody has to call a command for it; and not every claim does it."""
+    add()
+    rows.update(finished_at=utc_now() - HOUR, status="FAILED")
+    store = make_store(keep_results=60)
+    store.claim(None, 1, "me")
+    assert not rows.exists()
+    add()
+    rows.update(finished_at=utc_now() - HOUR, status="FAILED")
+    store.claim(None, 1, "me")
+    assert rows.exists()
+
+
+def test_more_than_are_pruned_at_once(make_store, rows, monkeypatch):
+    monkeypatch.setattr(module, "_PRUNED_AT_ONCE", 2)
+    old = utc_now() - HOUR
+    one = {"task": "m.t", "backend": "default", "status": "FAILED", "due": 1, "enqueued_at": old}
+    rows.bulk_create([StoredTask(id=str(n), finished_at=old, **one) for n in range(5)])
+    assert make_store(keep_results=60).prune() == 5
+
+
+def test_connection_that_was_lost(store, add, database):
+    """A database that was restarted: the next operation has a new connection."""
+    if connections[database].vendor != "postgresql":
+        return  # nobody can end it
+    add()
+    pid = connections[database].connection.info.backend_pid
+
+    def end():
+        with connections[database].cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        return True
+
+    assert in_thread(end)
+    assert ids(store.claim(None, 1, "me")) == ["a"]
+    assert store.begin("a", "me", "w") is not None
+
+
+def test_finish_waits_for_the_database(store, add, monkeypatch):
+    """A result is not lost because the database is away for a moment."""
+    add()
+    store.claim(None, 1, "me")
+    store.begin("a", "me", "w")
+    finish, pauses, failures = store._finish, [], [OperationalError("away")] * 5
+
+    def away(*args):
+        if failures:
+            raise failures.pop()
+        return finish(*args)
+
+    monkeypatch.setattr(store, "_finish", away)
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    failure = Failure("x.Y", "")
+    assert store.finish("a", "me", Outcome(failure=failure)).errors == [failure]
+    assert store.get("a").status == "FAILED"
+    assert len(pauses) == 2
+
+
+def test_migrations_are_complete():
+    """A field that was changed without a migration would want one in each project."""
+    call_command("makemigrations", "subpool", check=True, dry_run=True, verbosity=0)
+
+
+def test_errors_name_a_class(store, add, rows, expire):
+    """Django imports the class that a failure names."""
+    add()
+    store.claim(None, 1, "me")
+    store.begin("a", "me", "w")
+    rows.update(attempts=5)
+    expire()
+    store.rescue("other")
+    (failure,) = store.get("a").errors
+    assert import_string(failure.exception_class_path) is module.WorkerLost

@@ -1,0 +1,39 @@
+"""The settings of the tests' site."""
+
+import os
+
+SECRET_KEY = "not one"  # noqa: S105
+USE_TZ = True
+TIME_ZONE = "UTC"
+LOGGING_CONFIG = None
+INSTALLED_APPS = ["dj_app", "subpool.integrations.django"]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("DJ_DATABASE", ":memory:"),
+        "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TASKS = {
+    "default": {
+        "BACKEND": "subpool.integrations.django.InterpreterBackend",
+        "QUEUES": ["default", "other"],
+        "OPTIONS": {"max_interpreters": 2, "max_results": 3000},
+    },
+    "single": {
+        "BACKEND": "subpool.integrations.django.InterpreterBackend",
+        "QUEUES": [],
+        "OPTIONS": {"max_interpreters": 1, "max_results": 20, "enqueue_on_commit": False},
+    },
+    "stored": {
+        "BACKEND": "subpool.integrations.django.InterpreterBackend",
+        "QUEUES": [],
+        "OPTIONS": {
+            "store": "database",
+            "embedded": True,
+            "max_interpreters": 1,
+            "poll_interval": 60,  # no test shall wait for it
+        },
+    },
+}

@@ -1,0 +1,187 @@
+"""The example of a Django site, served as its readers would: pages, a task, its progress."""
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("django", "6.0")
+pytest.importorskip("hypercorn")
+
+SITE = Path(__file__).parents[2] / "examples" / "django_site"
+FILES = 60
+
+pytestmark = pytest.mark.slow
+
+
+class Site:
+    """The site in a process of its own, and a browser of a kind for it."""
+
+    def __init__(self, env, database, *flags):
+        self.env = {**env, "DATABASE": str(database), "PYTHONWARNINGS": "ignore"}
+        self.manage("migrate", "-v", "0")
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "subpool_serve", "-b", "127.0.0.1:0", *flags],
+            cwd=SITE,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.log = []
+        self.port = None
+        self.up = threading.Event()
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+        self.browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+    def manage(self, *words):
+        subprocess.run(
+            [sys.executable, "manage.py", *words], cwd=SITE, env=self.env, check=True, timeout=60
+        )
+
+    def read(self):
+        for line in self.process.stdout:
+            self.log.append(line)
+            if found := re.search(r"Running on http://127\.0\.0\.1:(\d+)", line):
+                self.port = int(found[1])
+            if "worker(s) are ready" in line:
+                self.up.set()
+        self.up.set()
+
+    def open(self, path, **data):
+        assert self.up.wait(60)
+        assert self.port is not None, self.log
+        body = urllib.parse.urlencode(data).encode() if data else None
+        url = f"http://127.0.0.1:{self.port}{path}"
+        with self.browser.open(url, body, timeout=60) as answer:
+            return answer.read().decode()
+
+    def surveys(self):
+        return json.loads(self.open("/surveys.json"))["surveys"]
+
+    def start(self, files):
+        """Do what the page's button does."""
+        token = re.search('csrfmiddlewaretoken" value="(.+?)"', self.open("/"))[1]
+        self.open("/start", csrfmiddlewaretoken=token, files=files)
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(60)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.reader.join()
+            self.process.stdout.close()
+        return code
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDEVMODE"}
+    site = Site(env, tmp_path_factory.mktemp("site") / "db.sqlite3", "-w", "2")
+    yield site
+    site.end()
+
+
+def test_a_task_of_the_site_and_its_progress(site):
+    page = site.open("/")
+    assert "<h1>The standard library, measured</h1>" in page
+    site.start(FILES)
+    seen = []
+    # Which web worker answers is chance: both see the one store of the process.
+    while (one := site.surveys()[0])["status"] != "SUCCESSFUL":
+        seen.append((one["status"], one["done"]))
+        assert one["status"] in ("READY", "RUNNING"), (one, site.log)
+        select.select([], [], [], 0.02)
+    assert any(status == "RUNNING" and 0 < done < FILES for status, done in seen), seen
+    assert [done for _, done in seen] == sorted(done for _, done in seen)
+    assert one["done"] == one["files"] == FILES
+    assert one["lines"] > 0
+    assert one["worst"]
+    # A wrong number is refused, and nothing is begun.
+    count = len(site.surveys())
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+        site.start(0)
+    refused.value.close()
+    assert len(site.surveys()) == count
+
+
+def test_the_page_in_a_browser(site):
+    from browser import NoBrowser, Page
+
+    site.open("/")  # it is up
+    try:
+        page = Page()
+    except NoBrowser as error:
+        pytest.skip(f"no browser: {error}")
+    with contextlib.closing(page):
+        page.open(f"http://127.0.0.1:{site.port}/")
+        assert page.ask("document.title") == "The standard library, measured"
+        page.ask(f"document.querySelector('input[name=files]').value = {FILES}")
+        page.click("button")
+        first = "document.querySelector('#surveys tr')"
+        seen = []
+        while True:
+            # Null until the page's script has asked for the first time.
+            row = page.ask(
+                f"(row => row && [row.cells[4].textContent, row.querySelector('progress').value])"
+                f"({first})"
+            )
+            if row and row not in seen:
+                seen.append(row)
+            if row and row[0] in ("SUCCESSFUL", "FAILED"):
+                break
+        assert row == ["SUCCESSFUL", FILES]
+        bars = [bar for _, bar in seen]
+        assert bars == sorted(bars)
+        assert any(0 < bar < FILES for bar in bars), seen
+        lines = page.ask(f"{first}.cells[2].textContent")
+        assert int(lines) > 0
+        assert not page.exceptions
+
+
+def test_sigterm_lets_a_task_finish_that_has_begun(site):
+    site.start(FILES)
+    while site.surveys()[0]["status"] == "READY":
+        pass
+    assert site.end() == 0, site.log
+    with contextlib.closing(sqlite3.connect(site.env["DATABASE"])) as connection:
+        found = connection.execute("SELECT done, files FROM complexity_survey").fetchall()
+    assert set(found) == {(FILES, FILES)}
+    assert not [line for line in site.log if "WARN" in line or "Traceback" in line], site.log
+
+
+def test_the_site_with_its_tasks_in_the_database(tmp_path):
+    # The command runs them itself; a reload replaces their interpreters as well.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDEVMODE"}
+    site = Site(env | {"STORE": "database"}, tmp_path / "db.sqlite3")
+    try:
+        site.start(FILES)
+        while (status := site.surveys()[0]["status"]) != "SUCCESSFUL":
+            assert status in ("READY", "RUNNING"), site.log
+        site.process.send_signal(signal.SIGHUP)
+        site.start(FILES)
+        while (status := site.surveys()[0]["status"]) != "SUCCESSFUL":
+            assert status in ("READY", "RUNNING"), site.log
+        assert site.end() == 0, site.log
+    finally:
+        site.end()
+    with contextlib.closing(sqlite3.connect(site.env["DATABASE"])) as connection:
+        select_workers = "SELECT worker_ids FROM subpool_task ORDER BY enqueued_at"
+        (first,), (second,) = connection.execute(select_workers).fetchall()
+    assert first != second

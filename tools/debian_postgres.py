@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Unpack Debian's PostgreSQL into a private prefix, without root and without installing it.
+
+For the tests of the Django integration, on a machine that has none.  The packages are those of the
+machine's own release, so they use the C library that is there; other libraries come along.  How
+the archive is found and asked is in debian_python.py.
+
+Prints the folder of the server's programs.  They need LD_LIBRARY_PATH as printed on a second line.
+Runs on any Python from 3.9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from debian_python import apt_environment, locked, unpack
+
+# Of the machine's own, or of no use to a server that runs for a test: its compiler of queries.
+LEFT_OUT = re.compile(r"libc6|libc-|libllvm|libperl|libgcc|libpam-|libdebconf|libselinux")
+
+
+def release() -> str:
+    """The machine's own release, as the archive calls it."""
+    try:
+        lines = Path("/etc/os-release").read_text().splitlines()
+    except OSError:
+        lines = []
+    entries = dict(line.split("=", 1) for line in lines if "=" in line)
+    name = entries.get("VERSION_CODENAME", "").strip('"')
+    if entries.get("ID", "").strip('"') != "debian" or not name:
+        raise SystemExit("debian_postgres: this machine is no released Debian")
+    return name
+
+
+def apt(*words: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"debian_postgres: {words[0]}: {done.stderr.strip()[-600:]}")
+    return done.stdout
+
+
+def download(into: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="subpool-apt-") as state:
+        options = apt_environment(Path(state), release())
+        apt("apt-get", "-q", *options, "update")
+        depends = ("apt-cache", *options, "depends", "--important")
+        found = re.search(r"postgresql-\d+", apt(*depends, "postgresql"))
+        if not found:
+            raise SystemExit("debian_postgres: the archive has no PostgreSQL")
+        listed = apt(*depends, "--recurse", found[0], "libpq5")
+        needed = {line for line in listed.splitlines() if re.match(r"lib[^<]+$", line)}
+        wanted = sorted(name for name in needed if not LEFT_OUT.match(name))
+        clients = found[0].replace("postgresql-", "postgresql-client-")
+        apt("apt-get", "-q", *options, "download", found[0], clients, *wanted, cwd=into)
+
+
+def programs(prefix: Path) -> Path | None:
+    """Where the server's programs lie below a prefix."""
+    found = sorted(prefix.glob("usr/lib/postgresql/*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+def cache() -> Path:
+    """A folder for what can be had again.
+
+    PostgreSQL does not run as root, and another user cannot read what lies in root's home.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cache", type=Path, default=cache() / "subpool")
+    options = parser.parse_args()
+
+    prefix = options.cache / "postgres"
+    with locked(options.cache / "postgres.lock"):
+        if programs(prefix) is None:
+            if not (shutil.which("apt-get") and shutil.which("dpkg")):
+                raise SystemExit("debian_postgres: only on Linux with apt")
+            print(f"debian_postgres: unpacking PostgreSQL below {prefix}", file=sys.stderr)
+            partial = options.cache / "postgres.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            with tempfile.TemporaryDirectory(prefix="subpool-deb-") as folder:
+                Path(folder).chmod(0o755)  # apt downloads as another user where it can
+                download(Path(folder))
+                unpack(sorted(Path(folder).glob("*.deb")), partial)
+            shutil.rmtree(prefix, ignore_errors=True)
+            partial.rename(prefix)
+    folder = programs(prefix)
+    if folder is None:
+        raise SystemExit("debian_postgres: the packages have no initdb")
+    print(folder)
+    print(
+        os.pathsep.join(
+            map(str, sorted({path.parent for path in prefix.glob("usr/lib/*/lib*.so*")}))
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
