@@ -46,6 +46,7 @@ logger = logging.getLogger("subpool.integrations.django")
 # Seconds until a pool that could not start is tried again, doubled each time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _LONGEST_STORE_PAUSE = 5.0
+_SHORTEST_PAUSE = 0.01
 # A part of the lease, after which it is renewed.
 _RENEWALS = 3.0
 # For how many seconds, at the rate seen, tasks are claimed in advance; and at most how many.
@@ -288,7 +289,9 @@ class Dispatcher:
                 times.append(self.store.poll_interval)
             due = self.store.next_due(self.queues)
             if due is not None:
-                times.append((due - utc_now()).total_seconds())
+                # What is due and was not claimed is being claimed by another process.
+                least = 0.0 if self.store.lease is None else _SHORTEST_PAUSE
+                times.append(max(least, (due - utc_now()).total_seconds()))
         return max(0.0, min(times)) if times else None
 
     def _submit(self, record: Record) -> bool:

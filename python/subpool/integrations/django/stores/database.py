@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections, transaction
-from django.db.models import Min, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from subpool.integrations.django import results
@@ -106,7 +106,7 @@ class DatabaseStore:
             is_async=record.is_async,
             status=READY,
             enqueued_at=_local(now),
-            due=_microseconds(record.run_after or now),
+            due=Clock() if record.run_after is None else _microseconds(record.run_after),
         ).save(using=self.database, force_insert=True)
 
     def get(self, record_id: str) -> Record | None:
@@ -194,13 +194,13 @@ class DatabaseStore:
 
     def finish(self, record_id: str, claimant: str, outcome: Outcome) -> Record | None:
         """Note how a task ended. While the database is away, wait for it as long as the lease."""
-        record = self._begun.pop(record_id, None)
+        begun = self._begun.pop(record_id, None)
         self._leave_transaction()
-        end = time.monotonic() + self.lease
+        now, end = utc_now(), time.monotonic() + self.lease
         wait = 0.1
         while True:
             try:
-                return self._again(lambda: self._finish(record_id, record, claimant, outcome))
+                return self._again(lambda: self._finish(record_id, begun, claimant, outcome, now))
             except StoreUnavailable:
                 if time.monotonic() + wait > end:
                     raise
@@ -208,22 +208,34 @@ class DatabaseStore:
                 wait = min(2 * wait, _LONGEST_WAIT)
 
     def _finish(
-        self, record_id: str, record: Record | None, claimant: str, outcome: Outcome
+        self,
+        record_id: str,
+        begun: Record | None,
+        claimant: str,
+        outcome: Outcome,
+        now: datetime,
     ) -> Record | None:
-        record = record or self.get(record_id)
-        if record is None:
+        begun = begun or self.get(record_id)
+        if begun is None:
             return None
-        record = replace(record, errors=[*record.errors])  # this may be tried again
-        record.finish(outcome, utc_now())
+        record = replace(begun, errors=[*begun.errors])  # this may be tried again
+        record.finish(outcome, now)
         noted = self._change(
             {"id": record_id, "claimant": claimant},
             status=record.status,
-            finished_at=_local(record.finished_at),
+            finished_at=_local(now),
             return_value=record.return_value,
             errors=record.errors,
             claimant="",
             lease=0,
         )
+        if not noted:
+            # Maybe it is noted, and the connection went before it could say so.
+            stored = self.get(record_id)
+            noted = stored is not None and (stored.status, stored.finished_at) == (
+                record.status,
+                now,
+            )
         return record if noted else None
 
     def _leave_transaction(self) -> None:
@@ -245,8 +257,12 @@ class DatabaseStore:
     def next_due(self, queues: Collection[str] | None) -> datetime | None:
         """Tell when the next record can be claimed."""
         waiting = _of(queues, self._rows).filter(status=READY, claimant="")
-        due = self._again(lambda: waiting.aggregate(due=Min("due"))["due"])
-        return None if due is None else datetime.fromtimestamp(due / SECOND, UTC)
+        first = waiting.order_by("due").values_list("due", Clock())
+        found = self._again(first.first)
+        if found is None:
+            return None
+        due, now = found  # in the database's time
+        return utc_now() + timedelta(microseconds=due - now)
 
     def close(self) -> None:
         """Close this thread's connection."""
