@@ -14,18 +14,6 @@ from subpool.integrations.django.stores.database import DatabaseStore
 
 
 @pytest.fixture(scope="session")
-def postgres_socket():
-    """The folder with the socket of a PostgreSQL server."""
-    try:
-        running = postgres.server()
-        folder = running.__enter__()
-    except postgres.Unavailable as error:
-        pytest.skip(f"no PostgreSQL: {error}")
-    yield str(folder)
-    running.__exit__(None, None, None)
-
-
-@pytest.fixture(scope="session")
 def sqlite_alias(tmp_path_factory):
     """The alias of a database in a file, with our table."""
     file = tmp_path_factory.mktemp("sqlite") / "tasks.sqlite3"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from support import eventually
 
-TOOLS = Path(__file__).parent.parent.parent / "tools"
+TOOLS = Path(__file__).parent.parent / "tools"
 USER = "subpool"
 NOBODY = 65534
 

@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "serve"
 _ADDRESS = re.compile(r"Running on https?://(127\.0\.0\.1:(\d+)|unix:(\S+)) ")
 
 
@@ -141,6 +141,14 @@ def answer(connection):
     result = got.status, got.read()
     connection.close()
     return result
+
+
+def next_event(client, sock):
+    """Give what comes next on a websocket, as wsproto says it."""
+    while True:
+        for event in client.events():
+            return event
+        client.receive_data(sock.recv(65536))
 
 
 class Load:
