@@ -8,10 +8,10 @@ import threading
 import warnings
 from pathlib import Path
 
-import postgres
 import pytest
 from hypothesis import is_hypothesis_test
 
+import postgres
 from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, _default
 from support import Gate, Outcome, eventually, interpreters, os_threads
 from tasks_context import request, user

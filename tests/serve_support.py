@@ -121,6 +121,32 @@ class Served:
         connection.request("GET", path)
         return connection
 
+    def connect_to_each(self, workers, busy):
+        """Give a kept connection to each worker, by its number, which answers must have.
+
+        Args:
+            workers: How many there are.
+            busy: A path whose answer takes a worker so long that another one accepts meanwhile.
+
+        """
+        found, others = {}, []
+        for _ in range(100):
+            connection = self.connect()
+            for each in (*found.values(), connection):
+                each.request("GET", busy)
+            for each in (*found.values(), connection):
+                got = each.getresponse()
+                got.read()
+                number = int(got.headers["X-Worker"])
+            if found.setdefault(number, connection) is not connection:
+                others.append(connection)
+            if len(found) == workers:
+                break
+        for connection in others:
+            connection.close()
+        assert sorted(found) == list(range(1, workers + 1)), "a worker takes no connections"
+        return found
+
     def holdings(self):
         """What the process has, after the last one that was replaced may have ended."""
         about = Path(f"/proc/{self.process.pid}")

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".venv-tools"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "subpool"
+# Dependency groups that contradict an environment's own, each in a folder of that name within it.
+BESIDE = {"dev": ("sqlalchemy20",)}
 # What the compiled extension depends on, besides src/ and the interpreter.
 BUILD_FILES = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "rust-toolchain.toml", "build.rs")
 
@@ -257,16 +259,15 @@ class Environment:
             run(*create, found["path"], self.folder)
             stamp = self.record({}, python=self.identity())
 
-        lock = locked_file(self.group)
-        packages = digest(ROOT / "pyproject.toml", lock, Path(__file__).resolve())
+        beside = BESIDE.get(self.group, ())
+        locks = map(locked_file, (self.group, *beside))
+        packages = digest(ROOT / "pyproject.toml", *locks, Path(__file__).resolve())
         if stamp.get("packages") != packages:
             say(f"{self.folder.name}: installing the {self.group} dependencies")
-            install = (uv(), "pip", "install", "--quiet", "--python", self.python)
-            if is_locked(self.group):
-                run(*install, "--require-hashes", "-r", lock)
-            else:
-                say(f"{lock.name} is older than pyproject.toml (make lock): taking what is newest")
-                run(*install, "--group", f"{ROOT / 'pyproject.toml'}:{self.group}")
+            self.install(self.group)
+            for group in beside:
+                shutil.rmtree(self.folder / group, ignore_errors=True)
+                self.install(group, "--target", self.folder / group)
             self.record(stamp, packages=packages)
 
         extension = digest(*(ROOT / name for name in BUILD_FILES), *sorted(ROOT.glob("src/**/*")))
@@ -274,6 +275,15 @@ class Environment:
         if self.builds and not built:
             say(f"{self.folder.name}: building the extension")
             self.record(stamp, file=self.build(), extension=extension)
+
+    def install(self, group: str, *options: str | Path) -> None:
+        lock = locked_file(group)
+        install = (uv(), "pip", "install", "--quiet", "--python", self.python, *options)
+        if is_locked(group):
+            run(*install, "--require-hashes", "-r", lock)
+        else:
+            say(f"{lock.name} is older than pyproject.toml (make lock): taking what is newest")
+            run(*install, "--group", f"{ROOT / 'pyproject.toml'}:{group}")
 
     def build(self) -> str:
         # Another environment's settings would send the build to the wrong interpreter.

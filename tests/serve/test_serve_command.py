@@ -12,10 +12,10 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded
-from serve_support import Served, next_event
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
+from serve_support import Served, next_event
 from subpool.integrations.hypercorn import _command, _main, serve, worker_number
 
 ARGUMENTS = {

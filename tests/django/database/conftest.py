@@ -2,11 +2,11 @@
 
 import itertools
 
-import postgres
 import pytest
 from django.core.management import call_command
 from django.db import connections
 
+import postgres
 from subpool.integrations.django.config import Config, Options, Site
 from subpool.integrations.django.models import StoredTask
 from subpool.integrations.django.stores import Record
