@@ -58,7 +58,7 @@ async def respond(send: Send, status: int, kind: str, body: bytes) -> None:
     headers = [
         (b"content-type", kind.encode()),
         (b"content-length", b"%d" % len(body)),
-        (b"x-worker", b"%d" % worker_number()),
+        (b"x-worker", f"{worker_number()}".encode()),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
