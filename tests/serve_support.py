@@ -115,12 +115,6 @@ class Served:
         finally:
             connection.close()
 
-    def ask(self, path):
-        """Send a request, and give the connection to read the answer from."""
-        connection = self.connect()
-        connection.request("GET", path)
-        return connection
-
     def connect_to_each(self, workers, busy):
         """Give a kept connection to each worker, by its number, which answers must have.
 
@@ -146,6 +140,12 @@ class Served:
             connection.close()
         assert sorted(found) == list(range(1, workers + 1)), "a worker takes no connections"
         return found
+
+    def ask(self, path):
+        """Send a request, and give the connection to read the answer from."""
+        connection = self.connect()
+        connection.request("GET", path)
+        return connection
 
     def holdings(self):
         """What the process has, after the last one that was replaced may have ended."""
