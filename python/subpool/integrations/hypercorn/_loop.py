@@ -23,11 +23,20 @@ class OneByOne(socket.socket):
     while it computes for one of them the others wait, beside workers that have nothing to do.
     """
 
-    queue = 0
+    _has_taken = False
 
-    def listen(self, _backlog: int = 0, /) -> None:
-        """Leave the queue as long as it is: asyncio has one number for it and for its turns."""
-        super().listen(self.queue)
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take a connection, and say at once after it that there is no other.
+
+        asyncio asks until it hears that.  Its number of times cannot be used: as a backlog of 0 it
+        is once from 3.14 on, and never before.
+        """
+        if self._has_taken:
+            self._has_taken = False
+            raise BlockingIOError
+        taken = super().accept()
+        self._has_taken = True
+        return taken
 
 
 class Connections:
@@ -44,9 +53,6 @@ class Connections:
 
         class Noting(base):  # type: ignore[misc]
             async def create_server(self, factory: Any, *args: Any, **options: Any) -> Any:
-                if base is asyncio.SelectorEventLoop and type(options.get("sock")) is OneByOne:
-                    options["sock"].queue = options["backlog"]
-                    options["backlog"] = 0
                 server = await super().create_server(noted.noting(factory), *args, **options)
                 noted.servers.append(server)
                 return server
