@@ -8,10 +8,7 @@ from subpool.integrations.hypercorn import _loop
 
 
 def test_clients_of_one_moment_are_left_to_all_workers():
-    """Who woke first took all that waited; while it computed, the other workers had no client.
-
-    Later, on 3.13, no worker took any.
-    """
+    """Who woke first took all that waited; while it computed, the other workers had no client."""
     with socket.create_server(("127.0.0.1", 0)) as plain:
         listening = _loop.OneByOne(fileno=plain.detach())
     listening.setblocking(False)
