@@ -121,15 +121,25 @@ class Served:
         connection.request("GET", path)
         return connection
 
-    def holdings(self):
-        """What the process has, after the last one that was replaced may have ended."""
+    def holdings(self, replaced):
+        """What the process has, when so many workers have been replaced and have ended."""
+        self.wait_for("the one before it has ended", replaced)
         about = Path(f"/proc/{self.process.pid}")
         rollup = (about / "smaps_rollup").read_text()
         return {
             "megabytes": int(re.search(r"Pss:\s+(\d+)", rollup)[1]) / 1024,
             "descriptors": len(list((about / "fd").iterdir())),
-            "threads": len(list((about / "task").iterdir())),
+            "threads": self.threads(),
         }
+
+    def threads(self):
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    def listening(self):
+        """The inodes of the sockets that the process listens on."""
+        own = {each.readlink().name for each in Path(f"/proc/{self.process.pid}/fd").iterdir()}
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return {row[9] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own}
 
     def is_listening(self):
         with socket.socket() as sock:

@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from subpool.errors import IncompatibleModuleError
@@ -219,6 +220,8 @@ class Supervisor:
         if life not in self._lives:
             return
         self._leaving.append(life.handle)
+        was_replaced = place.current is not life and life.ready_at > 0
+        life.handle.when_gone(lambda: self._gone(life, was_replaced=was_replaced))
         state, life.state = life.state, "ended"
         if life.forced or state == "unwanted":
             error = None  # what it was ended with
@@ -254,8 +257,12 @@ class Supervisor:
                 place.delay = FIRST_DELAY
             if place.follower is None:
                 self._start_later(place)
-        if len(self._leaving) > len(self._places):
-            self._leaving = [handle for handle in self._leaving if not handle.join(0)]
+
+    def _gone(self, life: Life, *, was_replaced: bool) -> None:
+        """Note that nothing is left of a worker: its interpreter is closed, too."""
+        self._leaving.remove(life.handle)
+        if was_replaced and not self._is_stopping:
+            self._log.info("Worker %d: the one before it has ended", life.handle.number)
 
     def _start_later(self, place: Place) -> None:
         if place.timer is None:
@@ -356,8 +363,9 @@ class Supervisor:
 
     def _leave(self) -> None:
         """Wait for the interpreters, or end the process under those that cannot be closed."""
+        until = time.monotonic() + _MARGIN
         for handle in self._leaving:
-            if not handle.join(_MARGIN):
+            if not handle.join(max(0.0, until - time.monotonic())):
                 self._is_abandoning = True
         if self._is_abandoning:
             self.code = self.code or CUT_OFF

@@ -119,6 +119,7 @@ class Server:
             loop.add_signal_handler(signal.SIGTERM, self.order, "stop")
         else:
             self._tasks = [loop.create_task(self._wait(*each)) for each in self._events.items()]
+            await asyncio.sleep(0)  # they wait
         if self._config.use_reloader:
             tell_files(self._channel)
         self._channel.tell("ready")

@@ -95,6 +95,10 @@ class Handle:
         """End it, whatever it does. `hard`: it was told before."""
         raise NotImplementedError
 
+    def when_gone(self, gone: Callable[[], None]) -> None:
+        """Call `gone` in the loop when nothing is left of a worker that has ended."""
+        gone()
+
     def join(self, timeout: float) -> bool:  # noqa: ARG002 - not all kinds leave something
         """Wait for what an ended worker has left, and tell whether that is gone."""
         return True
@@ -112,10 +116,8 @@ class InterpreterHandle(Handle):
     """A worker in an interpreter, which is a task of a pool of its own."""
 
     kind = "interpreter"
-    _waiter: threading.Thread | None = None
 
     def _begin(self, settings: dict[str, Any]) -> None:
-
         self._pool = InterpreterPoolExecutor(1, thread_name_prefix=f"web-{self.number}")
         self._descriptor = self._theirs.detach()  # the worker closes it
         self._events = {"retire": Event(), "stop": Event()}
@@ -150,11 +152,23 @@ class InterpreterHandle(Handle):
         else:
             self._future.interrupt()
 
+    def when_gone(self, gone: Callable[[], None]) -> None:
+        """Call `gone` in the loop when its interpreter, which may have threads left, is closed."""
+
+        def wait() -> None:
+            self._pool.shutdown()
+            with contextlib.suppress(RuntimeError):  # the loop has ended: `join` tells
+                self._loop.call_soon_threadsafe(tell)
+
+        def tell() -> None:
+            waiter.join()
+            gone()
+
+        self._waiter = waiter = threading.Thread(target=wait, daemon=True)
+        waiter.start()
+
     def join(self, timeout: float) -> bool:
-        """Wait for the end of its interpreter, which may have threads left."""
-        if self._waiter is None:
-            self._waiter = threading.Thread(target=self._pool.shutdown, daemon=True)
-            self._waiter.start()
+        """Wait for the end of its interpreter."""
         self._waiter.join(timeout)
         return not self._waiter.is_alive()
 
