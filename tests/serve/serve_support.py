@@ -18,14 +18,22 @@ class Served:
     """A server in a process of its own, whose log is read as it comes."""
 
     def __init__(
-        self, app="serve_apps:hello", *flags, bind="127.0.0.1:0", env=(), cwd=HERE, fds=()
+        self,
+        app="serve_apps:hello",
+        *flags,
+        command=("-m", "subpool", "serve"),
+        bind="127.0.0.1:0",
+        env=(),
+        cwd=HERE,
+        fds=(),
     ):
+        apps = [] if app is None else [app]
         binds = [] if bind is None else ["-b", bind]
         environment = {**os.environ, **dict(env)}
         for name in ("PYTHONWARNINGS", "PYTHONDEVMODE"):
             environment.pop(name, None)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "subpool", "serve", app, *binds, *map(str, flags)],
+            [sys.executable, *command, *apps, *binds, *map(str, flags)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,8 +1,6 @@
 """`subpool serve`: its flags are Hypercorn's, and all it can listen on works."""
 
 import argparse
-import datetime
-import ipaddress
 import socket
 import ssl
 import sys
@@ -16,6 +14,7 @@ from serve_support import Served
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
+from subpool.__main__ import main
 from subpool.integrations.hypercorn import _command, _main, serve, worker_number
 
 ARGUMENTS = {
@@ -93,7 +92,7 @@ def test_configuration_files(tmp_path, monkeypatch):
     assert ours("-c", "python:settings")["workers"] == 4
 
 
-def test_wrong_use_is_told(monkeypatch):
+def test_wrong_use_is_told(monkeypatch, capsys):
     """Guards against a server that starts with something else than what was asked for."""
     config = original.Config()
     config.application_path = "module:app"
@@ -103,46 +102,12 @@ def test_wrong_use_is_told(monkeypatch):
     with pytest.raises(ValueError, match="worker class 'trio' is not supported"):
         serve(config)
     assert worker_number() is None
+    assert main(["serve", "module:app", "-k", "trio"]) == 2
+    assert "worker class 'trio' is not supported" in capsys.readouterr().err
     monkeypatch.setattr(_main.threading, "current_thread", object)
     config.worker_class = "asyncio"
     with pytest.raises(RuntimeError, match="call it in the main thread"):
         serve(config)
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """Make a certificate for the loopback address, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "subpool")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    certificate, secret = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate, secret
 
 
 @pytest.mark.slow

@@ -118,6 +118,8 @@ class Supervisor:
 
     def _heard(self, place: Place, life: Life, message: list[Any]) -> None:
         match message:
+            case ["option", option]:
+                life.option = option
             case ["loaded"]:
                 self._give_sockets(life)
             case ["ready"]:
@@ -130,6 +132,11 @@ class Supervisor:
                 if not self._is_stopping and place.timer is None:
                     self._log.info("Worker %d has had its requests: another follows", place.number)
                     self._start(place)
+            case _:
+                self._heard_of_its_end(place, life, message)
+
+    def _heard_of_its_end(self, place: Place, life: Life, message: list[Any]) -> None:
+        match message:
             case ["cut", count]:
                 life.was_cut = True
                 self._log.warning(
@@ -226,7 +233,7 @@ class Supervisor:
         if life.forced or state == "unwanted":
             error = None  # what it was ended with
         if error is not None:
-            self._tell_failure(place, state, error)
+            self._tell_failure(place, life, state, error)
         elif state in {"starting", "ready"} and not self._is_stopping:
             self._log.warning("Worker %d has ended by itself", place.number)
         if self._is_stopping:
@@ -275,10 +282,10 @@ class Supervisor:
         if place.follower is None and not self._is_stopping:
             self._start(place)
 
-    def _tell_failure(self, place: Place, state: str, error: BaseException) -> None:
+    def _tell_failure(self, place: Place, life: Life, state: str, error: BaseException) -> None:
         config = self._config
         if isinstance(error, IncompatibleModuleError) and state == "starting":
-            self._log.error(_errors.incompatible(config, error))
+            self._log.error(_errors.incompatible(config, error, life.option))
         else:
             what = "failed"
             if state == "starting":
