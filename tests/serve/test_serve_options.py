@@ -28,11 +28,15 @@ def test_uvloop_works_on_processes_and_is_refused_before_a_socket_opens():
 
 
 @pytest.mark.slow
-def test_quic_works_on_processes_and_is_refused_before_a_socket_opens(certificate):
+def test_quic_works_on_processes_and_is_refused_before_a_socket_opens(certificate, tmp_path):
     """Guards against a QUIC bind that nobody serves."""
     pytest.importorskip("aioquic")
+    # Hypercorn's server of QUIC waits so long for the next packet at its end.
+    hasty = tmp_path / "hypercorn.toml"
+    hasty.write_text("graceful_timeout = 0.2")
     flags = [
         "--certfile", certificate[0], "--keyfile", certificate[1], "--quic-bind", "127.0.0.1:0",
+        "-c", hasty,
     ]  # fmt: skip
     with (
         Served("serve_apps:hello", *flags) as served,
@@ -58,9 +62,13 @@ async def ask_http3(port, certificate):
     over = asyncio.Event()
 
     class Client(QuicConnectionProtocol):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.http = H3Connection(self._quic)
+
         def quic_event_received(self, event):
             nonlocal body
-            for each in http.handle_event(event):
+            for each in self.http.handle_event(event):
                 if isinstance(each, DataReceived):
                     body += each.data
                 if getattr(each, "stream_ended", False):
@@ -69,13 +77,11 @@ async def ask_http3(port, certificate):
     configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN)
     configuration.load_verify_locations(str(certificate))
     async with connect(
-        "127.0.0.1", port, configuration=configuration, create_protocol=Client, wait_connected=False
+        "127.0.0.1", port, configuration=configuration, create_protocol=Client
     ) as client:
-        http = H3Connection(client._quic)
-        await client.wait_connected()
         stream = client._quic.get_next_available_stream_id()
         headers = {":method": "GET", ":scheme": "https", ":authority": "subpool", ":path": "/"}
-        http.send_headers(
+        client.http.send_headers(
             stream, [(name.encode(), value.encode()) for name, value in headers.items()], True
         )
         client.transmit()

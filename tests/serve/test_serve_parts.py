@@ -58,13 +58,12 @@ def test_a_connection_that_comes_while_a_worker_stops_is_served_or_left_to_other
 
         def connect():  # in each turn of the loop
             clients.append(stack.enter_context(socket.create_connection(others.getsockname())))
-            if not stopping.done():
+            if connections.servers[0].is_serving():
                 loop.call_soon(connect)
 
         loop.call_soon(connect)
         loop.run_until_complete(_loop.turns())
-        stopping = loop.create_task(connections.stop_accepting())
-        loop.run_until_complete(stopping)
+        loop.run_until_complete(connections.stop_accepting())
         loop.run_until_complete(_loop.turns())
         served = len([each for each in every if not each.is_lost])
         left = 0
