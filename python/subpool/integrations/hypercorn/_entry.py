@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from subpool import Event
 
 
+def load() -> None:
+    """Import the server, while the supervisor makes ready."""
+    from subpool.integrations.hypercorn import _worker  # noqa: F401, PLC0415 - see above
+
+
 def serve(settings: dict[str, Any], number: int, descriptor: int, events: dict[str, Event]) -> None:
     """Call `_worker.serve`."""
     from subpool.integrations.hypercorn import _worker  # noqa: PLC0415 - see above

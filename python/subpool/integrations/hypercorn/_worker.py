@@ -18,13 +18,14 @@ import sys
 
 from subpool.integrations import hypercorn as integration
 from subpool.integrations.hypercorn import _errors, _lazy, _loop
-from subpool.integrations.hypercorn._app import Counted
 from subpool.integrations.hypercorn._messages import MESSAGE
 
-with _lazy.Http2Later():
+with _lazy.Later():
     from hypercorn.asyncio.run import worker_serve
-from hypercorn.config import Config, Sockets
-from hypercorn.utils import load_application
+    from hypercorn.config import Config, Sockets
+    from hypercorn.utils import load_application
+
+    from subpool.integrations.hypercorn._app import Counted
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def _serve(
 def _load_for_options(config: Config, channel: Channel) -> None:
     """Import what will be needed anyway, so that what is wrong with it is known in time."""
     if config.ssl_enabled:
-        _lazy.load()
+        _lazy.load_http2()
     for is_wanted, option, module, package in (
         (config.worker_class == "uvloop", "--worker-class=uvloop", "uvloop", "uvloop"),
         (config.ssl_enabled and config.quic_bind, "--quic-bind", "hypercorn.protocol.quic", "h3"),

@@ -13,10 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from subpool import BrokenInterpreterPool, Event, InterpreterPoolExecutor
-from subpool.integrations.hypercorn._entry import serve
+from subpool.integrations.hypercorn._entry import load, serve
 from subpool.integrations.hypercorn._messages import MESSAGE
 
 if TYPE_CHECKING:
@@ -39,6 +39,14 @@ class Handle:
     """
 
     kind = ""
+
+    @classmethod
+    def prepare(cls, workers: int) -> None:
+        """Begin with what the first workers will need, before they are made."""
+
+    @classmethod
+    def drop_prepared(cls) -> None:
+        """Give up what was prepared and not used."""
 
     def __init__(
         self,
@@ -112,13 +120,35 @@ class Handle:
         self._ended(self, error)
 
 
+def _pool(number: int) -> InterpreterPoolExecutor:
+    return InterpreterPoolExecutor(1, thread_name_prefix=f"web-{number}")
+
+
 class InterpreterHandle(Handle):
     """A worker in an interpreter, which is a task of a pool of its own."""
 
     kind = "interpreter"
+    _prepared: ClassVar[dict[int, InterpreterPoolExecutor]] = {}
+
+    @classmethod
+    def prepare(cls, workers: int) -> None:
+        """Have the interpreters import the server, which is most of a start."""
+        for number in range(1, workers + 1):
+            cls._prepared[number] = pool = _pool(number)
+            pool.submit(load)  # what is wrong with that, `serve` meets again
+
+    @classmethod
+    def _take(cls, number: int) -> InterpreterPoolExecutor:
+        return cls._prepared.pop(number) if number in cls._prepared else _pool(number)
+
+    @classmethod
+    def drop_prepared(cls) -> None:
+        """Close the interpreters that no worker took."""
+        while cls._prepared:
+            cls._prepared.popitem()[1].shutdown()
 
     def _begin(self, settings: dict[str, Any]) -> None:
-        self._pool = InterpreterPoolExecutor(1, thread_name_prefix=f"web-{self.number}")
+        self._pool = self._take(self.number)
         self._descriptor = self._theirs.detach()  # the worker closes it
         self._events = {"retire": Event(), "stop": Event()}
         self._future = self._pool.submit(
