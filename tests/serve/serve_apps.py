@@ -98,6 +98,23 @@ PATHS = {
 }
 
 
+def look_at_imports():
+    """Tell which libraries of a worker have been imported, and that they come if they are used."""
+    from subpool.integrations.hypercorn import _worker
+
+    del _worker
+    before = {name for name in ("hpack", "hyperframe", "wsproto", "h11") if name in sys.modules}
+    import h2.connection
+    from hypercorn.protocol import h11
+    from hypercorn.protocol.ws_stream import WSStream
+
+    names = h2.connection.H2Connection.__name__, WSStream.__name__
+    assert isinstance(WSStream, type)
+    assert not isinstance(before, h11.WSStream)
+    assert isinstance(object.__new__(WSStream), h11.WSStream)
+    return before, names
+
+
 async def echo(scope, receive, send):
     """Answer a websocket's messages until it closes."""
     assert scope["type"] == "websocket", scope["type"]

@@ -1,6 +1,7 @@
 """`subpool serve`: its flags are Hypercorn's, and all it can listen on works."""
 
 import argparse
+import signal
 import socket
 import ssl
 import sys
@@ -16,6 +17,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessa
 
 from subpool.__main__ import main
 from subpool.integrations.hypercorn import _command, _main, serve, worker_number
+from support import eventually
 
 ARGUMENTS = {
     "--cert-reqs": "2", "--verify-mode": "CERT_REQUIRED", "--config": None, "--help": None,
@@ -102,6 +104,8 @@ def test_wrong_use_is_told(monkeypatch, capsys):
     with pytest.raises(ValueError, match="worker class 'trio' is not supported"):
         serve(config)
     assert worker_number() is None
+    assert main(["serve", "module:app", "-c", "absent.toml"]) == 2
+    assert "cannot read the configuration absent.toml" in capsys.readouterr().err
     assert main(["serve", "module:app", "-k", "trio"]) == 2
     assert "worker class 'trio' is not supported" in capsys.readouterr().err
     monkeypatch.setattr(_main.threading, "current_thread", object)
@@ -198,19 +202,33 @@ def next_event(client, sock):
 
 @pytest.mark.slow
 def test_unix_sockets_and_descriptors(tmp_path):
-    """Guards against binds that only processes of Hypercorn's can use."""
+    """Guards against binds that only processes of Hypercorn's can use.
+
+    And against a log that goes on in a file that was moved away.
+    """
     path = tmp_path / "socket"
-    with Served("serve_apps:hello", "-w", 2, bind=f"unix:{path}") as served:
-        served.up()
+    log, before = tmp_path / "log", tmp_path / "log.1"
+    log.touch()
+    with Served("serve_apps:hello", "-w", 2, "--error-logfile", log, bind=f"unix:{path}") as served:
+        eventually(lambda: "All 2 worker(s) are ready" in log.read_text(), "the start")
         assert ask_unix(path).startswith(b"HTTP/1.1 200")
-        served.reload()
+        log.rename(before)
+        served.tell(signal.SIGHUP)
+        eventually(lambda: log.exists() and "All workers are" in log.read_text(), "the reload")
         assert ask_unix(path).startswith(b"HTTP/1.1 200")
         assert served.end() == 0
+    assert "SIGHUP" in before.read_text()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.set_inheritable(True)
         with Served(bind=f"fd://{listening.fileno()}", fds=[listening.fileno()]) as served:
             served.up()
-            assert served.get() == (200, b"hello")
+            assert served.get("/worker") == (200, b"1")
+            # HTTP/2 without TLS, for which the worker has not imported it yet.
+            with socket.create_connection(("127.0.0.1", served.port), 20) as sock:
+                client = H2Connection(H2Configuration(client_side=True))
+                client.initiate_connection()
+                ask_http2(client, sock, "/")
+                assert b"hello" in http2_events(client, sock, StreamEnded)
             assert served.end() == 0
 
 

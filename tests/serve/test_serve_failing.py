@@ -40,6 +40,13 @@ def test_an_app_that_fails_at_the_start_ends_the_server(tmp_path):
         "    assert (await receive())['type'] == 'lifespan.startup'\n"
         "    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
     )
+    (tmp_path / "late.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    assert (await receive())['type'] == 'lifespan.startup'\n"
+        "    await send({'type': 'lifespan.startup.complete'})\n"
+        "    assert (await receive())['type'] == 'lifespan.shutdown'\n"
+        "    await send({'type': 'lifespan.shutdown.failed', 'message': 'the database is gone'})\n"
+    )
     cases = (
         (
             "absent:app",
@@ -57,6 +64,10 @@ def test_an_app_that_fails_at_the_start_ends_the_server(tmp_path):
             )
             for app, kind, why in cases
         ]
+        late = stack.enter_context(Served("late:app", cwd=tmp_path))
+        late.up()
+        assert late.end() == 1
+        assert "the database is gone" in late.log
         for served, why in each:
             assert served.ended() == 1, served.log
             assert why in served.log

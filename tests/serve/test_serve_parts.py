@@ -7,6 +7,7 @@ import signal
 import socket
 import types
 
+import serve_apps
 from hypercorn.config import Config
 from serve_support import Served
 
@@ -164,6 +165,13 @@ def test_the_pause_before_a_worker_starts_again(monkeypatch):
         assert pauses[9:] == [0.1, 0.2]
     finally:
         supervisor._loop.close()
+
+
+def test_what_workers_do_not_need_is_not_imported(pool):
+    """Guards against a start that is slower than it has to be, and what does not come later."""
+    before, names = pool.submit(serve_apps.look_at_imports).result()
+    assert before == {"h11"}
+    assert names == ("H2Connection", "WSStream")
 
 
 GATED = """

@@ -124,6 +124,7 @@ def test_what_does_not_end_is_cut_off(hasty, times):
         ("hello", "/spin", "process", "interrupted"),
     )[: len(times(3, long=5))]
     with contextlib.ExitStack() as stack:
+        patient = stack.enter_context(Served("serve_apps:hello", "--graceful-timeout", 60))
         each = [
             (
                 stack.enter_context(Served(f"serve_apps:{app}", "--workers-kind", kind, *hasty)),
@@ -132,14 +133,22 @@ def test_what_does_not_end_is_cut_off(hasty, times):
             )
             for app, path, kind, what in cases
         ]
+        patient.up()
+        stack.callback(patient.ask("/slow?60").close)
+        patient.wait_for("begun /slow")
         for served, path, _ in each:
             served.up()
             stack.callback(served.ask(path).close)
             served.wait_for(f"begun {path[:5]}")
             served.tell(signal.SIGTERM)
+        patient.tell(signal.SIGTERM)
         for served, _, what in each:
             assert served.ended() == 4, served.log
             assert what in served.log
+        # By now its first signal was more than a second ago.
+        assert patient.process.poll() is None
+        assert patient.end() == 4
+        assert "SIGTERM again: what still runs is cut off" in patient.log
 
 
 @pytest.mark.slow
