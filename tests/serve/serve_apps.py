@@ -105,11 +105,13 @@ def look_at_imports():
     del _worker
     before = {name for name in ("hpack", "hyperframe", "wsproto", "h11") if name in sys.modules}
     import h2.connection
+    from hypercorn.logging import dictConfig
     from hypercorn.protocol import h11
     from hypercorn.protocol.ws_stream import WSStream
 
     names = h2.connection.H2Connection.__name__, WSStream.__name__
     assert isinstance(WSStream, type)
+    dictConfig({"version": 1, "incremental": True})
     assert not isinstance(before, h11.WSStream)
     assert isinstance(object.__new__(WSStream), h11.WSStream)
     return before, names

@@ -7,10 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 HERE = Path(__file__).parent
+# To compile Hypercorn is half of a start: once is enough, also where nothing may be written.
+COMPILED = tempfile.TemporaryDirectory()
 _ADDRESS = re.compile(r"Running on https?://(127\.0\.0\.1:(\d+)|unix:(\S+)) ")
 
 
@@ -30,8 +33,9 @@ class Served:
         apps = [] if app is None else [app]
         binds = [] if bind is None else ["-b", bind]
         environment = {**os.environ, **dict(env)}
-        for name in ("PYTHONWARNINGS", "PYTHONDEVMODE"):
+        for name in ("PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONDONTWRITEBYTECODE"):
             environment.pop(name, None)
+        environment["PYTHONPYCACHEPREFIX"] = COMPILED.name
         self.process = subprocess.Popen(
             [sys.executable, *command, *apps, *binds, *map(str, flags)],
             stdout=subprocess.PIPE,

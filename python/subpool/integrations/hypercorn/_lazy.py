@@ -1,4 +1,4 @@
-"""Hypercorn without what most workers never need: HTTP/2 and WebSocket.
+"""Hypercorn without what most workers never need: HTTP/2, WebSocket and some more.
 
 They are a quarter of a worker's start, and take 7 MB in each. Hypercorn imports them at its top
 and uses them in functions only, so they may come when a client first speaks them.
@@ -28,6 +28,7 @@ _LATER = frozenset(
         "h2.events",
         "h2.exceptions",
         "hypercorn.protocol.ws_stream",
+        "logging.config",
         "multiprocessing.synchronize",
         "priority",
         "tomllib",
@@ -36,14 +37,19 @@ _LATER = frozenset(
 
 # What Hypercorn takes out of them at its top: to call it, or for annotations.
 _TAKEN = frozenset(
-    {("hypercorn.protocol.ws_stream", "WSStream"), ("multiprocessing.synchronize", "Event")}
+    {
+        ("hypercorn.protocol.ws_stream", "WSStream"),
+        ("logging.config", "dictConfig"),
+        ("logging.config", "fileConfig"),
+        ("multiprocessing.synchronize", "Event"),
+    }
 )
 
 _lock = threading.RLock()
 
 
 class _StandIn(type):
-    """The type of what stands for a class until that is used."""
+    """The type of what stands for a class or a function until that is used."""
 
     _home: ModuleType
     _name: str

@@ -134,6 +134,8 @@ class InterpreterHandle(Handle):
     def prepare(cls, workers: int) -> None:
         """Have the interpreters import the server, which is most of a start."""
         for number in range(1, workers + 1):
+            if number in cls._prepared:
+                continue
             cls._prepared[number] = pool = _pool(number)
             pool.submit(load)  # what is wrong with that, `serve` meets again
 
