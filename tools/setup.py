@@ -39,6 +39,9 @@ TOOLS = ROOT / ".venv-tools"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "subpool"
 # What the compiled extension depends on, besides src/ and the interpreter.
 BUILD_FILES = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "rust-toolchain.toml", "build.rs")
+# What tests import in many interpreters and processes.  Where PYTHONDONTWRITEBYTECODE is set, each
+# of them would compile it, which was half of the time that Django's tests took.
+COMPILED = ("django", "asgiref", "sqlparse", "psycopg", "hypercorn", "h11", "h2", "wsproto")
 
 # `path` is the base interpreter, not the environment that happens to be active.
 PROBE = """
@@ -267,6 +270,7 @@ class Environment:
             else:
                 say(f"{lock.name} is older than pyproject.toml (make lock): taking what is newest")
                 run(*install, "--group", f"{ROOT / 'pyproject.toml'}:{self.group}")
+            self.compile()
             self.record(stamp, packages=packages)
 
         extension = digest(*(ROOT / name for name in BUILD_FILES), *sorted(ROOT.glob("src/**/*")))
@@ -274,6 +278,12 @@ class Environment:
         if self.builds and not built:
             say(f"{self.folder.name}: building the extension")
             self.record(stamp, file=self.build(), extension=extension)
+
+    def compile(self) -> None:
+        library = run(self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
+        if folders := [path for name in COMPILED if (path := Path(library, name)).is_dir()]:
+            env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+            run(self.python, "-m", "compileall", "-q", *folders, env=env)
 
     def build(self) -> str:
         # Another environment's settings would send the build to the wrong interpreter.

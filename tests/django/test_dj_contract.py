@@ -227,16 +227,6 @@ def test_what_an_interpreter_would_not_find_is_refused():
         task(takes_context=True)(tasks.function)
 
 
-def test_what_became_invalid_is_refused_when_it_is_enqueued():
-    # The module's task was made when other settings held.
-    backend = "subpool.integrations.django.InterpreterBackend"
-    with (
-        override_settings(TASKS={"default": {"BACKEND": backend, "QUEUES": ["third"]}}),
-        pytest.raises(InvalidTask, match="Queue 'default' is not valid"),
-    ):
-        tasks.echo.enqueue()
-
-
 def test_an_error_of_errors_has_its_traceback(finished):
     (error,) = finished(tasks.fail_nested.enqueue()).errors
     assert error.exception_class is ValueError
@@ -368,5 +358,15 @@ def test_options_that_the_checks_refuse_do_not_run():
     with (
         override_settings(TASKS=tasks_of_it),
         pytest.raises(InvalidTaskBackend, match="there is no option 'workers'"),
+    ):
+        tasks.echo.enqueue()
+
+
+def test_what_became_invalid_is_refused_when_it_is_enqueued():
+    # The module's task was made when other settings held.
+    backend = "subpool.integrations.django.InterpreterBackend"
+    with (
+        override_settings(TASKS={"default": {"BACKEND": backend, "QUEUES": ["third"]}}),
+        pytest.raises(InvalidTask, match="Queue 'default' is not valid"),
     ):
         tasks.echo.enqueue()
