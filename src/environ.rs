@@ -166,6 +166,11 @@ static MODULES: Once<Modules> = Once::new();
 /// Loads what is needed here, by who makes the first pool. Later that may be a daemon thread at the
 /// program's end, which CPython 3.13 ends in the midst of Python code, and the process with it.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    // Its types belong to the first interpreter that loads it: on 3.13 the end of the process, or
+    // of that interpreter, frees what is another's memory, and the process dies.
+    if py.version_info() < (3, 14) {
+        py.import("_datetime").map_or_else(|_| (), |_| ());
+    }
     modules(py).map(|_| ())
 }
 

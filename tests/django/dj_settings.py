@@ -22,7 +22,7 @@ TASKS = {
         "OPTIONS": {"max_interpreters": 2, "max_results": 3000},
     },
     "single": {
-        "BACKEND": "subpool.integrations.django.InterpreterBackend",
+        "BACKEND": "dj_app.backends.Own",
         "QUEUES": [],
         "OPTIONS": {"max_interpreters": 1, "max_results": 20, "enqueue_on_commit": False},
     },

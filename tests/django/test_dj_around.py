@@ -1,5 +1,7 @@
 """Django's tasks and what is around them: transactions, connections, tasks in tasks, settings."""
 
+import threading
+
 import dj_outside
 import pytest
 from dj_app import apps, tasks
@@ -11,6 +13,7 @@ from django.test import override_settings
 
 from subpool import InterpreterPoolExecutor
 from subpool.integrations.django import registry
+from support import eventually, interpreters
 
 
 def test_a_task_of_a_transaction_is_enqueued_when_that_commits(finished):
@@ -63,6 +66,23 @@ def test_a_broken_connection_is_not_the_next_task_s(finished):
     assert result.status == TaskResultStatus.SUCCESSFUL, result.errors
 
 
+def test_all_threads_enqueue_to_one_pool(finished):
+    # Each has a backend of its own: Django makes one for each thread.
+    results = []
+
+    def enqueue():
+        results.append(tasks.where.using(backend="single").enqueue())
+
+    threads = [threading.Thread(target=enqueue) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    enqueue()
+    finished(*results)
+    assert len({result.return_value[1] for result in results}) == 1
+
+
 def test_a_task_enqueues_tasks_to_the_same_pool(finished):
     result = finished(tasks.parent.using(backend="single").enqueue(3, "single"))
     while isinstance(result.return_value, list):
@@ -88,11 +108,12 @@ def test_an_async_task_enqueues_and_looks(finished):
     assert finished(tasks.echo.get_result(child)).return_value == [[1], {}]
 
 
-def test_two_thousand_tasks(finished):
-    results = [tasks.echo.enqueue(number) for number in range(2000)]
+def test_two_thousand_tasks(finished, times):
+    count = len(times(500, long=2000))
+    results = [tasks.echo.enqueue(number) for number in range(count)]
     finished(*results)
     assert all(result.status == TaskResultStatus.SUCCESSFUL for result in results)
-    assert [result.return_value[0][0] for result in results] == list(range(2000))
+    assert [result.return_value[0][0] for result in results] == list(range(count))
 
 
 def test_overridden_settings_are_those_of_the_tasks(finished):
@@ -135,6 +156,25 @@ def test_an_interpreter_of_another_pool_enqueues(finished):
     theirs = finished(task_backends["single"].get_result(number))
     own = finished(tasks.where.using(backend="single").enqueue())
     assert theirs.return_value == own.return_value
+
+
+def test_interpreters_are_ready_before_the_first_task(finished):
+    # As `subpool_serve` asks for; setting up Django takes half a second.
+    one = tasks.where.using(backend="single")
+    finished(one.enqueue())
+    task_backends["single"].close()
+    known = interpreters()
+    dispatcher = registry.find("single")
+    dispatcher.keep_warm()
+    eventually(lambda: interpreters() - known, "an interpreter")
+    (first,) = interpreters() - known
+    assert finished(one.enqueue()).return_value[1] == first
+    # New code shall not be waited for, either.
+    dispatcher.renew()
+    eventually(lambda: interpreters() - known - {first}, "a new one")
+    (second,) = interpreters() - known - {first}
+    assert finished(one.enqueue()).return_value[1] == second
+    eventually(lambda: first not in interpreters(), "the old one's end")
 
 
 def test_renewed_interpreters_leave_running_tasks_alone(finished, gate):

@@ -20,7 +20,6 @@ from django.tasks.exceptions import (
 from django.test import override_settings
 
 from subpool import IncompatibleModuleError
-from subpool.integrations.django import InterpreterBackend
 
 
 def test_a_task_runs_in_an_interpreter_of_this_process(finished):
@@ -185,8 +184,8 @@ def test_priority_then_time_then_order(finished, gate):
     gate.open()
     finished(first, *queued.values())
     order = sorted(queued, key=lambda name: queued[name].started_at)
-    # What may run at once has waited longest of all; see `Store` for the rule.
-    assert order == ["high", "higher than none", "third", "fourth", "first", "second", "low"]
+    # What was put off goes before what came after its time: else it would never run on a busy site.
+    assert order == ["high", "higher than none", "first", "second", "third", "fourth", "low"]
     assert [queued[name].task.priority for name in ("low", "high")] == [-100, 100]
 
 
@@ -224,6 +223,15 @@ def test_what_an_interpreter_would_not_find_is_refused():
         tasks.renamed.enqueue()
     with pytest.raises(InvalidTask, match="module level"):
         task(lambda: None)
+    with pytest.raises(InvalidTask, match="first argument of 'context'"):
+        task(takes_context=True)(tasks.function)
+
+
+def test_an_error_of_errors_has_its_traceback(finished):
+    (error,) = finished(tasks.fail_nested.enqueue()).errors
+    assert error.exception_class is ValueError
+    assert "KeyError: 'the cause'" in error.traceback
+    assert error.traceback.endswith("ValueError: 'the argument'\n")
 
 
 def test_results_are_had_by_their_number_everywhere(finished):
@@ -281,7 +289,7 @@ def test_signals(finished):
     result = tasks.echo.using(backend="single").enqueue()
     finished(result)
     enqueued = [entry for entry in apps.signals if entry[2] == result.id]
-    sender = InterpreterBackend.__name__
+    sender = "Own"  # the backend's class, not the one that it is made of
     assert enqueued == [("task_enqueued", sender, result.id, "READY", None)]
     # The one interpreter of that pool has seen the rest; its other receivers fail, and do no harm.
     # The last entry has what `get_result` gives at that moment.
@@ -350,5 +358,15 @@ def test_options_that_the_checks_refuse_do_not_run():
     with (
         override_settings(TASKS=tasks_of_it),
         pytest.raises(InvalidTaskBackend, match="there is no option 'workers'"),
+    ):
+        tasks.echo.enqueue()
+
+
+def test_what_became_invalid_is_refused_when_it_is_enqueued():
+    # The module's task was made when other settings held.
+    backend = "subpool.integrations.django.InterpreterBackend"
+    with (
+        override_settings(TASKS={"default": {"BACKEND": backend, "QUEUES": ["third"]}}),
+        pytest.raises(InvalidTask, match="Queue 'default' is not valid"),
     ):
         tasks.echo.enqueue()

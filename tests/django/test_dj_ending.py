@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 
+from subpool.integrations.django import dispatcher
+from subpool.integrations.django.stores import Record
 from support import asleep, eventually
 
 SETTLE = """
@@ -100,8 +102,10 @@ tasks.endless.using(backend="single").enqueue({str(out)!r}, {writer})
 
 def test_a_fork(dj_check):
     program = """
-import datetime
+import datetime, warnings
 done = finished(tasks.echo.enqueue(1))
+if sys.version_info < (3, 14):  # it counts threads when those of the parent run again
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
 waits = tasks.echo.using(run_after=later).enqueue()
 sys.stdout.flush()
@@ -139,6 +143,14 @@ assert result.errors[0].exception_class.__name__ == "BrokenInterpreterPool"
 """
     rc, _, err = dj_script(SETTLE + program)
     assert rc == 0, err
+
+
+def test_a_failure_of_a_task_that_main_cannot_import(caplog):
+    # Nobody can be told by a signal; the dispatcher's thread must go on.
+    record = Record(id="a", task="gone.away", backend="default")
+    dispatcher._announce(record, ValueError("why"))
+    assert "nobody could be told that task a has failed" in caplog.text
+    assert "ValueError: why" in caplog.text
 
 
 def test_settings_without_a_module(dj_check, monkeypatch):

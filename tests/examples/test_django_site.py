@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from support import eventually
+
 pytest.importorskip("django", "6.0")
 pytest.importorskip("hypercorn")
 
@@ -69,6 +71,19 @@ class Site:
         with self.browser.open(url, body, timeout=60) as answer:
             return answer.read().decode()
 
+    def threads(self, prefix):
+        found = 0
+        for comm in Path(f"/proc/{self.process.pid}/task").glob("*/comm"):
+            with contextlib.suppress(OSError):  # it has ended
+                found += comm.read_text().startswith(prefix)
+        return found
+
+    def finish(self):
+        """Wait for the end of the newest task."""
+        while (status := self.surveys()[0]["status"]) != "SUCCESSFUL":
+            assert status in ("READY", "RUNNING"), self.log
+            select.select([], [], [], 0.02)
+
     def surveys(self):
         return json.loads(self.open("/surveys.json"))["surveys"]
 
@@ -100,6 +115,10 @@ def site(tmp_path_factory):
 
 def test_a_task_of_the_site_and_its_progress(site):
     page = site.open("/")
+    # The interpreters of tasks come up by themselves, when the web workers are ready.
+    for_tasks = f"tasks of 'default' run in {os.process_cpu_count()} interpreters of this process\n"
+    assert for_tasks in site.log
+    eventually(lambda: site.threads("tasks-default") == os.process_cpu_count(), "the interpreters")
     assert "<h1>The standard library, measured</h1>" in page
     site.start(FILES)
     seen = []
@@ -172,12 +191,13 @@ def test_the_site_with_its_tasks_in_the_database(tmp_path):
     site = Site(env | {"STORE": "database"}, tmp_path / "db.sqlite3")
     try:
         site.start(FILES)
-        while (status := site.surveys()[0]["status"]) != "SUCCESSFUL":
-            assert status in ("READY", "RUNNING"), site.log
+        site.finish()
         site.process.send_signal(signal.SIGHUP)
+        eventually(
+            lambda: any("All workers are replaced" in line for line in site.log), "the reload"
+        )
         site.start(FILES)
-        while (status := site.surveys()[0]["status"]) != "SUCCESSFUL":
-            assert status in ("READY", "RUNNING"), site.log
+        site.finish()
         assert site.end() == 0, site.log
     finally:
         site.end()

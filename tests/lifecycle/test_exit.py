@@ -205,3 +205,17 @@ threading.Thread(target=wait_for_ever, daemon=True).start()
 ready.wait()
 ex.submit(tasks.nothing).result()
 """)
+
+
+def test_a_module_that_a_worker_loads_before_main(check):
+    """On 3.13 the types of datetime were the worker's then, and main freed its memory: SIGABRT."""
+    check("""
+from subpool import InterpreterPoolExecutor
+
+def load():
+    import datetime
+
+with InterpreterPoolExecutor(1) as ex:
+    ex.submit(load).result()
+    import datetime
+""")

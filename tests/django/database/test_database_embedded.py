@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from dj_app import tasks
+from dj_app import apps, tasks
 from django.db import transaction
 from django.tasks import TaskResultStatus, task_backends
 from django.tasks.exceptions import TaskResultDoesNotExist
@@ -94,6 +94,17 @@ def test_transactions(finished):
     assert finished(kept).return_value == [["kept"], {}]
     with pytest.raises(TaskResultDoesNotExist):
         gone.refresh()
+
+
+def test_signals(finished):
+    """Where it is enqueued, and in the interpreter, which sees what others would see."""
+    result = finished(stored(tasks.echo).enqueue())
+    assert [entry[0] for entry in apps.signals if entry[2] == result.id] == ["task_enqueued"]
+    _, there = finished(stored(tasks.ready_and_signals).enqueue(result.id)).return_value
+    assert [(entry[0], *entry[3:]) for entry in there] == [
+        ("task_started", "RUNNING", None),
+        ("task_finished", "SUCCESSFUL", "SUCCESSFUL"),
+    ]
 
 
 def test_run_after(finished):

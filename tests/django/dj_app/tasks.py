@@ -41,6 +41,11 @@ def fail(kind):
 
 
 @task
+def fail_nested():
+    raise ValueError(KeyError("the argument")) from KeyError("the cause")
+
+
+@task
 async def fail_async():
     raise ValueError("it was async")
 

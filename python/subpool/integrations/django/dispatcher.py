@@ -26,11 +26,10 @@ from typing import TYPE_CHECKING, Any
 from subpool import (
     BrokenInterpreterPool,
     IncompatibleModuleError,
-    InterpreterPoolExecutor,
     TaskInterrupted,
 )
-from subpool.integrations.django import execution
 from subpool.integrations.django.execution import failure_of
+from subpool.integrations.django.pools import Pools
 from subpool.integrations.django.stores import Outcome, StoreUnavailable, utc_now
 from subpool.integrations.django.stores.memory import MemoryStore
 
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("subpool.integrations.django")
 
-# Seconds until a pool that could not start is tried again, doubled each time.
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _LONGEST_STORE_PAUSE = 5.0
 _SHORTEST_PAUSE = 0.01
 # A part of the lease, after which it is renewed.
@@ -90,7 +87,7 @@ class Dispatcher:
         self._process = os.getpid()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._pool: InterpreterPoolExecutor | None = None
+        self._pools = Pools(config, self.width)
         # The calls that the pool has, and those of them that have ended. Only the thread changes
         # the former.
         self._running: dict[str, Future[None]] = {}
@@ -99,12 +96,7 @@ class Dispatcher:
         self._resting = False
         self._draining = False
         self._claims = True
-        # Whether the pool is to be replaced; and those that have been, and may still run something.
-        self._is_old = False
-        self._old: list[InterpreterPoolExecutor] = []
         self._deadline: float | None = None
-        # When interpreters that could not start are tried again.
-        self._pause, self._not_before = _FIRST_PAUSE, 0.0
         self._renewed = 0.0
         # Tasks that have run, and the last look at how fast: when, how many by then, how many a
         # second before that; and when the last one has ended.
@@ -189,8 +181,15 @@ class Dispatcher:
     def renew(self) -> None:
         """Have the tasks to come run in new interpreters, since code has changed."""
         with self._changed:
-            self._is_old = True
+            self._pools.renew()
+            self._awake = True
             self._changed.notify_all()
+
+    def keep_warm(self) -> None:
+        """Have interpreters ready before the first task comes, and after each `renew`."""
+        with self._changed:
+            self._pools.keep_warm()
+            self.wake()
 
     def _run(self) -> None:
         try:
@@ -228,6 +227,8 @@ class Dispatcher:
             if self._resting:
                 return False
             self._awake = False
+        if not self._draining:
+            self._pools.warm_up()
         self._settle()
         room = self._room()
         claimed = self.store.claim(self.queues, room, self.claimant) if room > 0 else []
@@ -245,7 +246,7 @@ class Dispatcher:
         return True
 
     def _room(self) -> int:
-        if not self._claims or self._is_late() or time.monotonic() < self._not_before:
+        if not self._claims or self._is_late() or time.monotonic() < self._pools.not_before:
             return 0
         room = self.width + self._ahead() - len(self._running)
         # A few at a time, while there is enough to do.
@@ -280,8 +281,8 @@ class Dispatcher:
             times.append(self._deadline - now)
         if self.store.lease is not None and self._running:
             times.append(self._renewed + self.store.lease / _RENEWALS - now)
-        if now < self._not_before:
-            times.append(self._not_before - now)
+        if now < self._pools.not_before:
+            times.append(self._pools.not_before - now)
         elif len(self._running) > self.width:
             times.append(self._ended_at + _STANDSTILL - now)
         elif self._claims and len(self._running) < self.width:
@@ -296,30 +297,13 @@ class Dispatcher:
 
     def _submit(self, record: Record) -> bool:
         """Give a claimed task to the pool. False: there is none to be had now."""
-        options = self.config.options
         try:
-            if self._is_old:
-                self._is_old = False
-                if self._pool is not None:
-                    self._pool.shutdown(wait=False)
-                    self._old = [one for one in self._old if one.stats().interpreters]
-                    self._old.append(self._pool)
-                    self._pool = None
-            if self._pool is None:
-                self._pool = InterpreterPoolExecutor(
-                    self.width,
-                    f"tasks-{self.config.alias}",
-                    execution.set_up,
-                    (self.config,),
-                    max_tasks_per_interpreter=options.max_tasks_per_interpreter,
-                    idle_timeout=options.idle_timeout,
-                )
             # From a database an interpreter would read it once more.
             data = record if self.store.lease is not None else None
-            future = self._pool.submit(execution.run, self.claimant, record.id, data)
+            future = self._pools.submit(self.claimant, record.id, data)
         except RuntimeError as error:  # no thread to be had, a broken pool, the program's end
             self.store.release([record.id], self.claimant)
-            self._pool_failed(error)
+            self._pools.have_failed(error)
             return False
         self._running[record.id] = future
         future.add_done_callback(partial(self._note_end, record.id))
@@ -366,10 +350,10 @@ class Dispatcher:
             return
         error = future.exception()
         if error is None:
-            self._pause = _FIRST_PAUSE
+            self._pools.have_worked()
             return
         if isinstance(error, BrokenInterpreterPool):
-            self._pool_failed(error)
+            self._pools.have_failed(error)
         cut_off = TaskInterrupted | BrokenInterpreterPool | StoreUnavailable
         if isinstance(error, cut_off) and self.store.lease:
             self.store.release([record_id], self.claimant)  # for another process to try
@@ -381,19 +365,10 @@ class Dispatcher:
         if record is not None:
             _announce(record, error)
 
-    def _pool_failed(self, error: BaseException) -> None:
-        logger.error("cannot start interpreters for tasks %r: %s", self.config.alias, error)
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False)
-            self._not_before = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-
     def _end(self) -> None:
         """End the pool; what waits stays in the store."""
         is_late = self._is_late()
-        pools = self._old if self._pool is None else [*self._old, self._pool]
-        self._pool, self._old = None, []
+        pools = self._pools.take_all()
         if self._running:
             logger.warning(
                 "%d tasks of %r still run after the shutdown_timeout, and are interrupted",
@@ -443,4 +418,7 @@ def _announce(record: Record, error: BaseException) -> None:
         return
     from subpool.integrations.django import results  # noqa: PLC0415 - needs Django
 
-    results.announce_failure(record, error)
+    try:
+        results.announce_failure(record, error)
+    except Exception:  # main cannot import the task, either
+        logger.exception("nobody could be told that task %s has failed", record.id)

@@ -71,13 +71,12 @@ def _attempt(record: Record, claimant: str) -> None:
     from django.tasks.signals import task_started  # noqa: PLC0415
     from django.utils.json import normalize_json  # noqa: PLC0415
 
-    from subpool.integrations.django.backend import InterpreterBackend  # noqa: PLC0415
-    from subpool.integrations.django.results import result_of  # noqa: PLC0415
+    from subpool.integrations.django.results import result_of, sender_of  # noqa: PLC0415
 
     result: Any = None
     try:
         result = result_of(record)
-        task_started.send_robust(InterpreterBackend, task_result=result)
+        task_started.send_robust(sender_of(record), task_result=result)
         args = [TaskContext(task_result=result)] if result.task.takes_context else []
         value = normalize_json(result.task.call(*args, *result.args, **result.kwargs))
     except TaskInterrupted:
@@ -94,8 +93,7 @@ def _attempt(record: Record, claimant: str) -> None:
 def _finish(record: Record, claimant: str, outcome: Outcome, result: Any) -> None:
     from django.tasks.signals import task_finished  # noqa: PLC0415 - not in main
 
-    from subpool.integrations.django.backend import InterpreterBackend  # noqa: PLC0415
-    from subpool.integrations.django.results import update  # noqa: PLC0415
+    from subpool.integrations.django.results import sender_of, update  # noqa: PLC0415
 
     finished = _store.finish(record.id, claimant, outcome)
     if finished is None:
@@ -110,7 +108,7 @@ def _finish(record: Record, claimant: str, outcome: Outcome, result: Any) -> Non
         logger.exception("task id=%s cannot be had from path=%s", record.id, record.task)  # noqa: LOG004
     else:
         update(result, finished)
-        task_finished.send_robust(InterpreterBackend, task_result=result)
+        task_finished.send_robust(sender_of(record), task_result=result)
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.tasks import task_backends
 from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
 from django.tasks.signals import task_finished
 from django.utils.module_loading import import_string
@@ -99,14 +100,17 @@ def task_of(record: Record) -> Any:
     return task
 
 
+def sender_of(record: Record) -> type:
+    """Give the sender of signals: the backend's class, which may be the project's own."""
+    return type(task_backends[record.backend])
+
+
 def announce_failure(record: Record, error: BaseException) -> None:
     """Send `task_finished` for a task whose interpreter could not."""
-    from subpool.integrations.django.backend import InterpreterBackend  # noqa: PLC0415
-
     try:
         raise error  # noqa: TRY301 - for receivers that ask for the exception
     except BaseException:  # noqa: BLE001 - as above
-        task_finished.send_robust(InterpreterBackend, task_result=result_of(record))
+        task_finished.send_robust(sender_of(record), task_result=result_of(record))
 
 
 def _to_utc(when: datetime | None) -> datetime | None:

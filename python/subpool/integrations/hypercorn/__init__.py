@@ -21,6 +21,7 @@ def serve(
     *,
     workers_kind: str = "interpreter",
     on_reload: Callable[[], object] | None = None,
+    on_ready: Callable[[], object] | None = None,
 ) -> int:
     """Serve ``config.application_path`` until a signal ends it, and give the exit code.
 
@@ -32,6 +33,7 @@ def serve(
         workers_kind: ``"interpreter"``: all workers in this process. ``"process"``: a process for
             each.
         on_reload: Called when the workers begin to be replaced.
+        on_ready: Called when all workers are ready for the first time.
 
     Returns:
         0 after a graceful stop, 1 if the app failed, 3 if it needs a library that cannot load in
@@ -49,7 +51,7 @@ def serve(
     """
     from subpool.integrations.hypercorn import _main  # noqa: PLC0415 - main's
 
-    return _main.serve(config, workers_kind, on_reload)
+    return _main.serve(config, workers_kind, on_reload, on_ready)
 
 
 def worker_number() -> int | None:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
 
 
-def serve(config: Config, kind: str, on_reload: Callable[[], object] | None = None) -> int:
+def serve(
+    config: Config,
+    kind: str,
+    on_reload: Callable[[], object] | None = None,
+    on_ready: Callable[[], object] | None = None,
+) -> int:
     """Do what `subpool.integrations.hypercorn.serve` says."""
     if kind not in KINDS:
         raise ValueError(f"workers_kind must be 'interpreter' or 'process', not {kind!r}")
@@ -44,6 +49,8 @@ def serve(config: Config, kind: str, on_reload: Callable[[], object] | None = No
         supervisor = Supervisor(config, settings, kind, lambda: _remove_pid_file(config))
         if on_reload is not None:
             supervisor.on_reload = on_reload
+        if on_ready is not None:
+            supervisor.on_ready = on_ready
         return supervisor.run()
     finally:
         KINDS[kind].drop_prepared()

@@ -79,6 +79,8 @@ class Supervisor:
         self.code = 0
         # Called when a reload begins, for what else has to follow the code.
         self.on_reload: Callable[[], object] = lambda: None
+        # Called once, when all workers are up, for what must not take their time.
+        self.on_ready: Callable[[], object] = lambda: None
 
     def run(self) -> int:
         """Serve until the end, and give the exit code."""
@@ -188,6 +190,7 @@ class Supervisor:
         if not self._was_up and all(each.current for each in self._places):
             self._was_up = True
             self._log.info("All %d worker(s) are ready", len(self._places))
+            self.on_ready()
         if self._reloading is life:
             if before is None:
                 self._reload_next()

@@ -4,8 +4,9 @@ This module and the memory store know nothing of Django: they also serve a main 
 not set it up, where only the interpreters have (`subpool serve`).
 
 Guarantees that each store gives: what `add` has accepted is claimed by one claimant at a time;
-among what is due, the highest priority comes first, then the earliest `run_after`, then the order
-of `add`; a claim that has ended elsewhere can neither begin nor finish its task.
+among what is due, the highest priority comes first, then what has been due for longest (since its
+`run_after`, or since `add`), then the order of `add`; a claim that has ended elsewhere can neither
+begin nor finish its task.
 """
 
 from __future__ import annotations

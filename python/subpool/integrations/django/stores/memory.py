@@ -9,18 +9,15 @@ import heapq
 import itertools
 import threading
 from collections import OrderedDict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from subpool.integrations.django.stores import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from datetime import datetime
 
     from subpool.integrations.django.stores import Outcome, Record
-
-# `run_after` of what may run at once; the order then is that of `add`.
-_AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
 class MemoryStore:
@@ -43,17 +40,21 @@ class MemoryStore:
     def add(self, record: Record) -> None:
         """Take a new record."""
         with self._lock:
-            record.enqueued_at = utc_now()
+            record.enqueued_at = now = utc_now()
             self._open[record.id] = record.copy()  # its lists are the caller's
-            self._queue(record, next(self._order))
+            self._queue(record, now, next(self._order))
 
-    def _queue(self, record: Record, number: int) -> None:
+    def _queue(self, record: Record, enqueued_at: datetime, number: int) -> None:
         if record.run_after is None:
-            entry = -record.priority, _AT_ONCE, number, record.id
-            heapq.heappush(self._due.setdefault(record.queue, []), entry)
+            # Due now, even if the clock is set back; but not before what has waited for its time.
+            self._is_due(record, enqueued_at, number)
         else:
             waits = self._later.setdefault(record.queue, [])
             heapq.heappush(waits, (record.run_after, number, record.id))
+
+    def _is_due(self, record: Record, since: datetime, number: int) -> None:
+        entry = -record.priority, since, number, record.id
+        heapq.heappush(self._due.setdefault(record.queue, []), entry)
 
     def get(self, record_id: str) -> Record | None:
         """Give a copy of the record as it is now."""
@@ -82,9 +83,7 @@ class MemoryStore:
         for heap in self._of(self._later, queues):
             while heap and heap[0][0] <= now:
                 run_after, number, record_id = heapq.heappop(heap)
-                record = self._open[record_id]
-                entry = -record.priority, run_after, number, record_id
-                heapq.heappush(self._due.setdefault(record.queue, []), entry)
+                self._is_due(self._open[record_id], run_after, number)
 
     @staticmethod
     def _of[T](heaps: dict[str, list[T]], queues: Collection[str] | None) -> list[list[T]]:
@@ -123,7 +122,8 @@ class MemoryStore:
             for record_id in record_ids:
                 if self._claims.get(record_id) == claimant:
                     del self._claims[record_id]
-                    self._queue(self._open[record_id], -next(self._order))
+                    record = self._open[record_id]
+                    self._queue(record, record.enqueued_at or utc_now(), -next(self._order))
 
     def next_due(self, queues: Collection[str] | None) -> datetime | None:
         """Tell when the next record can be claimed."""

@@ -56,12 +56,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - BaseCommand's
         """Serve, then finish the tasks."""
         config = self.configuration(options)
-        started = [] if options["no_tasks"] else start_tasks()
-        for one in started:
+        kind = options["workers_kind"]
+        in_main = kind == "interpreter"  # else each web worker's process has its own memory stores
+        for one in start_tasks(memory=in_main, database=not options["no_tasks"]):
             self.stdout.write(
                 f"tasks of {one.config.alias!r} run in {one.width} interpreters of this process"
             )
-        code = hypercorn.serve(config, workers_kind=options["workers_kind"], on_reload=renew)
+        code = hypercorn.serve(config, workers_kind=kind, on_reload=renew, on_ready=keep_warm)
         for one in registry.all_of_them():
             stays = one.store.lease is not None
             one.close(one.config.options.shutdown_timeout, wait=False, run_due=not stays)
@@ -84,19 +85,28 @@ class Command(BaseCommand):
         return _command.configuration(argparse.Namespace(**given))
 
 
-def start_tasks() -> list[Dispatcher]:
-    """Start to run the tasks of database stores.
-
-    Those of memory stores run where they are enqueued: in this process, when the first one comes.
-    """
+def start_tasks(*, memory: bool, database: bool) -> list[Dispatcher]:
+    """Prepare to run the tasks of memory stores, and start to run those of database stores."""
     started = []
     for backend in task_backends.all():
-        if isinstance(backend, InterpreterBackend) and backend.config.options.store != "memory":
-            one = Dispatcher(backend.config)
+        if not isinstance(backend, InterpreterBackend):
+            continue
+        config = backend.config
+        if config.options.store == "memory":
+            if memory:
+                started.append(registry.dispatcher_for(config))
+        elif database:
+            one = Dispatcher(config)
             registry.register(one)
             one.wake()
             started.append(one)
     return started
+
+
+def keep_warm() -> None:
+    """Start the interpreters of tasks: the web workers, which were first, are ready."""
+    for one in registry.all_of_them():
+        one.keep_warm()
 
 
 def renew() -> None:

@@ -1,0 +1,5 @@
+from subpool.integrations.django import InterpreterBackend
+
+
+class Own(InterpreterBackend):
+    """A project's own one: it is what signals come from."""
