@@ -70,8 +70,10 @@ def exception(name: str) -> Exception:
     return error
 
 
-def unreadable(error: Exception) -> Exception:
+def unreadable(error: BaseException) -> BaseException:
     """Tell of an item that cannot be had here."""
+    if not isinstance(error, Exception):
+        return error  # an interrupt amid the unpickling
     from subpool._bootstrap import text_of  # noqa: PLC0415 - only when something failed
     from subpool.errors import NotTransferableError  # noqa: PLC0415
 
@@ -80,6 +82,7 @@ def unreadable(error: Exception) -> Exception:
         f"{type(error).__name__}: {text_of(error)}"
     )
     told.path = "item"
+    told.__cause__ = error
     return told
 
 

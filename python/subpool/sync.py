@@ -273,7 +273,7 @@ class Queue(Shared, Generic[T]):
     async def put_async(self, item: T) -> None:
         """Put an item in; wait for room in a loop of asyncio, which goes on meanwhile.
 
-        A cancelled wait leaves the item out.
+        A cancelled wait leaves the item out, unless there was room for it just before that.
 
         Raises:
             queue.ShutDown: The queue was shut down.
@@ -305,12 +305,9 @@ class Queue(Shared, Generic[T]):
 
         """
         limit = _seconds(block, timeout)
-        try:
-            got = self._core.get()
-            if got is None and block:
-                got = _sharing.wait(self._core.ticket(False), limit)
-        except Exception as error:
-            raise _sharing.unreadable(error) from error
+        got = self._core.get()
+        if got is None and block:
+            got = _sharing.wait(self._core.ticket(False), limit)
         return self._item(got)
 
     def get_nowait(self) -> T:
@@ -327,14 +324,11 @@ class Queue(Shared, Generic[T]):
             NotTransferableError: The item cannot be unpickled here. It is gone.
 
         """
-        try:
-            got = self._core.get()
-            if got is None:
-                from subpool._doors import wait  # noqa: PLC0415 - for those who have a loop
+        got = self._core.get()
+        if got is None:
+            from subpool._doors import wait  # noqa: PLC0415 - for those who have a loop
 
-                got = await wait(self._core.ticket(False), None)
-        except Exception as error:
-            raise _sharing.unreadable(error) from error
+            got = await wait(self._core.ticket(False), None)
         return self._item(got)
 
     def _item(self, got: Any) -> T:
@@ -342,6 +336,8 @@ class Queue(Shared, Generic[T]):
             raise _sharing.exception("Empty")
         if got is False:
             raise _sharing.exception("ShutDown")
+        if len(got) == 2:
+            raise _sharing.unreadable(got[1])
         item: T = got[0]
         return item
 
