@@ -336,9 +336,10 @@ class Queue(Shared, Generic[T]):
             raise _sharing.exception("Empty")
         if got is False:
             raise _sharing.exception("ShutDown")
-        if len(got) == 2:
-            raise _sharing.unreadable(got[1])
-        item: T = got[0]
+        item: T
+        item, *error = got
+        if error:
+            raise _sharing.unreadable(error[0])
         return item
 
     def qsize(self) -> int:

@@ -177,7 +177,7 @@ static HELD: OnceLock<Mutex<Vec<Arc<Thing>>>> = OnceLock::new();
 /// All locks of things are taken for a fork, by the forking thread itself and within the C library's
 /// `fork`: a hook of Python's might come before others that use them. They are held for moments
 /// only, and never by who waits for a GIL, so this does not wait for the forking thread's own.
-fn survive_forks() {
+pub fn survive_forks() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
         HELD.get_or_init(Mutex::default);
