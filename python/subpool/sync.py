@@ -336,10 +336,9 @@ class Queue(Shared, Generic[T]):
             raise _sharing.exception("Empty")
         if got is False:
             raise _sharing.exception("ShutDown")
-        item: T
-        item, *error = got
-        if error:
-            raise _sharing.unreadable(error[0])
+        if len(got) > 1:
+            raise _sharing.unreadable(got[1])
+        item: T = got[0]
         return item
 
     def qsize(self) -> int:
