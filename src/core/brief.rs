@@ -85,8 +85,10 @@ impl Raw {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     use std::sync::atomic::AtomicI32;
+
+    const TIMES: u32 = if cfg!(miri) { 50 } else { 10_000 };
 
     #[test]
     fn one_has_it_at_a_time() {
@@ -94,7 +96,7 @@ mod tests {
         let threads = [0; 4].map(|_| {
             let count = Arc::clone(&count);
             thread::spawn(move || {
-                for _ in 0..10_000 {
+                for _ in 0..TIMES {
                     let mut count = count.lock();
                     let before = *count;
                     hint::spin_loop();
@@ -105,7 +107,7 @@ mod tests {
         for thread in threads {
             thread.join().unwrap();
         }
-        assert_eq!(*count.lock(), 40_000);
+        assert_eq!(*count.lock(), 4 * TIMES);
     }
 
     #[test]
@@ -119,7 +121,7 @@ mod tests {
 
     /// The mutex of `parking_lot` was handed to a thread that the child does not have.
     #[test]
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))] // which has no fork
     fn in_the_child_of_a_fork_those_who_waited_are_gone() {
         let shared = Arc::new((Brief::new(()), AtomicI32::new(0)));
         let other = Arc::clone(&shared);
