@@ -152,6 +152,7 @@ class Lock(Shared):
 
         return await wait(core.ticket(False), None) is True
 
+    @_sharing.natively("free")
     def release(self) -> None:
         """Release the lock, whoever holds it.
 
@@ -159,24 +160,25 @@ class Lock(Shared):
             RuntimeError: Nobody does.
 
         """
-        if not self._core.release():
-            raise RuntimeError("release unlocked lock")
+        self._core.free()
 
     def locked(self) -> bool:
         """Tell whether somebody has the lock."""
         return bool(self._core.is_set())
 
+    @_sharing.natively("enter")
     def __enter__(self) -> bool:
-        core = self._core
-        return core.acquire() or _sharing.wait(core.ticket(False), None) is True
+        entered: bool = self._core.enter()
+        return entered
 
+    @_sharing.natively("exit")
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.release()
+        self._core.exit()
 
     async def __aenter__(self) -> None:
         await self.acquire_async()

@@ -9,6 +9,7 @@
 
 pub mod door;
 pub mod handle;
+mod hold;
 pub mod room;
 pub mod ticket;
 

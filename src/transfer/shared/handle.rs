@@ -2,10 +2,10 @@
 //!
 //! They are `subpool.sync`'s, which makes classes of them; nobody else sees them.
 
-use super::door;
 use super::room::Room;
 use super::ticket::{Aim, Shared, Taken, Waited};
 use super::{Thing, What};
+use super::{door, hold};
 use crate::core::shared::channel::{Channel, Refusal};
 use crate::core::shared::event::Event;
 use crate::ffi;
@@ -84,7 +84,7 @@ impl Handle {
     }
 }
 
-static METHODS: Methods<20> = methods!(
+static METHODS: Methods<22> = methods!(
     Handle,
     c"set": METH_NOARGS => |own, given| own.with_event(given, Event::set),
     c"clear": METH_NOARGS => |own, given| own.with_event(given, Event::clear),
@@ -100,10 +100,9 @@ static METHODS: Methods<20> = methods!(
         }
         _ => own.refuse(given.token),
     },
-    c"release": METH_NOARGS => |own, given| match &own.thing.what {
-        What::Lock(lock) => Ok(Object::boolean(given.token, lock.release())),
-        _ => own.refuse(given.token),
-    },
+    c"enter": METH_NOARGS => hold::enter,
+    c"exit": METH_VARARGS => hold::exit,
+    c"free": METH_NOARGS => hold::exit,
     c"put": METH_O => Handle::put,
     c"get": METH_NOARGS => Handle::get,
     c"task_done": METH_NOARGS => |own, given| {
@@ -393,6 +392,6 @@ fn seconds(token: Attached<'_>, given: &Object<'_>) -> Result<Option<Duration>, 
 }
 
 /// The room that a handle or ticket keeps.
-fn room_of<'o>(room: &'o Object<'static>) -> Result<&'o Room, Raised> {
+pub(super) fn room_of<'o>(room: &'o Object<'static>) -> Result<&'o Room, Raised> {
     super::room::of(room).ok_or_else(|| Raised::lost(room.token()))
 }
