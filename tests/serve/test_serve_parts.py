@@ -5,6 +5,8 @@ import contextlib
 import random
 import signal
 import socket
+import ssl
+import threading
 import types
 
 import serve_apps
@@ -39,19 +41,22 @@ every = []
 
 
 @contextlib.contextmanager
-def serving():
+def serving(context=None):
     """Give a loop, what it notes, its listening socket, and that of another worker."""
     every.clear()
     connections = _loop.Connections()
     loop = connections.loop(asyncio.SelectorEventLoop)
-    with socket.create_server(("127.0.0.1", 0)) as listening, listening.dup() as others:
+    with socket.create_server(("127.0.0.1", 0)) as plain, plain.dup() as others:
         others.setblocking(False)
-        loop.run_until_complete(loop.create_server(Noting, sock=listening))
+        listening = _loop.OneByOne(fileno=plain.detach())
+        loop.run_until_complete(
+            loop.create_server(Noting, sock=listening, backlog=100, ssl=context)
+        )
         try:
             yield loop, connections, others
         finally:
             connections.abort()
-            loop.run_until_complete(_loop.turns())
+            loop.run_until_complete(connections.stop_accepting())
             loop.close()
 
 
@@ -93,6 +98,70 @@ def test_what_has_come_is_read_before_the_end():
         assert every[0].heard == b"request"
 
 
+def test_handshakes_are_connections_too(certificate):
+    """Guards against connections that are unknown before TLS is agreed on.
+
+    A reload cut them off, and one that said nothing kept the server from its end.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    with (
+        serving(context) as (loop, connections, others),
+        socket.create_connection(others.getsockname()) as client,
+        socket.create_connection(others.getsockname()),
+    ):
+        while len(every) < 2:
+            loop.run_until_complete(asyncio.sleep(0))
+        assert not connections.open
+        assert not loop.run_until_complete(connections.all_closed(0))
+        server = connections.servers[0]
+        loop.run_until_complete(connections.stop_accepting())
+        trust = ssl.create_default_context(cafile=certificate[0])
+        clients = []
+        shaking = threading.Thread(
+            target=lambda: clients.append(trust.wrap_socket(client, server_hostname="127.0.0.1"))
+        )
+        shaking.start()
+        while not connections.open:
+            loop.run_until_complete(asyncio.sleep(0))
+        shaking.join()
+        closed = loop.create_task(connections.all_closed(20))
+        connections.drop_handshakes()
+        loop.run_until_complete(_loop.turns())
+        assert every[0].is_open
+        assert not closed.done()
+        connections.abort()
+        assert loop.run_until_complete(closed)
+        loop.run_until_complete(asyncio.wait_for(server.wait_closed(), 20))
+        clients[0].close()
+
+
+def test_the_apps_own_servers_are_left_alone():
+    """Guards against protocols with slots, which met nothing, and servers closed under the app."""
+
+    class Slotted(asyncio.Protocol):
+        __slots__ = ()
+
+        def connection_made(self, transport):
+            transport.write(b"metrics")
+            transport.close()
+
+    with serving() as (loop, connections, _):
+        server = loop.run_until_complete(loop.create_server(Slotted, "127.0.0.1", 0))
+        loop.run_until_complete(connections.stop_accepting())
+
+        async def ask():
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write_eof()
+            try:
+                return await asyncio.wait_for(reader.read(), 20)
+            finally:
+                writer.close()
+
+        assert loop.run_until_complete(ask()) == b"metrics"
+        server.close()
+
+
 def test_a_worker_reads_last_of_all():
     """Guards against an end that comes before what was sent on kept connections is read."""
     did = []
@@ -110,6 +179,7 @@ def test_a_worker_reads_last_of_all():
         stop_accepting=note("stop_accepting"),
         all_closed=note("all_closed"),
         read_what_came=note("read_what_came"),
+        drop_handshakes=lambda: did.append("drop_handshakes"),
     )
 
     async def told(word):
@@ -118,8 +188,8 @@ def test_a_worker_reads_last_of_all():
 
     asyncio.run(told("retire"))
     assert did[:3] == ["ready", "stop_accepting", "draining"]
-    assert set(did[3:-1]) == {"close_websockets", "all_closed"}
-    assert did[-1] == "read_what_came"
+    assert set(did[3:-2]) == {"close_websockets", "all_closed"}
+    assert did[-2:] == ["read_what_came", "drop_handshakes"]
 
 
 def test_a_worker_is_worn_after_its_most_requests():

@@ -144,6 +144,7 @@ class Server:
             linger.cancel()
             hurry.cancel()
         await self._connections.read_what_came()
+        self._connections.drop_handshakes()
 
     async def _wait(self, word: str, event: Event) -> None:
         await event.wait_async()
