@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import random
 import signal
 import socket
@@ -160,6 +161,54 @@ def test_the_apps_own_servers_are_left_alone():
 
         assert loop.run_until_complete(ask()) == b"metrics"
         server.close()
+
+
+def test_no_message_to_the_supervisor_is_lost():
+    """Guards against a worker that nobody knows to be ready, if its app has many files."""
+    theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    channel = _worker.Channel(theirs.detach())
+    loop = asyncio.SelectorEventLoop()
+    heard = []
+
+    def hear():
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.append(json.loads(ours.recv(_worker.MESSAGE)))
+
+    with contextlib.closing(loop), ours, channel.socket:
+        channel.never_wait(loop)
+        for number in range(1000):
+            channel.tell("files", number, "x" * 1000)
+        channel.tell("ready")
+        while len(heard) < 1001:
+            hear()
+            loop.run_until_complete(_loop.turns())
+        assert [message[1] for message in heard[:-1]] == list(range(1000))
+        assert heard[-1] == ["ready"]
+        # The loop's end, when the supervisor has not read yet.
+        for number in range(1000):
+            channel.tell("files", number, "x" * 1000)
+        reading = threading.Timer(0, lambda: [hear() for _ in iter(lambda: len(heard) < 2002, 0)])
+        reading.start()
+        channel.wait_again()
+        channel.tell("ended")
+        reading.join()
+        assert heard[-1] == ["ended"]
+        ours.close()
+        channel.tell("nobody listens")
+
+
+def test_a_workers_sockets_are_not_its_childrens():
+    """Guards against a port that stays taken by what the app has started."""
+    theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel = _worker.Channel(theirs.detach())
+    with ours, channel.socket, socket.create_server(("127.0.0.1", 0)) as listening:
+        socket.send_fds(ours, [b'["serve", 0, 1, 0]'], [listening.fileno()])
+        sockets, counts = channel.sockets()
+        with sockets[0]:
+            assert counts == [0, 1, 0]
+            assert not sockets[0].get_inheritable()
 
 
 def test_a_worker_reads_last_of_all():

@@ -110,8 +110,7 @@ def test_max_requests_fails_no_request():
     ) as served:
         served.up()
         with Load(served, clients=2) as kept, Load(served, clients=2, keep=False) as new:
-            served.wait_for("another follows", 4)
-            served.wait_for("the one before it has ended", 3)
+            served.wait_for("the one before it has ended", 2)
             for load in (kept, new):
                 load.wait_for(load.answers + 20)
         assert not kept.errors + new.errors

@@ -15,6 +15,8 @@ import signal
 import socket
 import ssl
 import sys
+from array import array
+from collections import deque
 
 from subpool.integrations import hypercorn as integration
 from subpool.integrations.hypercorn import _errors, _lazy, _loop
@@ -33,7 +35,12 @@ if TYPE_CHECKING:
 
     from subpool import Event
 
-_MANY = 400  # files named in one message
+_MANY = 100  # files named in one message
+
+_MOST = socket.CMSG_LEN(250 * 4)  # bytes of the descriptors that come with one
+
+# Seconds for the last messages, if the supervisor does not read: it may have given this worker up.
+_LAST_WORDS = 5.0
 
 # Seconds that a replaced worker keeps a connection on which nothing happens: a client that is
 # about to use it again gets its answer, and is told to open another one.
@@ -44,26 +51,59 @@ _CANCEL = 0.3
 
 
 class Channel:
-    """The worker's end of what connects it with the supervisor."""
+    """The worker's end of what connects it with the supervisor.
+
+    Guarantees: messages arrive in their order, and none is lost while the supervisor reads.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.socket = socket.socket(fileno=descriptor)
+        self._waiting: deque[bytes] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def tell(self, *message: object) -> None:
         """Send; if nobody listens any more, the next read shows that."""
+        self._waiting.append(json.dumps(message).encode())
+        if len(self._waiting) == 1:
+            self._send()
+
+    def never_wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Leave to that loop, from now on, what cannot be sent at once."""
+        self.socket.setblocking(False)
+        self._loop = loop
+
+    def wait_again(self) -> None:
+        """Send what is left; the loop is over."""
+        self.socket.settimeout(_LAST_WORDS)
+        self._loop = None
+        self._send()
+
+    def _send(self) -> None:
         try:
-            self.socket.send(json.dumps(message).encode())
+            while self._waiting:
+                self.socket.send(self._waiting[0])
+                self._waiting.popleft()
+        except BlockingIOError:
+            if self._loop is not None:
+                self._loop.add_writer(self.socket.fileno(), self._send)
+                return
         except OSError:
-            return
+            self._waiting.clear()
+        if self._loop is not None:
+            self._loop.remove_writer(self.socket.fileno())
 
     def sockets(self) -> tuple[list[socket.socket], list[int]] | None:
         """Wait for the sockets, and how many there are of each sort; ``None``: shall not serve."""
-        data, descriptors, _, _ = socket.recv_fds(self.socket, MESSAGE, 250)
+        # `socket.recv_fds` drops the flag: what the app starts would have the sockets, too.
+        data, more, _, _ = self.socket.recvmsg(MESSAGE, _MOST, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return None
         word, *counts = json.loads(data)
         if word != "serve":
             return None
+        descriptors = array("i")
+        for _, _, each in more:
+            descriptors.frombytes(each)
         return [_loop.OneByOne(fileno=descriptor) for descriptor in descriptors], counts
 
 
@@ -104,6 +144,7 @@ class Server:
         loop = self._connections.loop(_loop_class(config.worker_class))
         loop.set_debug(config.debug)
         loop.set_exception_handler(_tell_exception)
+        self._channel.never_wait(loop)
         try:
             _loop.run(
                 loop,
@@ -111,6 +152,7 @@ class Server:
             )
         finally:
             _loop.close(loop, 1.0 if self._was_cut else 60.0)
+            self._channel.wait_again()
             self._channel.tell("ended", self._was_cut)
 
     def order(self, word: str) -> None:
@@ -220,7 +262,6 @@ def _serve(
     if given is None:
         return
     sockets, (secure, insecure, _) = given
-    channel.socket.setblocking(False)
     listening = Sockets(
         sockets[:secure], sockets[secure : secure + insecure], sockets[secure + insecure :]
     )
