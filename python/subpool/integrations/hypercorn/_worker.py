@@ -15,12 +15,11 @@ import signal
 import socket
 import ssl
 import sys
-from array import array
 from collections import deque
 
 from subpool.integrations import hypercorn as integration
 from subpool.integrations.hypercorn import _errors, _lazy, _loop
-from subpool.integrations.hypercorn._messages import MESSAGE
+from subpool.integrations.hypercorn._messages import MESSAGE, patience
 
 with _lazy.Later():
     from hypercorn.asyncio.run import worker_serve
@@ -101,9 +100,7 @@ class Channel:
         word, *counts = json.loads(data)
         if word != "serve":
             return None
-        descriptors = array("i")
-        for _, _, each in more:
-            descriptors.frombytes(each)
+        descriptors = [number for _, _, each in more for number in memoryview(each).cast("i")]
         return [_loop.OneByOne(fileno=descriptor) for descriptor in descriptors], counts
 
 
@@ -126,6 +123,7 @@ class Server:
         self._orders: asyncio.Queue[str] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []  # the loop itself does not keep them
         self._was_cut = False
+        self._end: tuple[asyncio.TimerHandle, float] | None = None
 
     def run(self, app: Any, sockets: Sockets) -> None:
         """Serve until told to end."""
@@ -173,18 +171,17 @@ class Server:
         self._channel.tell("ready")
         word = await self._orders.get()
         self._app.is_draining = True
-        patience = self._config.graceful_timeout
-        loop.call_later(patience, self._cut)
+        self._cut_in(patience(self._config, word))
+        hurry = loop.create_task(self._hurry())
+        self._tasks.append(hurry)
         self._announce_close()
         await self._connections.stop_accepting()
         self._channel.tell("draining")
         self._tasks.append(loop.create_task(self._app.close_websockets()))
         if word == "retire":
-            linger = loop.create_task(self._linger(min(_LINGER, patience)))
-            hurry = loop.create_task(self._orders.get())
+            linger = loop.create_task(self._linger(min(_LINGER, self._config.graceful_timeout)))
             await asyncio.wait((linger, hurry), return_when=asyncio.FIRST_COMPLETED)
             linger.cancel()
-            hurry.cancel()
         await self._connections.read_what_came()
         self._connections.drop_handshakes()
 
@@ -194,6 +191,17 @@ class Server:
 
     async def _linger(self, seconds: float) -> None:
         await self._connections.all_closed(seconds)
+
+    async def _hurry(self) -> None:
+        """Wait until the server stops: a retired worker has less time then."""
+        while await self._orders.get() != "stop":
+            pass
+        self._cut_in(patience(self._config, "stop"))
+
+    def _cut_in(self, seconds: float) -> None:
+        if self._end is not None:
+            self._end[0].cancel()
+        self._end = asyncio.get_running_loop().call_later(seconds, self._cut), seconds
 
     def _hear(self) -> None:
         try:
@@ -218,11 +226,12 @@ class Server:
 
     def _cut(self) -> None:
         """End the requests that have not finished in time."""
-        if self._app.running:
+        if self._app.running and self._end is not None:
             self._was_cut = True
-            self._channel.tell("cut", len(self._app.running))
+            self._channel.tell("cut", len(self._app.running), self._end[1])
         self._config.graceful_timeout = _CANCEL  # Hypercorn reads it when it comes to that
         self._connections.abort()
+        asyncio.get_running_loop().call_later(_CANCEL, self._app.cancel)
 
 
 def serve(
