@@ -8,11 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
+import sys
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
+
+
+# The backlog with which asyncio accepts one connection in a turn: before 3.14 that very many, since
+# then one more.
+_ONE = 0 if sys.version_info >= (3, 14) else 1
+
+
+class OneByOne(socket.socket):
+    """A listening socket of several workers, of which asyncio accepts one connection a turn.
+
+    By default it accepts all that wait. Then who wakes first gets all clients of a moment, and
+    while it computes for one of them the others wait, beside workers that have nothing to do.
+    """
+
+    queue = 0
+
+    def listen(self, _backlog: int = 0, /) -> None:
+        """Leave the queue as long as it is: asyncio has one number for it and for its turns."""
+        super().listen(self.queue)
 
 
 class Connections:
@@ -29,6 +50,9 @@ class Connections:
 
         class Noting(base):  # type: ignore[misc]
             async def create_server(self, factory: Any, *args: Any, **options: Any) -> Any:
+                if base is asyncio.SelectorEventLoop and type(options.get("sock")) is OneByOne:
+                    options["sock"].queue = options["backlog"]
+                    options["backlog"] = _ONE
                 server = await super().create_server(noted.noting(factory), *args, **options)
                 noted.servers.append(server)
                 return server

@@ -64,7 +64,7 @@ class Channel:
         word, *counts = json.loads(data)
         if word != "serve":
             return None
-        return [socket.socket(fileno=descriptor) for descriptor in descriptors], counts
+        return [_loop.OneByOne(fileno=descriptor) for descriptor in descriptors], counts
 
 
 def most_requests(limit: int, jitter: int | None) -> int:
