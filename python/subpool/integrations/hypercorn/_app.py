@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 
 from hypercorn.events import Closed
+from hypercorn.utils import LifespanFailureError
 
 from subpool import TaskInterrupted
+from subpool.integrations.hypercorn import _errors
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
@@ -50,7 +52,13 @@ class Counted:
         """Run the app for one scope."""
         scope.setdefault("extensions", {})["subpool"] = {"worker": self._number}
         if scope["type"] == "lifespan":
-            await self._app(scope, self._noting(receive), send, sync_spawn, call_soon)
+            try:
+                await self._app(scope, self._noting(receive), send, sync_spawn, call_soon)
+            except Exception as error:
+                if _errors.incompatibility(error) is None:
+                    raise
+                # All else means to Hypercorn that the app has no lifespan.
+                raise LifespanFailureError("startup", str(error)) from error
             return
         if self._left is not None:
             self._left -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ class Life:
 
     def __init__(self) -> None:
         self.handle: Handle
+        # starting, ready, draining (told to end), unwanted (told so before it was ready), ended
         self.state = "starting"
+        self.began = time.time_ns()
         self.ready_at = 0.0
         self.was_cut = False
         self.option: str | None = None  # what it loads a library for, before the app
@@ -39,3 +42,8 @@ class Place:
         self.follower: Life | None = None
         self.delay = FIRST_DELAY
         self.timer: asyncio.TimerHandle | None = None
+
+    def cancel_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
