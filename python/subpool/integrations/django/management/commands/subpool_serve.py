@@ -13,12 +13,54 @@ from django.tasks import task_backends
 
 from subpool.integrations.django import registry, serving
 from subpool.integrations.django.backend import InterpreterBackend
-from subpool.integrations.django.worker import _ENDED, CUT_OFF, FAILED, WorkerDispatcher, _messages
+from subpool.integrations.django.dispatcher import Dispatcher
+from subpool.integrations.django.stores import StoreUnavailable
+from subpool.integrations.django.worker import _ENDED, CUT_OFF, FAILED, _messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hypercorn.config import Config as HypercornConfig
+
+    from subpool.integrations.django.config import Config
+
+
+class ServingDispatcher(Dispatcher):
+    """A dispatcher that knows whether all went well with it."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.cut_off = 0
+        self.failed = False
+        self._is_closed = False
+
+    def wake(self) -> None:
+        """Look for tasks that are due, anew if it has failed; not once it was told to end."""
+        with self._changed:
+            if not self._is_closed:
+                if self._thread is None:
+                    self.failed = False
+                super().wake()
+
+    def close(
+        self, timeout: float | None = None, *, wait: bool = True, run_due: bool = True
+    ) -> None:
+        """End for good."""
+        self._is_closed = True
+        super().close(timeout, wait=wait, run_due=run_due)
+
+    def _turn(self) -> bool:
+        try:
+            return super()._turn()
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self.failed = True  # it will be logged
+            raise
+
+    def _end(self) -> None:
+        self.cut_off = len(self._running)
+        super()._end()
 
 
 class Command(BaseCommand):
@@ -95,7 +137,7 @@ class Command(BaseCommand):
         return _command.configuration(argparse.Namespace(**given))
 
 
-def start_tasks() -> list[WorkerDispatcher]:
+def start_tasks() -> list[ServingDispatcher]:
     """Start to run the tasks of database stores.
 
     Those of memory stores run where they are enqueued: in this process, when the first one comes.
@@ -103,7 +145,7 @@ def start_tasks() -> list[WorkerDispatcher]:
     started = []
     for backend in task_backends.all():
         if isinstance(backend, InterpreterBackend) and backend.config.options.store != "memory":
-            one = WorkerDispatcher(backend.config)
+            one = ServingDispatcher(backend.config)
             registry.register(one)
             one.wake()
             started.append(one)
