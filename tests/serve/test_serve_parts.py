@@ -16,6 +16,7 @@ from serve_support import Served
 
 from subpool.integrations.hypercorn import _loop, _worker
 from subpool.integrations.hypercorn._app import Counted
+from subpool.integrations.hypercorn._listening import Listening
 from subpool.integrations.hypercorn._places import Life
 from subpool.integrations.hypercorn._supervisor import Supervisor
 
@@ -265,7 +266,7 @@ def test_a_worker_is_worn_after_its_most_requests():
 
 def test_the_pause_before_a_worker_starts_again(monkeypatch):
     """Guards against a worker that fails at once and is started again without end or pause."""
-    supervisor = Supervisor(Config(), {}, "interpreter", lambda: None)
+    supervisor = Supervisor(Config(), {}, "interpreter", Listening(Config()))
     pauses = []
     monkeypatch.setattr(supervisor._loop, "call_later", lambda pause, *_: pauses.append(pause))
     place = supervisor._places[0]

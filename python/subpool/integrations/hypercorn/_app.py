@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 
 from hypercorn.events import Closed
+from hypercorn.utils import LifespanFailureError
 
 from subpool import TaskInterrupted
+from subpool.integrations.hypercorn import _errors
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Counted:
         """Run the app for one scope."""
         scope.setdefault("extensions", {})["subpool"] = {"worker": self._number}
         if scope["type"] == "lifespan":
-            await self._app(scope, self._noting(receive), send, sync_spawn, call_soon)
+            await self._live(scope, self._noting(receive), send, sync_spawn, call_soon)
             return
         if self._left is not None:
             self._left -= 1
@@ -77,6 +79,16 @@ class Counted:
             del self.running[request]
         if self.is_draining and scope["type"] == "http" and scope["http_version"] == "2":
             await _go_away(send)
+
+    async def _live(self, *args: Any) -> None:
+        """Run the app's lifespan."""
+        try:
+            await self._app(*args)
+        except Exception as error:
+            if _errors.incompatibility(error) is None:
+                raise
+            # All else means to Hypercorn that the app has no lifespan.
+            raise LifespanFailureError("startup", str(error)) from error
 
     def _noting(self, receive: Any) -> Any:
         async def receive_and_note() -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from subpool.errors import IncompatibleModuleError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hypercorn.config import Config
@@ -26,13 +28,34 @@ def told(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)).rstrip()
 
 
+def incompatibility(error: BaseException) -> IncompatibleModuleError | None:
+    """Give the error of a library that does not load in interpreters, if one has led to this."""
+    seen: list[BaseException] = []
+    left = [error]
+    while left:
+        one = left.pop()
+        if any(one is other for other in seen):
+            continue
+        if isinstance(one, IncompatibleModuleError):
+            return one
+        seen.append(one)
+        left += [each for each in (one.__cause__, one.__context__) if each is not None]
+        if isinstance(one, BaseExceptionGroup):
+            left += one.exceptions
+    return None
+
+
 def report(error: BaseException) -> None:
     """Show an error on standard error."""
     print(told(error), file=sys.stderr, flush=True)  # noqa: T201 - a command
 
 
-def incompatible(config: Config, error: BaseException, option: str | None = None) -> str:
+def incompatible(
+    config: Config, error: BaseException, option: str | None = None, *, is_open: bool = False
+) -> str:
     """Say that the app, or an option of the server, does not work in interpreters; what to do."""
+    # Not if only the app's lifespan or a new version of it imports that.
+    opened = "" if is_open else " No socket was opened."
     library = getattr(error, "distribution", None) or getattr(error, "name", None) or "a library"
     version = getattr(error, "version", None)
     name = f"{library} {version}" if version else library
@@ -41,13 +64,13 @@ def incompatible(config: Config, error: BaseException, option: str | None = None
     refused = f"{name}, which does not load in an interpreter of its own{which}"
     if option is not None:
         return (
-            f"{option} does not work in interpreters, because it needs {refused}. No socket was "
-            f"opened. Ways out: run the same thing on processes, with --workers-kind=process; or "
+            f"{option} does not work in interpreters, because it needs {refused}.{opened} "
+            f"Ways out: run the same thing on processes, with --workers-kind=process; or "
             f"do without {option}."
         )
     return (
         f"{config.application_path} cannot be served by interpreters, because it imports "
-        f"{refused}. No socket was opened. Ways out: run the same thing on processes, with "
+        f"{refused}.{opened} Ways out: run the same thing on processes, with "
         f"--workers-kind=process; or import {library} only "
         f"in functions that other processes or threads run; or do without it. `subpool doctor "
         f"{library}` tells more."

@@ -24,7 +24,7 @@ from subpool.integrations.hypercorn._messages import MESSAGE, patience
 with _lazy.Later():
     from hypercorn.asyncio.run import worker_serve
     from hypercorn.config import Config, Sockets
-    from hypercorn.utils import load_application
+    from hypercorn.utils import LifespanFailureError, load_application
 
     from subpool.integrations.hypercorn._app import Counted
 
@@ -249,6 +249,13 @@ def serve(
     channel = Channel(descriptor)
     try:
         _serve(settings, number, channel, events)
+    except BaseException as error:
+        if settings.get("use_reloader"):
+            from subpool.integrations.hypercorn._watch import files_of  # noqa: PLC0415 - rare
+
+            channel.socket.setblocking(True)
+            tell_files(channel, files_of(error))
+        raise
     finally:
         channel.socket.close()
 
@@ -259,13 +266,8 @@ def _serve(
     config = Config()
     vars(config).update(settings)
     integration._number = number  # noqa: SLF001 - its own package
-    try:
-        _load_for_options(config, channel)
-        app = load_application(config.application_path, config.wsgi_max_body_size)
-    except BaseException:
-        if config.use_reloader:
-            tell_files(channel)
-        raise
+    _load_for_options(config, channel)
+    app = load_application(config.application_path, config.wsgi_max_body_size)
     channel.tell("loaded")
     given = channel.sockets()
     if given is None:
@@ -275,7 +277,12 @@ def _serve(
         sockets[:secure], sockets[secure : secure + insecure], sockets[secure + insecure :]
     )
     config._set_quic_addresses(listening.quic_sockets)  # noqa: SLF001 - as `create_sockets` does
-    Server(config, number, channel, events).run(app, listening)
+    try:
+        Server(config, number, channel, events).run(app, listening)
+    except LifespanFailureError as error:
+        if (why := _errors.incompatibility(error)) is not None:
+            raise why from None  # the supervisor knows what to say of that
+        raise
 
 
 def _load_for_options(config: Config, channel: Channel) -> None:
@@ -298,10 +305,11 @@ def _load_for_options(config: Config, channel: Channel) -> None:
         channel.tell("option", None)
 
 
-def tell_files(channel: Channel) -> None:
+def tell_files(channel: Channel, more: set[str] | frozenset[str] = frozenset()) -> None:
     """Name the files of all modules."""
     files = sorted(
-        {
+        more
+        | {
             file
             for module in list(sys.modules.values())
             if type(file := getattr(module, "__file__", None)) is str

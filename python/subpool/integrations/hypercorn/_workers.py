@@ -62,7 +62,12 @@ class Handle:
         self._ended = ended
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
-        self._begin(settings)
+        try:
+            self._begin(settings)
+        except BaseException:
+            self._ours.close()
+            self._theirs.close()
+            raise
         loop.add_reader(self._ours.fileno(), self._read)
 
     def _begin(self, settings: dict[str, Any]) -> None:
@@ -107,10 +112,6 @@ class Handle:
         """Call `gone` in the loop when nothing is left of a worker that has ended."""
         gone()
 
-    def join(self, timeout: float) -> bool:  # noqa: ARG002 - not all kinds leave something
-        """Wait for what an ended worker has left, and tell whether that is gone."""
-        return True
-
     def _finish(self, error: BaseException | None) -> None:
         """Take the last messages, and tell of the end."""
         while self._ours.fileno() >= 0 and self._read():
@@ -151,11 +152,16 @@ class InterpreterHandle(Handle):
 
     def _begin(self, settings: dict[str, Any]) -> None:
         self._pool = self._take(self.number)
-        self._descriptor = self._theirs.detach()  # the worker closes it
+        self._descriptor = self._theirs.fileno()
         self._events = {"retire": Event(), "stop": Event()}
-        self._future = self._pool.submit(
-            serve, settings, self.number, self._descriptor, self._events
-        )
+        try:
+            self._future = self._pool.submit(
+                serve, settings, self.number, self._descriptor, self._events
+            )
+        except BaseException:
+            self._pool.shutdown(wait=False)
+            raise
+        self._theirs.detach()  # the worker closes it
         self._pool.shutdown(wait=False)  # after this task
         self._future.add_done_callback(self._done)
 
@@ -189,20 +195,15 @@ class InterpreterHandle(Handle):
 
         def wait() -> None:
             self._pool.shutdown()
-            with contextlib.suppress(RuntimeError):  # the loop has ended: `join` tells
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
                 self._loop.call_soon_threadsafe(tell)
 
         def tell() -> None:
             waiter.join()
             gone()
 
-        self._waiter = waiter = threading.Thread(target=wait, daemon=True)
+        waiter = threading.Thread(target=wait, daemon=True)
         waiter.start()
-
-    def join(self, timeout: float) -> bool:
-        """Wait for the end of its interpreter."""
-        self._waiter.join(timeout)
-        return not self._waiter.is_alive()
 
 
 class ProcessHandle(Handle):
@@ -223,8 +224,13 @@ class ProcessHandle(Handle):
             pass_fds=[descriptor],
         )
         self._theirs.close()
-        self._ours.send(pickle.dumps((settings, self.number, sys.path)))
-        self._pid_descriptor = os.pidfd_open(self._process.pid)
+        try:
+            self._ours.send(pickle.dumps((settings, self.number, sys.path)))
+            self._pid_descriptor = os.pidfd_open(self._process.pid)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
         self._loop.add_reader(self._pid_descriptor, self._done)
 
     def _done(self) -> None:
