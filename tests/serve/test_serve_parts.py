@@ -17,6 +17,7 @@ from serve_support import Served
 from subpool.integrations.hypercorn import _loop, _worker
 from subpool.integrations.hypercorn._app import Counted
 from subpool.integrations.hypercorn._listening import Listening
+from subpool.integrations.hypercorn._messages import patience
 from subpool.integrations.hypercorn._places import Life
 from subpool.integrations.hypercorn._supervisor import Supervisor
 
@@ -285,6 +286,40 @@ def test_the_pause_before_a_worker_starts_again(monkeypatch):
         assert pauses[9:] == [0.1, 0.2]
     finally:
         supervisor._loop.close()
+
+
+def test_a_worn_worker_is_replaced_in_the_end(monkeypatch):
+    """Guards against a follower that fails once, after which no other one is started."""
+    supervisor = Supervisor(Config(), {}, "interpreter", Listening(Config()))
+    starts, pauses = [], []
+    monkeypatch.setattr(supervisor, "_start", starts.append)
+    monkeypatch.setattr(supervisor._loop, "call_later", lambda pause, *_: pauses.append(pause))
+    place = supervisor._places[0]
+    worn = place.current = Life()
+    worn.state = "ready"
+    try:
+        supervisor._heard(place, worn, ["worn"])
+        assert starts == [place]
+        for _ in range(3):
+            place.follower = Life()
+            supervisor._forget(place, place.follower)
+            place.timer = None
+        assert pauses == [0.1, 0.2, 0.4]
+        assert place.current is worn
+    finally:
+        supervisor._loop.close()
+
+
+def test_how_long_requests_may_take_when_a_worker_ends():
+    """Guards against a reload that cuts off what a stop of the server would, too."""
+    config = Config()
+    assert patience(config, "stop") == 3
+    assert patience(config, "retire") == 60
+    config.graceful_timeout = 90
+    assert patience(config, "retire") == 90
+    config.use_reloader = True
+    config.graceful_timeout = 4
+    assert patience(config, "retire") == 4
 
 
 def test_what_workers_do_not_need_is_not_imported(pool):

@@ -191,6 +191,29 @@ def test_what_does_not_end_is_cut_off(hasty, times):
 
 
 @pytest.mark.slow
+def test_a_replaced_worker_finishes_until_the_server_stops(hasty):
+    """Guards against a reload that cuts off slow requests, and a stop that waits for them."""
+    with contextlib.ExitStack() as stack:
+        both = [
+            stack.enter_context(Served("serve_apps:hello", "--workers-kind", kind, *hasty))
+            for kind in KINDS
+        ]
+        for served in both:
+            served.up()
+            slow, endless = served.ask("/slow?1"), served.ask("/slow?600")
+            stack.callback(endless.close)
+            served.wait_for("begun /slow", 2)
+            served.reload()
+            assert answer(slow) == (200, b"slow")
+            assert "cut off" not in served.log
+            served.tell(signal.SIGTERM)
+        for served in both:
+            assert served.ended() == 4, served.log
+            assert "cut off 1 request(s) that did not end within 0.2 s" in served.log
+            assert "interrupted" not in served.log
+
+
+@pytest.mark.slow
 def test_reloads_leave_nothing_behind(times):
     """Guards against interpreters, descriptors and threads that each reload leaves behind.
 
