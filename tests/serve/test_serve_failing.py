@@ -90,7 +90,7 @@ def test_system_exit_costs_its_request_and_nothing_else():
             connection.close()
         assert "SystemExit in a request ends that request only" in served.log
         assert served.get("/exit-background") == (200, b"left")
-        served.wait_for("SystemExit in a task that nobody awaits")
+        served.wait_for("SystemExit in a task ends that task only", 3)
         assert served.log.count("Running on") == 1
         with Served(bind=f"127.0.0.1:{served.port}") as second:
             assert second.ended() == 1

@@ -188,9 +188,16 @@ def run(loop: Any, main: Awaitable[None]) -> None:
     while not task.done():
         try:
             loop.run_until_complete(task)
-        except (SystemExit, KeyboardInterrupt):
+        except (SystemExit, KeyboardInterrupt) as error:
             if task.done():
                 break
+            loop.call_exception_handler(
+                {
+                    "message": f"{type(error).__name__} in a task ends that task only; the worker "
+                    f"goes on",
+                    "exception": error,
+                }
+            )
     task.result()
 
 

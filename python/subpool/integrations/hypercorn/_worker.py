@@ -149,6 +149,8 @@ class Server:
                 worker_serve(self._app, config, sockets=sockets, shutdown_trigger=self._until_told),
             )
         finally:
+            if self._events is None:
+                signal.signal(signal.SIGTERM, lambda *_: None)
             _loop.close(loop, 1.0 if self._was_cut else 60.0)
             self._channel.wait_again()
             self._channel.tell("ended", self._was_cut)
@@ -162,7 +164,10 @@ class Server:
         loop = asyncio.get_running_loop()
         if self._events is None:
             loop.add_reader(self._channel.socket.fileno(), self._hear)
-            loop.add_signal_handler(signal.SIGTERM, self.order, "stop")
+            # Not with the loop, which would leave the signal deadly at its end.
+            signal.signal(
+                signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(self.order, "stop")
+            )
         else:
             self._tasks = [loop.create_task(self._wait(*each)) for each in self._events.items()]
             await asyncio.sleep(0)  # they wait
