@@ -162,8 +162,9 @@ class Connections:
 
     def drop_handshakes(self) -> None:
         """Cut off what has not become a connection: a server that has closed waits for it, too."""
-        for transport in list(self.handshakes.values()):
-            transport.abort()
+        for waiter, transport in list(self.handshakes.items()):
+            if not waiter.done():  # otherwise it is a connection, and noted as one
+                transport.abort()
 
     def abort(self) -> None:
         """Cut all connections off."""
