@@ -28,7 +28,7 @@ async def lifespan(receive, send):
 
 async def late_numpy(_scope, receive, _send):
     await receive()
-    import numpy  # noqa: F401, ICN001
+    import numpy  # noqa: F401
 
 
 async def reply(send, body):
