@@ -33,6 +33,11 @@ async def lifespan(receive, send):
         await send({"type": f"lifespan.{kind}.complete"})
 
 
+async def late_numpy(_scope, receive, _send):
+    await receive()
+    import numpy  # noqa: F401
+
+
 async def reply(send, body):
     headers = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -109,6 +109,8 @@ def test_wrong_use_is_told(monkeypatch, capsys):
     assert "cannot read the configuration absent.toml" in capsys.readouterr().err
     assert main(["serve", "module:app", "-k", "trio"]) == 2
     assert "worker class 'trio' is not supported" in capsys.readouterr().err
+    assert main(["serve", "module:app", "-w", "-1"]) == 2
+    assert "workers must be 0 or more, not -1" in capsys.readouterr().err
     monkeypatch.setattr(_main.threading, "current_thread", object)
     config.worker_class = "asyncio"
     with pytest.raises(RuntimeError, match="call it in the main thread"):

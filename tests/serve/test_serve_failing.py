@@ -15,17 +15,25 @@ async def app(scope, receive, send):
 
 @pytest.mark.slow
 def test_a_library_that_cannot_load_is_told_before_a_socket_opens():
-    """Guards against a server that takes connections and answers none of them."""
+    """Guards against a server that takes connections and answers none of them.
+
+    And against one that goes on without its lifespan, since that needs such a library.
+    """
     with (
         Served("serve_numpy:app", "-w", 2) as served,
         Served("serve_numpy:app", "--workers-kind=process") as on_processes,
+        Served("serve_apps:late_numpy") as in_lifespan,
     ):
         assert served.ended() == 3
         assert "serve_numpy:app cannot be served by interpreters" in served.log
         assert "imports numpy" in served.log
         assert "--workers-kind=process" in served.log
         assert served.log.count("cannot be served") == 1
+        assert "No socket was opened" in served.log
         assert served.port is None
+        assert in_lifespan.ended() == 3
+        assert "serve_apps:late_numpy cannot be served by interpreters" in in_lifespan.log
+        assert "No socket was opened" not in in_lifespan.log
         on_processes.up()
         assert on_processes.get() == (200, b"6")
         assert on_processes.end() == 0
@@ -140,4 +148,12 @@ def test_a_reload_of_what_is_broken_keeps_the_old_workers(tmp_path):
         app.write_text(GOOD % "second one")
         served.wait_for("All workers are replaced")
         assert served.get() == (200, b"second one")
+        # A module that is new, and was never imported.
+        new = tmp_path / "newly.py"
+        new.write_text("def")
+        app.write_text("import newly\n" + GOOD % "third one")
+        served.wait_for("The reload has failed", 3)
+        new.write_text("pass")
+        served.wait_for("All workers are replaced", 2)
+        assert served.get() == (200, b"third one")
         assert served.end() == 0

@@ -9,7 +9,6 @@ from hypercorn.events import Closed
 from hypercorn.utils import LifespanFailureError
 
 from subpool import TaskInterrupted
-from subpool.integrations.hypercorn import _errors
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
@@ -85,9 +84,11 @@ class Counted:
         try:
             await self._app(*args)
         except Exception as error:
-            if _errors.incompatibility(error) is None:
+            from subpool._incompatible import refusal  # noqa: PLC0415 - only when it has failed
+
+            if refusal(error) is None:
                 raise
-            # All else means to Hypercorn that the app has no lifespan.
+            # All else means to Hypercorn that the app has no lifespan. The pool sees the cause.
             raise LifespanFailureError("startup", str(error)) from error
 
     def _noting(self, receive: Any) -> Any:

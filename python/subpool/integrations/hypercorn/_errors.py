@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from subpool.errors import IncompatibleModuleError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hypercorn.config import Config
@@ -26,23 +24,6 @@ def told(error: BaseException) -> str:
     if type(error).__name__ in _PLAIN:
         return str(error)
     return "".join(traceback.format_exception(error)).rstrip()
-
-
-def incompatibility(error: BaseException) -> IncompatibleModuleError | None:
-    """Give the error of a library that does not load in interpreters, if one has led to this."""
-    seen: list[BaseException] = []
-    left = [error]
-    while left:
-        one = left.pop()
-        if any(one is other for other in seen):
-            continue
-        if isinstance(one, IncompatibleModuleError):
-            return one
-        seen.append(one)
-        left += [each for each in (one.__cause__, one.__context__) if each is not None]
-        if isinstance(one, BaseExceptionGroup):
-            left += one.exceptions
-    return None
 
 
 def report(error: BaseException) -> None:

@@ -66,6 +66,7 @@ class Supervisor:
         self._settings = settings
         self._log = _logger(config)
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(self._broken)
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._places = [Place(number) for number in range(1, config.workers + 1)]
         self._lives: set[Life] = set()
@@ -87,7 +88,6 @@ class Supervisor:
     def run(self, signals: Signals) -> int:
         """Serve until the end, and give the exit code."""
         loop = self._loop
-        loop.set_exception_handler(self._broken)
         signals.listen(loop, self._signalled)
         try:
             for place in self._places:

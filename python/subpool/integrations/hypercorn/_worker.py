@@ -24,7 +24,7 @@ from subpool.integrations.hypercorn._messages import MESSAGE, patience
 with _lazy.Later():
     from hypercorn.asyncio.run import worker_serve
     from hypercorn.config import Config, Sockets
-    from hypercorn.utils import LifespanFailureError, load_application
+    from hypercorn.utils import load_application
 
     from subpool.integrations.hypercorn._app import Counted
 
@@ -282,12 +282,7 @@ def _serve(
         sockets[:secure], sockets[secure : secure + insecure], sockets[secure + insecure :]
     )
     config._set_quic_addresses(listening.quic_sockets)  # noqa: SLF001 - as `create_sockets` does
-    try:
-        Server(config, number, channel, events).run(app, listening)
-    except LifespanFailureError as error:
-        if (why := _errors.incompatibility(error)) is not None:
-            raise why from None  # the supervisor knows what to say of that
-        raise
+    Server(config, number, channel, events).run(app, listening)
 
 
 def _load_for_options(config: Config, channel: Channel) -> None:

@@ -105,8 +105,12 @@ class Command(BaseCommand):
         kind = options["workers_kind"]
         try:
             config = self.configuration(options)
-            _main.check(config, kind)
         except (OSError, ValueError) as error:
+            why = f"cannot read the configuration {options['config']}: {error}"
+            raise CommandError(why, returncode=2) from error
+        try:
+            _main.check(config, kind)
+        except ValueError as error:
             raise CommandError(str(error), returncode=2) from error
         started = [] if options["no_tasks"] else start_tasks()
         for one in started:
