@@ -81,7 +81,7 @@ class Connections:
         return Noting()
 
     def note_context(self, context: Any) -> None:
-        """Note connections with that context: `create_server` has no other sign for what follows."""
+        """Note connections with that context, which is the only sign of whose they are."""
         if context is not None:
             self._contexts.add(context)
 

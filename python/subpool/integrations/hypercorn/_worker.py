@@ -165,9 +165,7 @@ class Server:
         if self._events is None:
             loop.add_reader(self._channel.socket.fileno(), self._hear)
             # Not with the loop, which would leave the signal deadly at its end.
-            signal.signal(
-                signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(self.order, "stop")
-            )
+            signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(self.order, "stop"))
         else:
             self._tasks = [loop.create_task(self._wait(*each)) for each in self._events.items()]
             await asyncio.sleep(0)  # they wait
