@@ -11,6 +11,8 @@ import tempfile
 import threading
 from pathlib import Path
 
+from h2.events import DataReceived
+
 HERE = Path(__file__).parent
 # To compile Hypercorn is half of a start: once is enough, also where nothing may be written.
 COMPILED = tempfile.TemporaryDirectory()
@@ -166,6 +168,28 @@ def answer(connection):
     result = got.status, got.read()
     connection.close()
     return result
+
+
+def ask_http2(client, sock, path):
+    headers = {":method": "GET", ":path": path, ":scheme": "https", ":authority": "subpool"}
+    client.send_headers(
+        client.get_next_available_stream_id(), list(headers.items()), end_stream=True
+    )
+    sock.sendall(client.data_to_send())
+
+
+def http2_events(client, sock, last):
+    """Give what has come, and the data of it, until something of that sort has."""
+    seen = []
+    while last not in seen:
+        data = sock.recv(65536)
+        assert data, f"the end came after {seen}"
+        seen += [
+            event.data if isinstance(event, DataReceived) else type(event)
+            for event in client.receive_data(data)
+        ]
+        sock.sendall(client.data_to_send())
+    return seen
 
 
 class Load:

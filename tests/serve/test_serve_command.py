@@ -11,8 +11,8 @@ import hypercorn.__main__ as original
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import ConnectionTerminated, DataReceived, StreamEnded
-from serve_support import Served
+from h2.events import ConnectionTerminated, StreamEnded
+from serve_support import Served, ask_http2, http2_events
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
@@ -156,28 +156,6 @@ def test_tls_and_http2(certificate):
             ask_http2(client, sock, "/slow?0.1")
             assert b"slow" in http2_events(client, sock, ConnectionTerminated)
         assert served.end() == 0
-
-
-def ask_http2(client, sock, path):
-    headers = {":method": "GET", ":path": path, ":scheme": "https", ":authority": "subpool"}
-    client.send_headers(
-        client.get_next_available_stream_id(), list(headers.items()), end_stream=True
-    )
-    sock.sendall(client.data_to_send())
-
-
-def http2_events(client, sock, last):
-    """Give what has come, and the data of it, until something of that sort has."""
-    seen = []
-    while last not in seen:
-        data = sock.recv(65536)
-        assert data, f"the end came after {seen}"
-        seen += [
-            event.data if isinstance(event, DataReceived) else type(event)
-            for event in client.receive_data(data)
-        ]
-        sock.sendall(client.data_to_send())
-    return seen
 
 
 @pytest.mark.slow

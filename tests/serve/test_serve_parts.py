@@ -225,7 +225,10 @@ def test_a_worker_reads_last_of_all():
 
     channel = types.SimpleNamespace(tell=lambda word, *_: did.append(word))
     server = _worker.Server(Config(), 1, channel, {})
-    server._app = types.SimpleNamespace(close_websockets=note("close_websockets"), running=())
+    server._app = types.SimpleNamespace(
+        close_websockets=note("close_websockets"), none_over_http2=note("none_over_http2"),
+        running=(),
+    )  # fmt: skip
     server._connections = types.SimpleNamespace(
         stop_accepting=note("stop_accepting"),
         all_closed=note("all_closed"),
@@ -239,7 +242,7 @@ def test_a_worker_reads_last_of_all():
 
     asyncio.run(told("retire"))
     assert did[:3] == ["ready", "stop_accepting", "draining"]
-    assert set(did[3:-2]) == {"close_websockets", "all_closed"}
+    assert set(did[3:-2]) == {"close_websockets", "all_closed", "none_over_http2"}
     assert did[-2:] == ["read_what_came", "drop_handshakes"]
 
 

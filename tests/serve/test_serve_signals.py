@@ -11,7 +11,10 @@ import sys
 import time
 
 import pytest
-from serve_support import Load, Served, answer
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, StreamEnded
+from serve_support import Load, Served, answer, ask_http2, http2_events
 
 from support import eventually
 
@@ -207,9 +210,17 @@ def test_a_replaced_worker_finishes_until_the_server_stops(hasty):
             served.up()
             slow, endless = served.ask("/slow?1"), served.ask("/slow?600")
             stack.callback(endless.close)
-            served.wait_for("begun /slow", 2)
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 20))
+            client = H2Connection(H2Configuration(client_side=True))
+            client.initiate_connection()
+            ask_http2(client, sock, "/slow?2")
+            served.wait_for("begun /slow", 3)
             served.reload()
             assert answer(slow) == (200, b"slow")
+            # Hypercorn resets what comes on a connection that is busy when it ends.
+            ask_http2(client, sock, "/")
+            assert b"hello" in http2_events(client, sock, StreamEnded)
+            assert b"slow" in http2_events(client, sock, ConnectionTerminated)
             assert "cut off" not in served.log
             served.tell(signal.SIGTERM)
         for served in both:

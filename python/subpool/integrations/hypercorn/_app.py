@@ -44,6 +44,9 @@ class Counted:
         self._closing = closing
         self.running: dict[Any, asyncio.Task[Any] | None] = {}
         self.is_draining = False
+        self._http2 = 0  # of them, over HTTP/2
+        self._none_over_http2 = asyncio.Event()
+        self._none_over_http2.set()
 
     async def __call__(
         self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
@@ -62,6 +65,10 @@ class Counted:
             request = websocket = _WebSocket(send, self)
             send = websocket.send
         self.running[request] = asyncio.current_task()
+        is_http2 = scope["http_version"] == "2"
+        if is_http2:
+            self._http2 += 1
+            self._none_over_http2.clear()
         try:
             await self._app(scope, receive, send, sync_spawn, call_soon)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -76,8 +83,24 @@ class Counted:
             return
         finally:
             del self.running[request]
-        if self.is_draining and scope["type"] == "http" and scope["http_version"] == "2":
-            await _go_away(send)
+            if is_http2:
+                await self._end_http2(send, is_websocket=scope["type"] == "websocket")
+
+    async def _end_http2(self, send: Any, *, is_websocket: bool) -> None:
+        try:
+            if self.is_draining and not is_websocket:
+                await _go_away(send)
+        finally:
+            self._http2 -= 1
+            if not self._http2:
+                self._none_over_http2.set()
+
+    async def none_over_http2(self) -> None:
+        """Wait until no request is under way on a connection on which others may come.
+
+        When Hypercorn ends, it answers no more of them there; clients cannot know that.
+        """
+        await self._none_over_http2.wait()
 
     async def _live(self, *args: Any) -> None:
         """Run the app's lifespan."""

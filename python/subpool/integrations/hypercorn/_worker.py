@@ -194,6 +194,7 @@ class Server:
 
     async def _linger(self, seconds: float) -> None:
         await self._connections.all_closed(seconds)
+        await self._app.none_over_http2()
 
     async def _hurry(self) -> None:
         """Wait until the server stops: a retired worker has less time then."""
