@@ -2,11 +2,18 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 from subpool.integrations.hypercorn import worker_number
+
+left = []  # tasks that nobody awaits
+
+# What a process ignores, its children ignore, too.
+SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+IGNORED_AT_IMPORT = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
 
 
 async def hello(scope, receive, send):
@@ -82,6 +89,16 @@ async def leave_in_group(*_):
         group.create_task(leave())
 
 
+async def leave_in_background(_scope, send):
+    left.append(asyncio.create_task(leave()))
+    await reply(send, b"left")
+
+
+async def tell_ignored(_scope, send):
+    now = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    await reply(send, f"{IGNORED_AT_IMPORT} {now}".encode())
+
+
 async def stop_loop(*_):
     asyncio.get_running_loop().stop()
 
@@ -103,6 +120,8 @@ PATHS = {
     "/exit": leave,
     "/exit-task": leave_in_task,
     "/exit-group": leave_in_group,
+    "/exit-background": leave_in_background,
+    "/ignored": tell_ignored,
     "/stop-loop": stop_loop,
     "/die": die,
     "/loop": tell_loop,
@@ -134,6 +153,8 @@ async def echo(scope, receive, send):
     while (message := await receive())["type"] != "websocket.disconnect":
         if message["type"] == "websocket.connect":
             await send({"type": "websocket.accept"})
+        elif message["text"] == "exit":
+            sys.exit(8)
         else:
             await send({"type": "websocket.send", "text": message["text"]})
 

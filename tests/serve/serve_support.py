@@ -114,8 +114,11 @@ class Served:
     def __exit__(self, *_):
         self.close()
 
-    def connect(self, timeout=20):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+    def connect(self, trust=None):
+        """Give a client; with `trust` it comes with TLS."""
+        if trust is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trust)
 
     def get(self, path="/"):
         """Ask once, on a connection of its own; give the status and the body."""
@@ -168,10 +171,10 @@ def answer(connection):
 class Load:
     """Clients that ask without a pause, on connections that are kept, or on a new one each time."""
 
-    def __init__(self, served, clients=4, path="/", keep=True):
+    def __init__(self, served, clients=4, path="/", keep=True, trust=None):
         self.answers = 0
         self.errors = []
-        self._served, self._path, self._keep = served, path, keep
+        self._served, self._path, self._keep, self._trust = served, path, keep, trust
         self._enough = threading.Event()
         self._lock = threading.Lock()
         self._grew = threading.Condition(self._lock)
@@ -192,7 +195,7 @@ class Load:
             assert self._grew.wait_for(lambda: self.answers >= answers or self.errors, 60)
 
     def _ask(self):
-        connection = self._served.connect()
+        connection = self._served.connect(self._trust)
         while not self._enough.is_set():
             try:
                 connection.request("GET", self._path)

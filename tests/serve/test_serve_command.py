@@ -1,6 +1,7 @@
 """`subpool serve`: its flags are Hypercorn's, and all it can listen on works."""
 
 import argparse
+import contextlib
 import signal
 import socket
 import ssl
@@ -145,6 +146,12 @@ def test_tls_and_http2(certificate):
             client.initiate_connection()
             ask_http2(client, sock, "/")
             assert b"hello" in http2_events(client, sock, StreamEnded)
+            # It ends its stream, and neither the connection nor the worker.
+            ask_http2(client, sock, "/exit")
+            http2_events(client, sock, StreamEnded)
+            served.wait_for("SystemExit in a request ends that request only")
+            ask_http2(client, sock, "/")
+            assert b"hello" in http2_events(client, sock, StreamEnded)
             served.reload()
             ask_http2(client, sock, "/slow?0.1")
             assert b"slow" in http2_events(client, sock, ConnectionTerminated)
@@ -178,10 +185,10 @@ def test_websockets_are_told_of_the_end():
     """Guards against websockets that keep a worker from ending, or are cut off without a word."""
     with Served("serve_apps:echo") as served:
         served.up()
-        with socket.create_connection(("127.0.0.1", served.port), 20) as sock:
-            client = WSConnection(ConnectionType.CLIENT)
-            sock.sendall(client.send(Request(host="subpool", target="/")))
-            assert isinstance(next_event(client, sock), AcceptConnection)
+        with websocket(served) as (client, sock), websocket(served) as (leaving, other):
+            other.sendall(leaving.send(TextMessage("exit")))
+            assert isinstance(next_event(leaving, other), CloseConnection)
+            served.wait_for("SystemExit in a request ends that request only")
             sock.sendall(client.send(TextMessage("hello")))
             event = next_event(client, sock)
             assert isinstance(event, TextMessage)
@@ -192,7 +199,17 @@ def test_websockets_are_told_of_the_end():
             assert event.code == 1012
             sock.sendall(client.send(event.response()))
         assert served.end() == 0
-        assert "Error" not in served.log
+        assert "ConnectionTerminated" not in served.log
+
+
+@contextlib.contextmanager
+def websocket(served):
+    """Give a websocket's protocol and its socket."""
+    with socket.create_connection(("127.0.0.1", served.port), 20) as sock:
+        client = WSConnection(ConnectionType.CLIENT)
+        sock.sendall(client.send(Request(host="subpool", target="/")))
+        assert isinstance(next_event(client, sock), AcceptConnection)
+        yield client, sock
 
 
 def next_event(client, sock):

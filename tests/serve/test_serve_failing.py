@@ -97,6 +97,8 @@ def test_system_exit_costs_its_request_and_nothing_else():
             assert connection.getresponse().read() == b"slow"
             connection.close()
         assert "SystemExit in a request ends that request only" in served.log
+        assert served.get("/exit-background") == (200, b"left")
+        served.wait_for("SystemExit in a task ends that task only", 3)
         assert served.log.count("Running on") == 1
         with Served(bind=f"127.0.0.1:{served.port}") as second:
             assert second.ended() == 1
@@ -109,6 +111,7 @@ def test_a_worker_that_fails_is_started_again(tmp_path):
     """Guards against one worker's failure that ends the server, as Hypercorn's own does."""
     with Served("serve_apps:hello", "-w", 2, "--workers-kind", "process") as served:
         served.up()
+        assert served.get("/ignored") == (200, b"[] []")  # its children would ignore them, too
         with pytest.raises(OSError, match=r"closed connection|reset by peer"):
             served.get("/die")
         served.wait_for("its process was killed by signal 9")

@@ -5,6 +5,8 @@ import json
 import random
 import re
 import signal
+import socket
+import ssl
 import sys
 import time
 
@@ -71,15 +73,51 @@ def test_a_reload_under_computing_load_fails_no_request():
 
 
 @pytest.mark.slow
+def test_a_tls_handshake_under_way_outlives_a_reload_and_does_not_hold_the_end(
+    certificate, tmp_path
+):
+    """Guards against handshakes that a worker does not know of.
+
+    A reload cut them off; one that said nothing had the worker interrupted at the end.
+    """
+    trust = ssl.create_default_context(cafile=certificate[0])
+    notes = tmp_path / "notes"
+    with Served(
+        "serve_apps:hello", "--certfile", certificate[0], "--keyfile", certificate[1],
+        env={"SERVE_NOTES": str(notes)},
+    ) as served:  # fmt: skip
+        served.up()
+        address = "127.0.0.1", served.port
+        with Load(served, clients=2, keep=False, trust=trust) as load:
+            for number in (1, 2):
+                waiting = socket.create_connection(address, 20)
+                load.wait_for(load.answers + 10)  # what came before them has been accepted
+                served.reload(number)
+                with trust.wrap_socket(waiting, server_hostname="127.0.0.1") as client:
+                    client.sendall(b"GET / HTTP/1.1\r\nhost: subpool\r\n\r\n")
+                    assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            load.wait_for(load.answers + 20)
+        assert not load.errors
+        with socket.create_connection(address, 20):
+            connection = served.connect(trust)
+            connection.request("GET", "/")
+            assert answer(connection) == (200, b"hello")
+            assert served.end() == 0, served.log
+    assert notes.read_text().count("shutdown") == 3
+
+
+@pytest.mark.slow
 def test_max_requests_fails_no_request():
     """Guards against Hypercorn's own way, which closes what is open and leaves the place empty."""
     with Served(
         "serve_apps:hello", "-w", 2, "--max-requests", 40, "--max-requests-jitter", 20
     ) as served:
         served.up()
-        with Load(served, clients=4) as load:
-            served.wait_for("another follows", 2)
-        assert not load.errors
+        with Load(served, clients=2) as kept, Load(served, clients=2, keep=False) as new:
+            served.wait_for("the one before it has ended", 2)
+            for load in (kept, new):
+                load.wait_for(load.answers + 20)
+        assert not kept.errors + new.errors
         assert served.end() == 0
 
 
@@ -156,6 +194,29 @@ def test_what_does_not_end_is_cut_off(hasty, times):
         assert patient.process.poll() is None
         assert patient.end() == 4
         assert "SIGTERM again: what still runs is cut off" in patient.log
+
+
+@pytest.mark.slow
+def test_a_replaced_worker_finishes_until_the_server_stops(hasty):
+    """Guards against a reload that cuts off slow requests, and a stop that waits for them."""
+    with contextlib.ExitStack() as stack:
+        both = [
+            stack.enter_context(Served("serve_apps:hello", "--workers-kind", kind, *hasty))
+            for kind in KINDS
+        ]
+        for served in both:
+            served.up()
+            slow, endless = served.ask("/slow?1"), served.ask("/slow?600")
+            stack.callback(endless.close)
+            served.wait_for("begun /slow", 2)
+            served.reload()
+            assert answer(slow) == (200, b"slow")
+            assert "cut off" not in served.log
+            served.tell(signal.SIGTERM)
+        for served in both:
+            assert served.ended() == 4, served.log
+            assert "cut off 1 request(s) that did not end within 0.2 s" in served.log
+            assert "interrupted" not in served.log
 
 
 @pytest.mark.slow

@@ -287,6 +287,23 @@ def test_two_signals(serving, caplog):
     assert supervisor.code == 4
 
 
+@pytest.mark.parametrize("is_closing", [False, True])
+def test_a_stop_gives_a_replaced_worker_less_time(serving, is_closing):
+    """Guards against a stop that waits for a minute, and one that cuts the lifespan's end short."""
+    supervisor = start(serving(graceful_timeout=1))
+    supervisor._reload("SIGHUP")
+    made[1].is_ready()
+    supervisor.clock.go(50)
+    assert made[0].orders == ["retire"]
+    assert not made[0].forces
+    if is_closing:
+        made[0].says("closing")
+    supervisor._stop(signal.SIGTERM)
+    assert made[0].orders == ["retire", "stop"]
+    supervisor.clock.go(1 + 2)
+    assert bool(made[0].forces) is not is_closing
+
+
 def test_who_does_not_end_counts_only_at_the_end(serving, monkeypatch, caplog):
     """Guards against exit code 4 for a worker that had ended long before, late as it was."""
     codes = []
@@ -296,7 +313,7 @@ def test_who_does_not_end_counts_only_at_the_end(serving, monkeypatch, caplog):
         supervisor = start(serving(graceful_timeout=1))
         supervisor._reload("SIGHUP")
         made[1].is_ready()
-        supervisor.clock.go(1 + 2 + 5)
+        supervisor.clock.go(60 + 2 + 5)
         assert "It is left to itself" in caplog.text
         made[0].closes = ends
         made[0].ends()

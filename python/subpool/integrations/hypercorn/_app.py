@@ -22,7 +22,7 @@ class Counted:
     """A wrapped app, in the form that Hypercorn's own wrappers have.
 
     Attributes:
-        running: The requests and websockets that the app is busy with.
+        running: The requests and websockets that the app is busy with, and their tasks.
         is_draining: Whether the worker takes no more connections.
 
     """
@@ -42,7 +42,7 @@ class Counted:
         self._left = limit
         self._retire = retire
         self._closing = closing
-        self.running: set[Any] = set()
+        self.running: dict[Any, asyncio.Task[Any] | None] = {}
         self.is_draining = False
 
     async def __call__(
@@ -61,7 +61,7 @@ class Counted:
         if scope["type"] == "websocket":
             request = websocket = _WebSocket(send, self)
             send = websocket.send
-        self.running.add(request)
+        self.running[request] = asyncio.current_task()
         try:
             await self._app(scope, receive, send, sync_spawn, call_soon)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -75,7 +75,7 @@ class Counted:
         except _ClosedError:
             return
         finally:
-            self.running.discard(request)
+            del self.running[request]
         if self.is_draining and scope["type"] == "http" and scope["http_version"] == "2":
             await _go_away(send)
 
@@ -99,6 +99,12 @@ class Counted:
             return message
 
         return receive_and_note
+
+    def cancel(self) -> None:
+        """Cancel what still runs."""
+        for task in self.running.values():
+            if task is not None:
+                task.cancel()
 
     async def close_websockets(self) -> None:
         """Tell the other side of each websocket that the server restarts, so that it comes back."""

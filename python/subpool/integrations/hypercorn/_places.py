@@ -24,6 +24,8 @@ class Life:
         self.ready_at = 0.0
         self.was_cut = False
         self.option: str | None = None  # what it loads a library for, before the app
+        self.is_closing = False  # the end of its lifespan has begun
+        self.is_worn = False  # has had its requests
         self.forced = 0
         self.timer: asyncio.TimerHandle | None = None
 
@@ -47,3 +49,7 @@ class Place:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+    def needs_another(self) -> bool:
+        """Tell whether a worker has to be started here, if none is on its way."""
+        return self.current is None or self.current.state != "ready" or self.current.is_worn

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from subpool.errors import IncompatibleModuleError
 from subpool.integrations.hypercorn import _errors
 from subpool.integrations.hypercorn._leaving import Leaving, leave_at_the_end, settle
+from subpool.integrations.hypercorn._messages import patience
 from subpool.integrations.hypercorn._places import FIRST_DELAY, Life, Place
 from subpool.integrations.hypercorn._reloads import Reloads
 from subpool.integrations.hypercorn._watch import Watch
@@ -143,7 +144,7 @@ class Supervisor:
             self._log.error("Worker %d cannot be started: %s", place.number, _errors.told(error))
             if not self._was_up:
                 self._fail(FAILED)
-            elif place.current is None or place.current.state != "ready":
+            elif place.needs_another():
                 self._start_later(place)
             return None
         place.follower = life
@@ -163,8 +164,9 @@ class Supervisor:
                 self._reloads.is_draining(life)
             case ["files", *files]:
                 self._watch.add(files, life.began)
-            case ["worn"] if place.current is life and place.follower is None:
-                if not self._is_stopping and place.timer is None:
+            case ["worn"] if place.current is life:
+                life.is_worn = True
+                if not self._is_stopping and place.timer is None and place.follower is None:
                     self._log.info("Worker %d has had its requests: another follows", place.number)
                     self._start(place)
             case _:
@@ -172,13 +174,14 @@ class Supervisor:
 
     def _heard_of_its_end(self, place: Place, life: Life, message: list[Any]) -> None:
         match message:
-            case ["cut", count]:
+            case ["cut", count, seconds]:
                 life.was_cut = True
                 self._log.warning(
                     "Worker %d: cut off %d request(s) that did not end within %s s",
-                    place.number, count, self._config.graceful_timeout,
+                    place.number, count, seconds,
                 )  # fmt: skip
             case ["closing"] if life.state == "draining":
+                life.is_closing = True
                 self._limit(place, life, self._config.shutdown_timeout + _MARGIN)
             case ["ended", *_] if life.state == "draining":
                 self._limit(place, life, _MARGIN + _MARGIN)
@@ -222,9 +225,13 @@ class Supervisor:
 
     def _tell(self, place: Place, life: Life, word: str) -> None:
         life.handle.order(word)
-        if life.state in {"starting", "ready"}:
-            life.state = "draining" if life.state == "ready" else "unwanted"
-            self._limit(place, life, self._config.graceful_timeout + _MARGIN)
+        if life.state == "ready":
+            life.state = "draining"
+        elif life.state == "starting":
+            life.state = "unwanted"
+        elif life.state == "unwanted" or life.is_closing or life.forced:
+            return  # it has a limit already, and no longer one
+        self._limit(place, life, patience(self._config, word) + _MARGIN)
 
     def _limit(self, place: Place, life: Life, seconds: float) -> None:
         life.cancel_timer()
@@ -288,7 +295,7 @@ class Supervisor:
         self._reloads.go_on_without(life)
         if place.follower is life:
             place.follower = None
-            if place.current is None or place.current.state != "ready":
+            if place.needs_another():
                 self._start_later(place)
         elif place.current is life:
             place.current = None
