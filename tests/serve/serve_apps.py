@@ -60,6 +60,11 @@ async def spin(_scope, _send):
         pass
 
 
+async def block(_scope, _send):
+    print("begun /block", flush=True)
+    time.sleep(60)  # noqa: ASYNC251 - it shall
+
+
 async def compute(_scope, send):
     sum(range(400_000))
     await reply(send, b"computed")
@@ -109,6 +114,7 @@ async def die(*_):
 PATHS = {
     "/slow": slow,
     "/spin": spin,
+    "/block": block,
     "/compute": compute,
     "/worker": tell_worker,
     "/exit": leave,

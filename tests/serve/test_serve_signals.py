@@ -169,7 +169,8 @@ def test_what_does_not_end_is_cut_off(hasty, times):
         ("wsgi", "/sleep", "interpreter", "The process ends without what still runs"),
         ("hello", "/slow?60", "process", "cut off"),
         ("hello", "/spin", "process", "interrupted"),
-    )[: len(times(3, long=5))]
+        ("hello", "/block", "interpreter", "The process ends without what still runs"),
+    )[: len(times(3, long=6))]
     with contextlib.ExitStack() as stack:
         patient = stack.enter_context(Served("serve_apps:hello", "--graceful-timeout", 60))
         each = [

@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from subpool import BrokenInterpreterPool, Event, InterpreterPoolExecutor
+from subpool import BrokenInterpreterPool, Event, InterpreterPoolExecutor, TaskInterrupted
 from subpool.integrations.hypercorn._entry import load, serve
 from subpool.integrations.hypercorn._messages import MESSAGE
 
@@ -62,6 +62,7 @@ class Handle:
         self._ended = ended
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
+        self._has_hung_up = False
         try:
             self._begin(settings)
         except BaseException:
@@ -75,6 +76,8 @@ class Handle:
 
     def _read(self) -> bool:
         """Take a message; tell whether there was one."""
+        if self._has_hung_up:
+            return False
         try:
             data = self._ours.recv(MESSAGE)
         except BlockingIOError:
@@ -82,10 +85,15 @@ class Handle:
         except OSError:
             data = b""
         if not data:
+            self._has_hung_up = True
             self._loop.remove_reader(self._ours.fileno())
+            self._hung_up()
             return False
         self._heard(self, json.loads(data))
         return True
+
+    def _hung_up(self) -> None:
+        """Hear that the worker has closed its end."""
 
     def give(self, sockets: Sockets) -> None:
         """Let it serve."""
@@ -129,6 +137,7 @@ class InterpreterHandle(Handle):
     """A worker in an interpreter, which is a task of a pool of its own."""
 
     kind = "interpreter"
+    _lost: TaskInterrupted | None = None
     _prepared: ClassVar[dict[int, InterpreterPoolExecutor]] = {}
 
     @classmethod
@@ -181,7 +190,16 @@ class InterpreterHandle(Handle):
             error = self._future.exception()
         if self._future.cancelled() or isinstance(error, BrokenInterpreterPool):
             os.close(self._descriptor)  # the worker has never had it
-        self._finish(error)
+        while self._read():
+            pass
+        if isinstance(error, TaskInterrupted) and not self._has_hung_up:
+            self._lost = error  # the pool has given it up, and it still runs
+        else:
+            self._finish(error)
+
+    def _hung_up(self) -> None:
+        if self._lost is not None:
+            self._finish(self._lost)
 
     def force(self, *, hard: bool) -> None:
         """Interrupt it; a call of a C function goes on."""
