@@ -54,6 +54,13 @@ async def slow(scope, send):
     await reply(send, b"slow")
 
 
+async def wait_for_file(scope, send):
+    print("begun /until", flush=True)
+    while not Path(scope["query_string"].decode()).exists():  # noqa: ASYNC110, ASYNC240 - a test's
+        await asyncio.sleep(0.01)
+    await reply(send, b"until")
+
+
 async def spin(_scope, _send):
     print("begun /spin", flush=True)
     while True:
@@ -113,6 +120,7 @@ async def die(*_):
 
 PATHS = {
     "/slow": slow,
+    "/until": wait_for_file,
     "/spin": spin,
     "/block": block,
     "/compute": compute,

@@ -200,28 +200,32 @@ def test_what_does_not_end_is_cut_off(hasty, times):
 
 
 @pytest.mark.slow
-def test_a_replaced_worker_finishes_until_the_server_stops(hasty):
+def test_a_replaced_worker_finishes_until_the_server_stops(hasty, tmp_path):
     """Guards against a reload that cuts off slow requests, and a stop that waits for them."""
     with contextlib.ExitStack() as stack:
         both = [
             stack.enter_context(Served("serve_apps:hello", "--workers-kind", kind, *hasty))
             for kind in KINDS
         ]
-        for served in both:
+        for kind, served in zip(KINDS, both, strict=True):
             served.up()
-            slow, endless = served.ask("/slow?1"), served.ask("/slow?600")
+            file = tmp_path / kind
+            waiting, endless = served.ask(f"/until?{file}"), served.ask("/slow?600")
             stack.callback(endless.close)
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 20))
             client = H2Connection(H2Configuration(client_side=True))
             client.initiate_connection()
-            ask_http2(client, sock, "/slow?2")
-            served.wait_for("begun /slow", 3)
+            ask_http2(client, sock, f"/until?{file}")
+            served.wait_for("begun /", 3)
             served.reload()
-            assert answer(slow) == (200, b"slow")
+            ask_http2(client, sock, "/slow?0.5")
+            assert b"slow" in http2_events(client, sock, StreamEnded)
             # Hypercorn resets what comes on a connection that is busy when it ends.
             ask_http2(client, sock, "/")
             assert b"hello" in http2_events(client, sock, StreamEnded)
-            assert b"slow" in http2_events(client, sock, ConnectionTerminated)
+            file.touch()
+            assert answer(waiting) == (200, b"until")
+            assert b"until" in http2_events(client, sock, ConnectionTerminated)
             assert "cut off" not in served.log
             served.tell(signal.SIGTERM)
         for served in both:
