@@ -11,6 +11,8 @@ import tempfile
 import threading
 from pathlib import Path
 
+from h2.events import DataReceived
+
 HERE = Path(__file__).parent / "serve"
 # To compile Hypercorn is half of a start: once is enough, also where nothing may be written.
 COMPILED = tempfile.TemporaryDirectory()
@@ -114,8 +116,11 @@ class Served:
     def __exit__(self, *_):
         self.close()
 
-    def connect(self, timeout=20):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+    def connect(self, trust=None):
+        """Give a client; with `trust` it comes with TLS."""
+        if trust is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trust)
 
     def get(self, path="/"):
         """Ask once, on a connection of its own; give the status and the body."""
@@ -199,13 +204,35 @@ def next_event(client, sock):
         client.receive_data(sock.recv(65536))
 
 
+def ask_http2(client, sock, path):
+    headers = {":method": "GET", ":path": path, ":scheme": "https", ":authority": "subpool"}
+    client.send_headers(
+        client.get_next_available_stream_id(), list(headers.items()), end_stream=True
+    )
+    sock.sendall(client.data_to_send())
+
+
+def http2_events(client, sock, last):
+    """Give what has come, and the data of it, until something of that sort has."""
+    seen = []
+    while last not in seen:
+        data = sock.recv(65536)
+        assert data, f"the end came after {seen}"
+        seen += [
+            event.data if isinstance(event, DataReceived) else type(event)
+            for event in client.receive_data(data)
+        ]
+        sock.sendall(client.data_to_send())
+    return seen
+
+
 class Load:
     """Clients that ask without a pause, on connections that are kept, or on a new one each time."""
 
-    def __init__(self, served, clients=4, path="/", keep=True):
+    def __init__(self, served, clients=4, path="/", keep=True, trust=None):
         self.answers = 0
         self.errors = []
-        self._served, self._path, self._keep = served, path, keep
+        self._served, self._path, self._keep, self._trust = served, path, keep, trust
         self._enough = threading.Event()
         self._lock = threading.Lock()
         self._grew = threading.Condition(self._lock)
@@ -226,7 +253,7 @@ class Load:
             assert self._grew.wait_for(lambda: self.answers >= answers or self.errors, 60)
 
     def _ask(self):
-        connection = self._served.connect()
+        connection = self._served.connect(self._trust)
         while not self._enough.is_set():
             try:
                 connection.request("GET", self._path)

@@ -2,11 +2,18 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 from subpool.integrations.hypercorn import worker_number
+
+left = []  # tasks that nobody awaits
+
+# What a process ignores, its children ignore, too.
+SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+IGNORED_AT_IMPORT = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
 
 
 async def hello(scope, receive, send):
@@ -26,6 +33,11 @@ async def lifespan(receive, send):
         await send({"type": f"lifespan.{kind}.complete"})
 
 
+async def late_numpy(_scope, receive, _send):
+    await receive()
+    import numpy  # noqa: F401
+
+
 async def reply(send, body):
     headers = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -42,10 +54,22 @@ async def slow(scope, send):
     await reply(send, b"slow")
 
 
+async def wait_for_file(scope, send):
+    print("begun /until", flush=True)
+    while not Path(scope["query_string"].decode()).exists():  # noqa: ASYNC110, ASYNC240 - a test's
+        await asyncio.sleep(0.01)
+    await reply(send, b"until")
+
+
 async def spin(_scope, _send):
     print("begun /spin", flush=True)
     while True:
         pass
+
+
+async def block(_scope, _send):
+    print("begun /block", flush=True)
+    time.sleep(60)  # noqa: ASYNC251 - it shall
 
 
 async def compute(_scope, send):
@@ -72,6 +96,16 @@ async def leave_in_group(*_):
         group.create_task(leave())
 
 
+async def leave_in_background(_scope, send):
+    left.append(asyncio.create_task(leave()))
+    await reply(send, b"left")
+
+
+async def tell_ignored(_scope, send):
+    now = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    await reply(send, f"{IGNORED_AT_IMPORT} {now}".encode())
+
+
 async def stop_loop(*_):
     asyncio.get_running_loop().stop()
 
@@ -86,12 +120,16 @@ async def die(*_):
 
 PATHS = {
     "/slow": slow,
+    "/until": wait_for_file,
     "/spin": spin,
+    "/block": block,
     "/compute": compute,
     "/worker": tell_worker,
     "/exit": leave,
     "/exit-task": leave_in_task,
     "/exit-group": leave_in_group,
+    "/exit-background": leave_in_background,
+    "/ignored": tell_ignored,
     "/stop-loop": stop_loop,
     "/die": die,
     "/loop": tell_loop,
@@ -123,6 +161,8 @@ async def echo(scope, receive, send):
     while (message := await receive())["type"] != "websocket.disconnect":
         if message["type"] == "websocket.connect":
             await send({"type": "websocket.accept"})
+        elif message["text"] == "exit":
+            sys.exit(8)
         else:
             await send({"type": "websocket.send", "text": message["text"]})
 

@@ -1,6 +1,7 @@
 """`subpool serve`: its flags are Hypercorn's, and all it can listen on works."""
 
 import argparse
+import contextlib
 import signal
 import socket
 import ssl
@@ -10,11 +11,11 @@ import hypercorn.__main__ as original
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import ConnectionTerminated, DataReceived, StreamEnded
+from h2.events import ConnectionTerminated, StreamEnded
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
-from serve_support import Served, next_event
+from serve_support import Served, ask_http2, http2_events, next_event
 from subpool.__main__ import main
 from subpool.integrations.hypercorn import _command, _main, serve, worker_number
 from support import eventually
@@ -108,6 +109,8 @@ def test_wrong_use_is_told(monkeypatch, capsys):
     assert "cannot read the configuration absent.toml" in capsys.readouterr().err
     assert main(["serve", "module:app", "-k", "trio"]) == 2
     assert "worker class 'trio' is not supported" in capsys.readouterr().err
+    assert main(["serve", "module:app", "-w", "-1"]) == 2
+    assert "workers must be 0 or more, not -1" in capsys.readouterr().err
     monkeypatch.setattr(_main.threading, "current_thread", object)
     config.worker_class = "asyncio"
     with pytest.raises(RuntimeError, match="call it in the main thread"):
@@ -143,32 +146,16 @@ def test_tls_and_http2(certificate):
             client.initiate_connection()
             ask_http2(client, sock, "/")
             assert b"hello" in http2_events(client, sock, StreamEnded)
+            # It ends its stream, and neither the connection nor the worker.
+            ask_http2(client, sock, "/exit")
+            http2_events(client, sock, StreamEnded)
+            served.wait_for("SystemExit in a request ends that request only")
+            ask_http2(client, sock, "/")
+            assert b"hello" in http2_events(client, sock, StreamEnded)
             served.reload()
             ask_http2(client, sock, "/slow?0.1")
             assert b"slow" in http2_events(client, sock, ConnectionTerminated)
         assert served.end() == 0
-
-
-def ask_http2(client, sock, path):
-    headers = {":method": "GET", ":path": path, ":scheme": "https", ":authority": "subpool"}
-    client.send_headers(
-        client.get_next_available_stream_id(), list(headers.items()), end_stream=True
-    )
-    sock.sendall(client.data_to_send())
-
-
-def http2_events(client, sock, last):
-    """Give what has come, and the data of it, until something of that sort has."""
-    seen = []
-    while last not in seen:
-        data = sock.recv(65536)
-        assert data, f"the end came after {seen}"
-        seen += [
-            event.data if isinstance(event, DataReceived) else type(event)
-            for event in client.receive_data(data)
-        ]
-        sock.sendall(client.data_to_send())
-    return seen
 
 
 @pytest.mark.slow
@@ -176,10 +163,10 @@ def test_websockets_are_told_of_the_end():
     """Guards against websockets that keep a worker from ending, or are cut off without a word."""
     with Served("serve_apps:echo") as served:
         served.up()
-        with socket.create_connection(("127.0.0.1", served.port), 20) as sock:
-            client = WSConnection(ConnectionType.CLIENT)
-            sock.sendall(client.send(Request(host="subpool", target="/")))
-            assert isinstance(next_event(client, sock), AcceptConnection)
+        with websocket(served) as (client, sock), websocket(served) as (leaving, other):
+            other.sendall(leaving.send(TextMessage("exit")))
+            assert isinstance(next_event(leaving, other), CloseConnection)
+            served.wait_for("SystemExit in a request ends that request only")
             sock.sendall(client.send(TextMessage("hello")))
             event = next_event(client, sock)
             assert isinstance(event, TextMessage)
@@ -190,7 +177,17 @@ def test_websockets_are_told_of_the_end():
             assert event.code == 1012
             sock.sendall(client.send(event.response()))
         assert served.end() == 0
-        assert "Error" not in served.log
+        assert "ConnectionTerminated" not in served.log
+
+
+@contextlib.contextmanager
+def websocket(served):
+    """Give a websocket's protocol and its socket."""
+    with socket.create_connection(("127.0.0.1", served.port), 20) as sock:
+        client = WSConnection(ConnectionType.CLIENT)
+        sock.sendall(client.send(Request(host="subpool", target="/")))
+        assert isinstance(next_event(client, sock), AcceptConnection)
+        yield client, sock
 
 
 @pytest.mark.slow

@@ -16,17 +16,25 @@ async def app(scope, receive, send):
 
 @pytest.mark.slow
 def test_a_library_that_cannot_load_is_told_before_a_socket_opens():
-    """Guards against a server that takes connections and answers none of them."""
+    """Guards against a server that takes connections and answers none of them.
+
+    And against one that goes on without its lifespan, since that needs such a library.
+    """
     with (
         Served("serve_numpy:app", "-w", 2) as served,
         Served("serve_numpy:app", "--workers-kind=process") as on_processes,
+        Served("serve_apps:late_numpy") as in_lifespan,
     ):
         assert served.ended() == 3
         assert "serve_numpy:app cannot be served by interpreters" in served.log
         assert "imports numpy" in served.log
         assert "--workers-kind=process" in served.log
         assert served.log.count("cannot be served") == 1
+        assert "No socket was opened" in served.log
         assert served.port is None
+        assert in_lifespan.ended() == 3
+        assert "serve_apps:late_numpy cannot be served by interpreters" in in_lifespan.log
+        assert "No socket was opened" not in in_lifespan.log
         on_processes.up()
         assert on_processes.get() == (200, b"6")
         assert on_processes.end() == 0
@@ -90,6 +98,8 @@ def test_system_exit_costs_its_request_and_nothing_else():
             assert connection.getresponse().read() == b"slow"
             connection.close()
         assert "SystemExit in a request ends that request only" in served.log
+        assert served.get("/exit-background") == (200, b"left")
+        served.wait_for("SystemExit in a task ends that task only", 3)
         assert served.log.count("Running on") == 1
         with Served(bind=f"127.0.0.1:{served.port}") as second:
             assert second.ended() == 1
@@ -102,6 +112,7 @@ def test_a_worker_that_fails_is_started_again(tmp_path):
     """Guards against one worker's failure that ends the server, as Hypercorn's own does."""
     with Served("serve_apps:hello", "-w", 2, "--workers-kind", "process") as served:
         served.up()
+        assert served.get("/ignored") == (200, b"[] []")  # its children would ignore them, too
         with pytest.raises(OSError, match=r"closed connection|reset by peer"):
             served.get("/die")
         served.wait_for("its process was killed by signal 9")
@@ -138,4 +149,12 @@ def test_a_reload_of_what_is_broken_keeps_the_old_workers(tmp_path):
         app.write_text(GOOD % "second one")
         served.wait_for("All workers are replaced")
         assert served.get() == (200, b"second one")
+        # A module that is new, and was never imported.
+        new = tmp_path / "newly.py"
+        new.write_text("def")
+        app.write_text("import newly\n" + GOOD % "third one")
+        served.wait_for("The reload has failed", 3)
+        new.write_text("pass")
+        served.wait_for("All workers are replaced", 2)
+        assert served.get() == (200, b"third one")
         assert served.end() == 0

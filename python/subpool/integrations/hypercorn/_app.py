@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from hypercorn.events import Closed
+from hypercorn.utils import LifespanFailureError
 
 from subpool import TaskInterrupted
 
@@ -21,7 +22,7 @@ class Counted:
     """A wrapped app, in the form that Hypercorn's own wrappers have.
 
     Attributes:
-        running: The requests and websockets that the app is busy with.
+        running: The requests and websockets that the app is busy with, and their tasks.
         is_draining: Whether the worker takes no more connections.
 
     """
@@ -41,8 +42,11 @@ class Counted:
         self._left = limit
         self._retire = retire
         self._closing = closing
-        self.running: set[Any] = set()
+        self.running: dict[Any, asyncio.Task[Any] | None] = {}
         self.is_draining = False
+        self._http2 = 0  # of them, over HTTP/2
+        self._none_over_http2 = asyncio.Event()
+        self._none_over_http2.set()
 
     async def __call__(
         self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
@@ -50,7 +54,7 @@ class Counted:
         """Run the app for one scope."""
         scope.setdefault("extensions", {})["subpool"] = {"worker": self._number}
         if scope["type"] == "lifespan":
-            await self._app(scope, self._noting(receive), send, sync_spawn, call_soon)
+            await self._live(scope, self._noting(receive), send, sync_spawn, call_soon)
             return
         if self._left is not None:
             self._left -= 1
@@ -60,7 +64,11 @@ class Counted:
         if scope["type"] == "websocket":
             request = websocket = _WebSocket(send, self)
             send = websocket.send
-        self.running.add(request)
+        self.running[request] = asyncio.current_task()
+        is_http2 = scope["http_version"] == "2"
+        if is_http2:
+            self._http2 += 1
+            self._none_over_http2.clear()
         try:
             await self._app(scope, receive, send, sync_spawn, call_soon)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -74,9 +82,37 @@ class Counted:
         except _ClosedError:
             return
         finally:
-            self.running.discard(request)
-        if self.is_draining and scope["type"] == "http" and scope["http_version"] == "2":
-            await _go_away(send)
+            del self.running[request]
+            if is_http2:
+                await self._end_http2(send, is_websocket=scope["type"] == "websocket")
+
+    async def _end_http2(self, send: Any, *, is_websocket: bool) -> None:
+        try:
+            if self.is_draining and not is_websocket:
+                await _go_away(send)
+        finally:
+            self._http2 -= 1
+            if not self._http2:
+                self._none_over_http2.set()
+
+    async def none_over_http2(self) -> None:
+        """Wait until no request is under way on a connection on which others may come.
+
+        When Hypercorn ends, it answers no more of them there; clients cannot know that.
+        """
+        await self._none_over_http2.wait()
+
+    async def _live(self, *args: Any) -> None:
+        """Run the app's lifespan."""
+        try:
+            await self._app(*args)
+        except Exception as error:
+            from subpool._incompatible import refusal  # noqa: PLC0415 - only when it has failed
+
+            if refusal(error) is None:
+                raise
+            # All else means to Hypercorn that the app has no lifespan. The pool sees the cause.
+            raise LifespanFailureError("startup", str(error)) from error
 
     def _noting(self, receive: Any) -> Any:
         async def receive_and_note() -> Any:
@@ -86,6 +122,12 @@ class Counted:
             return message
 
         return receive_and_note
+
+    def cancel(self) -> None:
+        """Cancel what still runs."""
+        for task in self.running.values():
+            if task is not None:
+                task.cancel()
 
     async def close_websockets(self) -> None:
         """Tell the other side of each websocket that the server restarts, so that it comes back."""

@@ -120,7 +120,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.config is None:  # which may have another number
         KINDS[options.workers_kind].prepare(1 if options.workers is None else options.workers)
     try:
-        from subpool.integrations.hypercorn import serve  # noqa: PLC0415 - the extra may be absent
+        from subpool.integrations.hypercorn import _main  # noqa: PLC0415 - the extra may be absent
 
         config = configuration(options)
     except ModuleNotFoundError as error:
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
         _complain(f"cannot read the configuration {options.config}: {error}")
         return _USAGE
     try:
-        return serve(config, workers_kind=options.workers_kind)
+        return _main.serve(config, options.workers_kind, is_last=True)
     except ValueError as error:
         _complain(str(error))
         return _USAGE

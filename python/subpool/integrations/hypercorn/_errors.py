@@ -31,8 +31,12 @@ def report(error: BaseException) -> None:
     print(told(error), file=sys.stderr, flush=True)  # noqa: T201 - a command
 
 
-def incompatible(config: Config, error: BaseException, option: str | None = None) -> str:
+def incompatible(
+    config: Config, error: BaseException, option: str | None = None, *, is_open: bool = False
+) -> str:
     """Say that the app, or an option of the server, does not work in interpreters; what to do."""
+    # Not if only the app's lifespan or a new version of it imports that.
+    opened = "" if is_open else " No socket was opened."
     library = getattr(error, "distribution", None) or getattr(error, "name", None) or "a library"
     version = getattr(error, "version", None)
     name = f"{library} {version}" if version else library
@@ -41,13 +45,13 @@ def incompatible(config: Config, error: BaseException, option: str | None = None
     refused = f"{name}, which does not load in an interpreter of its own{which}"
     if option is not None:
         return (
-            f"{option} does not work in interpreters, because it needs {refused}. No socket was "
-            f"opened. Ways out: run the same thing on processes, with --workers-kind=process; or "
+            f"{option} does not work in interpreters, because it needs {refused}.{opened} "
+            f"Ways out: run the same thing on processes, with --workers-kind=process; or "
             f"do without {option}."
         )
     return (
         f"{config.application_path} cannot be served by interpreters, because it imports "
-        f"{refused}. No socket was opened. Ways out: run the same thing on processes, with "
+        f"{refused}.{opened} Ways out: run the same thing on processes, with "
         f"--workers-kind=process; or import {library} only "
         f"in functions that other processes or threads run; or do without it. `subpool doctor "
         f"{library}` tells more."

@@ -37,11 +37,21 @@ class OneByOne(socket.socket):
 
 
 class Connections:
-    """What a worker listens on, and the connections that it has."""
+    """What a worker listens on for its clients, and the connections that it has with them.
+
+    Servers and connections of the app's own are the app's.
+
+    Attributes:
+        open: The transports of the connections that can be used.
+        handshakes: Those whose TLS handshake is under way, by what its end sets.
+
+    """
 
     def __init__(self) -> None:
         self.servers: list[Any] = []
         self.open: set[Any] = set()
+        self.handshakes: dict[Any, Any] = {}
+        self._contexts: set[Any] = set()
         self._none_left: asyncio.Event = asyncio.Event()
 
     def loop(self, base: type[Any]) -> Any:
@@ -50,14 +60,44 @@ class Connections:
 
         class Noting(base):  # type: ignore[misc]
             async def create_server(self, factory: Any, *args: Any, **options: Any) -> Any:
-                if base is asyncio.SelectorEventLoop and type(options.get("sock")) is OneByOne:
+                if type(options.get("sock")) is not OneByOne:
+                    return await super().create_server(factory, *args, **options)
+                if base is asyncio.SelectorEventLoop:
                     options["sock"].queue = options["backlog"]
                     options["backlog"] = _ONE
+                noted.note_context(options.get("ssl"))
                 server = await super().create_server(noted.noting(factory), *args, **options)
                 noted.servers.append(server)
                 return server
 
+            # asyncio's own loop comes here for each connection with TLS that it has accepted.
+            def _make_ssl_transport(
+                self, sock: Any, protocol: Any, context: Any, waiter: Any = None, **options: Any
+            ) -> Any:
+                transport = super()._make_ssl_transport(sock, protocol, context, waiter, **options)
+                noted.note_handshake(context, waiter, transport)
+                return transport
+
         return Noting()
+
+    def note_context(self, context: Any) -> None:
+        """Note connections with that context, which is the only sign of whose they are."""
+        if context is not None:
+            self._contexts.add(context)
+
+    def note_handshake(self, context: Any, waiter: Any, transport: Any) -> None:
+        """Note a handshake until it has ended, well or not."""
+        if waiter is not None and context in self._contexts:
+            self.handshakes[waiter] = transport
+            waiter.add_done_callback(self._shaken)
+
+    def _shaken(self, waiter: Any) -> None:
+        del self.handshakes[waiter]
+        self._look_if_none_left()
+
+    def _look_if_none_left(self) -> None:
+        if not self.open and not self.handshakes:
+            self._none_left.set()
 
     def noting(self, factory: Callable[[], Any]) -> Callable[[], Any]:
         """Make the protocols of `factory` tell of their connections."""
@@ -74,8 +114,7 @@ class Connections:
 
             def connection_lost(error: Exception | None) -> None:
                 self.open.difference_update(transports)
-                if not self.open:
-                    self._none_left.set()
+                self._look_if_none_left()
                 del protocol.connection_made, protocol.connection_lost  # they refer to it
                 lost(error)
 
@@ -102,8 +141,7 @@ class Connections:
     async def all_closed(self, seconds: float) -> bool:
         """Wait until the last connection is closed; tell whether that came to be."""
         self._none_left.clear()
-        if not self.open:
-            return True
+        self._look_if_none_left()
         try:
             await asyncio.wait_for(self._none_left.wait(), seconds)
         except TimeoutError:
@@ -115,15 +153,22 @@ class Connections:
         for _ in range(10):
             await turns()
             poll = select.poll()
-            for transport in self.open:
+            for transport in (*self.open, *self.handshakes.values()):
                 sock = transport.get_extra_info("socket")
                 if sock is not None and sock.fileno() >= 0:
                     poll.register(sock.fileno(), select.POLLIN)
             if not poll.poll(0):
                 return
 
+    def drop_handshakes(self) -> None:
+        """Cut off what has not become a connection: a server that has closed waits for it, too."""
+        for waiter, transport in list(self.handshakes.items()):
+            if not waiter.done():  # otherwise it is a connection, and noted as one
+                transport.abort()
+
     def abort(self) -> None:
         """Cut all connections off."""
+        self.drop_handshakes()
         for transport in list(self.open):
             transport.abort()
 
@@ -144,9 +189,16 @@ def run(loop: Any, main: Awaitable[None]) -> None:
     while not task.done():
         try:
             loop.run_until_complete(task)
-        except (SystemExit, KeyboardInterrupt):
+        except (SystemExit, KeyboardInterrupt) as error:
             if task.done():
                 break
+            loop.call_exception_handler(
+                {
+                    "message": f"{type(error).__name__} in a task ends that task only; the worker "
+                    f"goes on",
+                    "exception": error,
+                }
+            )
     task.result()
 
 

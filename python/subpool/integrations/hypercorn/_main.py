@@ -1,14 +1,12 @@
-"""The server as a whole: what can be asked of it, its pid file, and who runs it."""
+"""The server as a whole: what can be asked of it, and who runs it."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from subpool.integrations.hypercorn import _listening, _signals
 from subpool.integrations.hypercorn._workers import KINDS
 
 if TYPE_CHECKING:
@@ -17,13 +15,8 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
 
 
-def serve(
-    config: Config,
-    kind: str,
-    on_reload: Callable[[], object] | None = None,
-    on_ready: Callable[[], object] | None = None,
-) -> int:
-    """Do what `subpool.integrations.hypercorn.serve` says."""
+def check(config: Config, kind: str) -> None:
+    """Raise for what cannot be served, before anything is started."""
     if kind not in KINDS:
         raise ValueError(f"workers_kind must be 'interpreter' or 'process', not {kind!r}")
     if config.worker_class not in {"asyncio", "uvloop"}:
@@ -31,30 +24,55 @@ def serve(
             f"worker class {config.worker_class!r} is not supported: use asyncio, or uvloop on "
             f"processes"
         )
+    if config.workers < 0:
+        raise ValueError(f"workers must be 0 or more, not {config.workers}")
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("serve() handles signals: call it in the main thread")
+    _settings(config)
+
+
+def serve(
+    config: Config,
+    kind: str,
+    on_reload: Callable[[], object] | None = None,
+    on_ready: Callable[[], object] | None = None,
+    *,
+    is_last: bool = False,
+) -> int:
+    """Do what `subpool.integrations.hypercorn.serve` says.
+
+    Args:
+        config: Hypercorn's configuration.
+        kind: The workers'.
+        on_reload: Called when the workers begin to be replaced.
+        on_ready: Called when all workers are ready for the first time.
+        is_last: Whether the program ends after it: then signals do nothing from that on.
+
+    """
+    check(config, kind)
     if config.workers == 0:
         # In main, without anybody to supervise it, as Hypercorn does.
         from hypercorn.run import run  # noqa: PLC0415 - rare
 
         return run(config)
-    settings = _settings(config)
-    if config.pid_path is not None:
-        Path(config.pid_path).write_text(str(os.getpid()), encoding="ascii")
-    try:
-        KINDS[kind].prepare(config.workers)
-        # With it comes asyncio: meanwhile the workers import theirs.
-        from subpool.integrations.hypercorn._supervisor import Supervisor  # noqa: PLC0415
+    if kind == "interpreter":
+        _listening.raise_limit()
+    listening = _listening.Listening(config)
+    with _signals.Signals(stay=is_last) as signals:
+        try:
+            KINDS[kind].prepare(config.workers)
+            # With it comes asyncio: meanwhile the workers import theirs.
+            from subpool.integrations.hypercorn._supervisor import Supervisor  # noqa: PLC0415
 
-        supervisor = Supervisor(config, settings, kind, lambda: _remove_pid_file(config))
-        if on_reload is not None:
-            supervisor.on_reload = on_reload
-        if on_ready is not None:
-            supervisor.on_ready = on_ready
-        return supervisor.run()
-    finally:
-        KINDS[kind].drop_prepared()
-        _remove_pid_file(config)
+            supervisor = Supervisor(config, _settings(config), kind, listening)
+            if on_reload is not None:
+                supervisor.on_reload = on_reload
+            if on_ready is not None:
+                supervisor.on_ready = on_ready
+            return supervisor.run(signals)
+        finally:
+            KINDS[kind].drop_prepared()
+            listening.remove_pid()
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -74,13 +92,3 @@ def _settings(config: Config) -> dict[str, Any]:
             ) from error
         found[name] = value
     return found
-
-
-def _remove_pid_file(config: Config) -> None:
-    """Remove the file with this process's number, if it is still that."""
-    if config.pid_path is None:
-        return
-    path = Path(config.pid_path)
-    with contextlib.suppress(OSError):
-        if path.read_text(encoding="ascii") == str(os.getpid()):
-            path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,10 +18,14 @@ class Life:
 
     def __init__(self) -> None:
         self.handle: Handle
+        # starting, ready, draining (told to end), unwanted (told so before it was ready), ended
         self.state = "starting"
+        self.began = time.time_ns()
         self.ready_at = 0.0
         self.was_cut = False
         self.option: str | None = None  # what it loads a library for, before the app
+        self.is_closing = False  # the end of its lifespan has begun
+        self.is_worn = False  # has had its requests
         self.forced = 0
         self.timer: asyncio.TimerHandle | None = None
 
@@ -39,3 +44,12 @@ class Place:
         self.follower: Life | None = None
         self.delay = FIRST_DELAY
         self.timer: asyncio.TimerHandle | None = None
+
+    def cancel_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def needs_another(self) -> bool:
+        """Tell whether a worker has to be started here, if none is on its way."""
+        return self.current is None or self.current.state != "ready" or self.current.is_worn

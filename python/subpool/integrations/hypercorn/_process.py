@@ -14,8 +14,9 @@ from subpool.integrations.hypercorn._messages import MESSAGE
 def main() -> int:
     """Serve as the supervisor says; give the exit code."""
     # A terminal and a service manager signal all processes; the supervisor tells what follows.
+    # They are not ignored: what the app starts would ignore them, too.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _heed_not)
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
     from subpool.integrations.hypercorn import _worker  # noqa: PLC0415 - signals come first
@@ -30,6 +31,10 @@ def main() -> int:
         report(error)
         return 1
     return 0
+
+
+def _heed_not(*_: object) -> None:
+    pass
 
 
 if __name__ == "__main__":

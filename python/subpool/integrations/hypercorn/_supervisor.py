@@ -4,30 +4,33 @@ Guarantees: a worker that another one follows is told to end only when its follo
 connections; a follower that fails leaves it where it is. The listening sockets are made once, when
 the app has loaded in a worker, and live as long as the server. Each worker's end is bounded: by
 `graceful_timeout` for its requests, `shutdown_timeout` for its lifespan, and some seconds for
-what reacts to neither.
+what reacts to neither; and so is its start, by `startup_timeout`. What goes wrong in the supervisor
+itself, as when no descriptor is left, ends the server, or is one worker's failure.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import signal
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from subpool.errors import IncompatibleModuleError
 from subpool.integrations.hypercorn import _errors
+from subpool.integrations.hypercorn._leaving import Leaving, leave_at_the_end, settle
+from subpool.integrations.hypercorn._messages import patience
 from subpool.integrations.hypercorn._places import FIRST_DELAY, Life, Place
+from subpool.integrations.hypercorn._reloads import Reloads
 from subpool.integrations.hypercorn._watch import Watch
 from subpool.integrations.hypercorn._workers import KINDS, ProcessEndedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hypercorn.config import Config, Sockets
+    from hypercorn.config import Config
+
+    from subpool.integrations.hypercorn._listening import Listening
+    from subpool.integrations.hypercorn._signals import Signals
 
 FAILED, INCOMPATIBLE, CUT_OFF = 1, 3, 4
 
@@ -46,7 +49,7 @@ class Supervisor:
     """One run of the server."""
 
     def __init__(
-        self, config: Config, settings: dict[str, Any], kind: str, before_exit: Callable[[], None]
+        self, config: Config, settings: dict[str, Any], kind: str, listening: Listening
     ) -> None:
         """Prepare.
 
@@ -54,27 +57,29 @@ class Supervisor:
             config: Hypercorn's configuration.
             settings: What makes another one the same.
             kind: The workers', in `KINDS`.
-            before_exit: Called if the process has to end under a worker that does not.
+            listening: What makes the sockets.
 
         """
         self._config = config
-        self._before_exit = before_exit
+        self._listening = listening
         self._kind = KINDS[kind]
         self._settings = settings
         self._log = _logger(config)
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(self._broken)
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._places = [Place(number) for number in range(1, config.workers + 1)]
         self._lives: set[Life] = set()
-        self._leaving: list[Any] = []  # ended, but for their interpreters
-        self._sockets: Sockets | None = None
+        self._leaving = Leaving(self._loop, self._log)
         self._was_up = False
         self._is_stopping = False
         self._told_at = 0.0
-        self._is_abandoning = False
-        self._to_reload: list[Place] = []
-        self._reloading: Life | None = None
-        self._giving_way: Life | None = None  # the one before it, until it accepts nothing more
+        self._reloads = Reloads(
+            self._places,
+            self._log,
+            self._start,
+            lambda place, life: self._tell(place, life, "stop"),
+        )
         self._watch = Watch()
         self.code = 0
         # Called when a reload begins, for what else has to follow the code.
@@ -82,40 +87,71 @@ class Supervisor:
         # Called once, when all workers are up, for what must not take their time.
         self.on_ready: Callable[[], object] = lambda: None
 
-    def run(self) -> int:
+    def run(self, signals: Signals) -> int:
         """Serve until the end, and give the exit code."""
         loop = self._loop
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reload, "SIGHUP")
+        signals.listen(loop, self._signalled)
         try:
             for place in self._places:
-                self._start(place)
+                if not self._is_stopping:
+                    self._start(place)
             if self._config.use_reloader:
                 loop.call_later(_LOOK, self._look)
             loop.run_until_complete(self._over)
+            self._listening.close()
+            for life in self._lives:  # the supervisor has failed
+                life.handle.force(hard=True)
+                self._leaving.add(life)
+            if not self._leaving.wait(_MARGIN):
+                self.code = self.code or CUT_OFF
+                self._log.error("The process ends without what still runs in a worker")
+                leave_at_the_end(self.code)
         finally:
-            for sock in self._all_sockets():
-                sock.close()
+            self._listening.close()
             loop.close()
-        self._leave()
         return self.code
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if number == signal.SIGHUP:
+            self._reload("SIGHUP")
+        else:
+            self._stop(number)
+
+    def _broken(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """End the server, since a call in its loop has failed."""
+        self._log.error(
+            "The supervisor has failed, and ends the server: %s",
+            context.get("message"), exc_info=context.get("exception"),
+        )  # fmt: skip
+        if self._is_stopping:
+            self.code = self.code or FAILED
+            settle(self._over)
+        else:
+            self._fail(FAILED)
 
     # Workers start.
 
-    def _start(self, place: Place) -> Life:
-        if place.timer is not None:
-            place.timer.cancel()
-            place.timer = None
-        life = place.follower = Life()
+    def _start(self, place: Place) -> Life | None:
+        place.cancel_timer()
+        life = Life()
+        try:
+            life.handle = self._kind(
+                self._loop,
+                self._settings,
+                place.number,
+                lambda _, message: self._heard(place, life, message),
+                lambda _, error: self._ended(place, life, error),
+            )
+        except Exception as error:  # noqa: BLE001 - descriptors, threads, memory
+            self._log.error("Worker %d cannot be started: %s", place.number, _errors.told(error))
+            if not self._was_up:
+                self._fail(FAILED)
+            elif place.needs_another():
+                self._start_later(place)
+            return None
+        place.follower = life
         self._lives.add(life)
-        life.handle = self._kind(
-            self._loop,
-            self._settings,
-            place.number,
-            lambda _, message: self._heard(place, life, message),
-            lambda _, error: self._ended(place, life, error),
-        )
+        self._limit(place, life, self._config.startup_timeout + _MARGIN)
         return life
 
     def _heard(self, place: Place, life: Life, message: list[Any]) -> None:
@@ -123,15 +159,16 @@ class Supervisor:
             case ["option", option]:
                 life.option = option
             case ["loaded"]:
-                self._give_sockets(life)
+                self._give_sockets(place, life)
             case ["ready"]:
                 self._is_ready(place, life)
-            case ["draining"] if life is self._giving_way:
-                self._reload_next()
+            case ["draining"]:
+                self._reloads.is_draining(life)
             case ["files", *files]:
-                self._watch.add(files)
-            case ["worn"] if place.current is life and place.follower is None:
-                if not self._is_stopping and place.timer is None:
+                self._watch.add(files, life.began)
+            case ["worn"] if place.current is life:
+                life.is_worn = True
+                if not self._is_stopping and place.timer is None and place.follower is None:
                     self._log.info("Worker %d has had its requests: another follows", place.number)
                     self._start(place)
             case _:
@@ -139,51 +176,45 @@ class Supervisor:
 
     def _heard_of_its_end(self, place: Place, life: Life, message: list[Any]) -> None:
         match message:
-            case ["cut", count]:
+            case ["cut", count, seconds]:
                 life.was_cut = True
                 self._log.warning(
                     "Worker %d: cut off %d request(s) that did not end within %s s",
-                    place.number, count, self._config.graceful_timeout,
+                    place.number, count, seconds,
                 )  # fmt: skip
             case ["closing"] if life.state == "draining":
+                life.is_closing = True
                 self._limit(place, life, self._config.shutdown_timeout + _MARGIN)
             case ["ended", *_] if life.state == "draining":
                 self._limit(place, life, _MARGIN + _MARGIN)
 
-    def _give_sockets(self, life: Life) -> None:
+    def _give_sockets(self, place: Place, life: Life) -> None:
         if self._is_stopping:
             return
-        if self._sockets is None:
+        sockets = self._listening.sockets
+        if sockets is None:
+            what = "listen"
             try:
-                self._open()
-            except (OSError, ValueError, TypeError) as error:
-                self._log.error("Cannot listen: %s", error)
+                sockets = self._listening.open()
+                what = "write the file with the process's number"
+                self._listening.write_pid()
+            except Exception as error:  # noqa: BLE001 - Hypercorn's own, an impossible port
+                self._log.error("Cannot %s: %s", what, str(error) or repr(error))
                 self._fail(FAILED)
                 return
-        if self._sockets is not None:
-            life.handle.give(self._sockets)
-
-    def _open(self) -> None:
-        self._sockets = self._config.create_sockets()
-        for sock in self._all_sockets():
-            sock.set_inheritable(False)
-            if sock not in self._sockets.quic_sockets:
-                sock.listen(self._config.backlog)  # clients wait from now on
-
-    def _all_sockets(self) -> list[Any]:
-        sockets = self._sockets
-        if sockets is None:
-            return []
-        return [*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets]
+        if life.state == "starting":
+            self._limit(place, life, self._config.startup_timeout + _MARGIN)
+        life.handle.give(sockets)
 
     def _is_ready(self, place: Place, life: Life) -> None:
         if life.state != "starting":  # it was told to end before it was ready to hear that
             life.state = "draining"
+            if not life.forced:
+                self._limit(place, life, self._config.graceful_timeout + _MARGIN)
             return
+        life.cancel_timer()
         life.state = "ready"
         life.ready_at = self._loop.time()
-        if self._is_stopping:
-            return
         before, place.current, place.follower = place.current, life, None
         if before is not None:
             self._tell(place, before, "retire")
@@ -191,20 +222,19 @@ class Supervisor:
             self._was_up = True
             self._log.info("All %d worker(s) are ready", len(self._places))
             self.on_ready()
-        if self._reloading is life:
-            if before is None:
-                self._reload_next()
-            else:
-                self._giving_way = before
+        self._reloads.is_ready(life, before)
 
     # Workers end.
 
     def _tell(self, place: Place, life: Life, word: str) -> None:
         life.handle.order(word)
-        if life.state != "draining":
-            patience = self._config.graceful_timeout + _MARGIN if life.state == "ready" else 1.0
-            life.state = "draining" if life.state == "ready" else "unwanted"
-            self._limit(place, life, patience)
+        if life.state == "ready":
+            life.state = "draining"
+        elif life.state == "starting":
+            life.state = "unwanted"
+        elif life.state == "unwanted" or life.is_closing or life.forced:
+            return  # it has a limit already, and no longer one
+        self._limit(place, life, patience(self._config, word) + _MARGIN)
 
     def _limit(self, place: Place, life: Life, seconds: float) -> None:
         life.cancel_timer()
@@ -217,27 +247,36 @@ class Supervisor:
                 "Worker %d does not end: a call of a C function, or a thread of the app's, goes "
                 "on. It is left to itself", place.number,
             )  # fmt: skip
-            self._is_abandoning = True
+            self._leaving.add(life)
+            if self._is_stopping:
+                self.code = self.code or CUT_OFF
+            elif not self._was_up and life.state == "starting":
+                self._fail(FAILED)
             self._forget(place, life)
             return
-        if life.forced == 1 and life.state == "draining":
+        if life.forced == 1 and life.state == "starting":
+            self._log.error(
+                "Worker %d has not started within %s s (startup_timeout): it is given up",
+                place.number, self._config.startup_timeout,
+            )  # fmt: skip
+        elif life.forced == 1:
             life.was_cut = True
             self._log.warning("Worker %d has not ended in time: it is interrupted", place.number)
         life.handle.force(hard=life.forced > _INTERRUPTS)
         self._limit(place, life, 1.0)
 
     def _ended(self, place: Place, life: Life, error: BaseException | None) -> None:
-        if life not in self._lives:
-            return
-        self._leaving.append(life.handle)
+        was_known = life in self._lives
         was_replaced = place.current is not life and life.ready_at > 0
-        life.handle.when_gone(lambda: self._gone(life, was_replaced=was_replaced))
+        self._leaving.close(life, was_replaced=was_replaced and not self._is_stopping)
+        if not was_known:
+            return
         state, life.state = life.state, "ended"
         if life.forced or state == "unwanted":
             error = None  # what it was ended with
         if error is not None:
             self._tell_failure(place, life, state, error)
-        elif state in {"starting", "ready"} and not self._is_stopping:
+        elif state in {"starting", "ready"} and not self._is_stopping and not life.forced:
             self._log.warning("Worker %d has ended by itself", place.number)
         if self._is_stopping:
             if error is not None:
@@ -253,13 +292,13 @@ class Supervisor:
         life.cancel_timer()
         self._lives.discard(life)
         if self._is_stopping:
-            if not self._lives and not self._over.done():
-                self._over.set_result(None)
+            if not self._lives:
+                settle(self._over)
             return
-        self._reload_without(life)
+        self._reloads.go_on_without(life)
         if place.follower is life:
             place.follower = None
-            if place.current is None or place.current.state != "ready":
+            if place.needs_another():
                 self._start_later(place)
         elif place.current is life:
             place.current = None
@@ -267,12 +306,6 @@ class Supervisor:
                 place.delay = FIRST_DELAY
             if place.follower is None:
                 self._start_later(place)
-
-    def _gone(self, life: Life, *, was_replaced: bool) -> None:
-        """Note that nothing is left of a worker: its interpreter is closed, too."""
-        self._leaving.remove(life.handle)
-        if was_replaced and not self._is_stopping:
-            self._log.info("Worker %d: the one before it has ended", life.handle.number)
 
     def _start_later(self, place: Place) -> None:
         if place.timer is None:
@@ -288,11 +321,12 @@ class Supervisor:
     def _tell_failure(self, place: Place, life: Life, state: str, error: BaseException) -> None:
         config = self._config
         if isinstance(error, IncompatibleModuleError) and state == "starting":
-            self._log.error(_errors.incompatible(config, error, life.option))
+            is_open = self._listening.sockets is not None
+            self._log.error(_errors.incompatible(config, error, life.option, is_open=is_open))
         else:
             what = "failed"
             if state == "starting":
-                what = "failed to start" if self._sockets else "could not load the app"
+                what = "failed to start" if self._listening.sockets else "could not load the app"
             why = str(error) if isinstance(error, ProcessEndedError) else _errors.told(error)
             self._log.error("Worker %d %s: %s", place.number, what, why)
 
@@ -314,28 +348,7 @@ class Supervisor:
             if isinstance(handler, logging.FileHandler):
                 handler.close()  # it opens its file anew: somebody may have moved it
         self.on_reload()
-        self._to_reload = list(self._places)
-        if self._reloading is None:
-            self._reload_next()
-
-    def _reload_without(self, life: Life) -> None:
-        """Go on with a reload in which that worker has ended, or give it up."""
-        if self._giving_way is life:
-            self._reload_next()
-        elif self._reloading is life:
-            self._reloading = self._giving_way = None
-            self._to_reload.clear()
-            self._log.error("The reload has failed: the workers that there are go on")
-
-    def _reload_next(self) -> None:
-        self._reloading = self._giving_way = None
-        if not self._to_reload:
-            self._log.info("All workers are replaced")
-            return
-        place = self._to_reload.pop(0)
-        if place.follower is not None:  # a new one is on its way, but from what was there before
-            self._tell(place, place.follower, "stop")
-        self._reloading = self._start(place)
+        self._reloads.ask()
 
     # The end.
 
@@ -360,36 +373,16 @@ class Supervisor:
 
     def _end_all(self) -> None:
         self._is_stopping = True
+        self._reloads.end()
         for place in self._places:
-            if place.timer is not None:
-                place.timer.cancel()
+            place.cancel_timer()
         for place, life in self._with_places():
             self._tell(place, life, "stop")
-        if not self._lives and not self._over.done():
-            self._over.set_result(None)
+        if not self._lives:
+            settle(self._over)
 
     def _with_places(self) -> list[tuple[Place, Life]]:
         return [(self._places[life.handle.number - 1], life) for life in self._lives]
-
-    def _leave(self) -> None:
-        """Wait for the interpreters, or end the process under those that cannot be closed."""
-        until = time.monotonic() + _MARGIN
-        for handle in self._leaving:
-            if not handle.join(max(0.0, until - time.monotonic())):
-                self._is_abandoning = True
-        if self._is_abandoning:
-            self.code = self.code or CUT_OFF
-            self._log.error("The process ends without what still runs in a worker")
-            self._abandon()
-
-    def _abandon(self) -> None:
-        """End the process now."""
-        self._before_exit()
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(self.code)
 
 
 def _logger(config: Config) -> logging.Logger:

@@ -15,10 +15,11 @@ import signal
 import socket
 import ssl
 import sys
+from collections import deque
 
 from subpool.integrations import hypercorn as integration
 from subpool.integrations.hypercorn import _errors, _lazy, _loop
-from subpool.integrations.hypercorn._messages import MESSAGE
+from subpool.integrations.hypercorn._messages import MESSAGE, patience
 
 with _lazy.Later():
     from hypercorn.asyncio.run import worker_serve
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
 
     from subpool import Event
 
-_MANY = 400  # files named in one message
+_MANY = 100  # files named in one message
+
+_MOST = socket.CMSG_LEN(250 * 4)  # bytes of the descriptors that come with one
+
+# Seconds for the last messages, if the supervisor does not read: it may have given this worker up.
+_LAST_WORDS = 5.0
 
 # Seconds that a replaced worker keeps a connection on which nothing happens: a client that is
 # about to use it again gets its answer, and is told to open another one.
@@ -44,26 +50,57 @@ _CANCEL = 0.3
 
 
 class Channel:
-    """The worker's end of what connects it with the supervisor."""
+    """The worker's end of what connects it with the supervisor.
+
+    Guarantees: messages arrive in their order, and none is lost while the supervisor reads.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.socket = socket.socket(fileno=descriptor)
+        self._waiting: deque[bytes] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def tell(self, *message: object) -> None:
         """Send; if nobody listens any more, the next read shows that."""
+        self._waiting.append(json.dumps(message).encode())
+        if len(self._waiting) == 1:
+            self._send()
+
+    def never_wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Leave to that loop, from now on, what cannot be sent at once."""
+        self.socket.setblocking(False)
+        self._loop = loop
+
+    def wait_again(self) -> None:
+        """Send what is left; the loop is over."""
+        self.socket.settimeout(_LAST_WORDS)
+        self._loop = None
+        self._send()
+
+    def _send(self) -> None:
         try:
-            self.socket.send(json.dumps(message).encode())
+            while self._waiting:
+                self.socket.send(self._waiting[0])
+                self._waiting.popleft()
+        except BlockingIOError:
+            if self._loop is not None:
+                self._loop.add_writer(self.socket.fileno(), self._send)
+                return
         except OSError:
-            return
+            self._waiting.clear()
+        if self._loop is not None:
+            self._loop.remove_writer(self.socket.fileno())
 
     def sockets(self) -> tuple[list[socket.socket], list[int]] | None:
         """Wait for the sockets, and how many there are of each sort; ``None``: shall not serve."""
-        data, descriptors, _, _ = socket.recv_fds(self.socket, MESSAGE, 250)
+        # `socket.recv_fds` drops the flag: what the app starts would have the sockets, too.
+        data, more, _, _ = self.socket.recvmsg(MESSAGE, _MOST, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return None
         word, *counts = json.loads(data)
         if word != "serve":
             return None
+        descriptors = [number for _, _, each in more for number in memoryview(each).cast("i")]
         return [_loop.OneByOne(fileno=descriptor) for descriptor in descriptors], counts
 
 
@@ -86,6 +123,7 @@ class Server:
         self._orders: asyncio.Queue[str] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []  # the loop itself does not keep them
         self._was_cut = False
+        self._end: tuple[asyncio.TimerHandle, float] | None = None
 
     def run(self, app: Any, sockets: Sockets) -> None:
         """Serve until told to end."""
@@ -104,13 +142,17 @@ class Server:
         loop = self._connections.loop(_loop_class(config.worker_class))
         loop.set_debug(config.debug)
         loop.set_exception_handler(_tell_exception)
+        self._channel.never_wait(loop)
         try:
             _loop.run(
                 loop,
                 worker_serve(self._app, config, sockets=sockets, shutdown_trigger=self._until_told),
             )
         finally:
+            if self._events is None:
+                signal.signal(signal.SIGTERM, lambda *_: None)
             _loop.close(loop, 1.0 if self._was_cut else 60.0)
+            self._channel.wait_again()
             self._channel.tell("ended", self._was_cut)
 
     def order(self, word: str) -> None:
@@ -122,7 +164,8 @@ class Server:
         loop = asyncio.get_running_loop()
         if self._events is None:
             loop.add_reader(self._channel.socket.fileno(), self._hear)
-            loop.add_signal_handler(signal.SIGTERM, self.order, "stop")
+            # Not with the loop, which would leave the signal deadly at its end.
+            signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(self.order, "stop"))
         else:
             self._tasks = [loop.create_task(self._wait(*each)) for each in self._events.items()]
             await asyncio.sleep(0)  # they wait
@@ -131,19 +174,19 @@ class Server:
         self._channel.tell("ready")
         word = await self._orders.get()
         self._app.is_draining = True
-        patience = self._config.graceful_timeout
-        loop.call_later(patience, self._cut)
+        self._cut_in(patience(self._config, word))
+        hurry = loop.create_task(self._hurry())
+        self._tasks.append(hurry)
         self._announce_close()
         await self._connections.stop_accepting()
         self._channel.tell("draining")
         self._tasks.append(loop.create_task(self._app.close_websockets()))
         if word == "retire":
-            linger = loop.create_task(self._linger(min(_LINGER, patience)))
-            hurry = loop.create_task(self._orders.get())
+            linger = loop.create_task(self._linger(min(_LINGER, self._config.graceful_timeout)))
             await asyncio.wait((linger, hurry), return_when=asyncio.FIRST_COMPLETED)
             linger.cancel()
-            hurry.cancel()
         await self._connections.read_what_came()
+        self._connections.drop_handshakes()
 
     async def _wait(self, word: str, event: Event) -> None:
         await event.wait_async()
@@ -151,6 +194,18 @@ class Server:
 
     async def _linger(self, seconds: float) -> None:
         await self._connections.all_closed(seconds)
+        await self._app.none_over_http2()
+
+    async def _hurry(self) -> None:
+        """Wait until the server stops: a retired worker has less time then."""
+        while await self._orders.get() != "stop":
+            pass
+        self._cut_in(patience(self._config, "stop"))
+
+    def _cut_in(self, seconds: float) -> None:
+        if self._end is not None:
+            self._end[0].cancel()
+        self._end = asyncio.get_running_loop().call_later(seconds, self._cut), seconds
 
     def _hear(self) -> None:
         try:
@@ -175,11 +230,12 @@ class Server:
 
     def _cut(self) -> None:
         """End the requests that have not finished in time."""
-        if self._app.running:
+        if self._app.running and self._end is not None:
             self._was_cut = True
-            self._channel.tell("cut", len(self._app.running))
+            self._channel.tell("cut", len(self._app.running), self._end[1])
         self._config.graceful_timeout = _CANCEL  # Hypercorn reads it when it comes to that
         self._connections.abort()
+        asyncio.get_running_loop().call_later(_CANCEL, self._app.cancel)
 
 
 def serve(
@@ -197,6 +253,13 @@ def serve(
     channel = Channel(descriptor)
     try:
         _serve(settings, number, channel, events)
+    except BaseException as error:
+        if settings.get("use_reloader"):
+            from subpool.integrations.hypercorn._watch import files_of  # noqa: PLC0415 - rare
+
+            channel.socket.setblocking(True)
+            tell_files(channel, files_of(error))
+        raise
     finally:
         channel.socket.close()
 
@@ -207,19 +270,13 @@ def _serve(
     config = Config()
     vars(config).update(settings)
     integration._number = number  # noqa: SLF001 - its own package
-    try:
-        _load_for_options(config, channel)
-        app = load_application(config.application_path, config.wsgi_max_body_size)
-    except BaseException:
-        if config.use_reloader:
-            tell_files(channel)
-        raise
+    _load_for_options(config, channel)
+    app = load_application(config.application_path, config.wsgi_max_body_size)
     channel.tell("loaded")
     given = channel.sockets()
     if given is None:
         return
     sockets, (secure, insecure, _) = given
-    channel.socket.setblocking(False)
     listening = Sockets(
         sockets[:secure], sockets[secure : secure + insecure], sockets[secure + insecure :]
     )
@@ -247,10 +304,11 @@ def _load_for_options(config: Config, channel: Channel) -> None:
         channel.tell("option", None)
 
 
-def tell_files(channel: Channel) -> None:
+def tell_files(channel: Channel, more: set[str] | frozenset[str] = frozenset()) -> None:
     """Name the files of all modules."""
     files = sorted(
-        {
+        more
+        | {
             file
             for module in list(sys.modules.values())
             if type(file := getattr(module, "__file__", None)) is str

@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from subpool import BrokenInterpreterPool, Event, InterpreterPoolExecutor
+from subpool import BrokenInterpreterPool, Event, InterpreterPoolExecutor, TaskInterrupted
 from subpool.integrations.hypercorn._entry import load, serve
 from subpool.integrations.hypercorn._messages import MESSAGE
 
@@ -62,7 +62,13 @@ class Handle:
         self._ended = ended
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
-        self._begin(settings)
+        self._has_hung_up = False
+        try:
+            self._begin(settings)
+        except BaseException:
+            self._ours.close()
+            self._theirs.close()
+            raise
         loop.add_reader(self._ours.fileno(), self._read)
 
     def _begin(self, settings: dict[str, Any]) -> None:
@@ -70,6 +76,8 @@ class Handle:
 
     def _read(self) -> bool:
         """Take a message; tell whether there was one."""
+        if self._has_hung_up:
+            return False
         try:
             data = self._ours.recv(MESSAGE)
         except BlockingIOError:
@@ -77,10 +85,15 @@ class Handle:
         except OSError:
             data = b""
         if not data:
+            self._has_hung_up = True
             self._loop.remove_reader(self._ours.fileno())
+            self._hung_up()
             return False
         self._heard(self, json.loads(data))
         return True
+
+    def _hung_up(self) -> None:
+        """Hear that the worker has closed its end."""
 
     def give(self, sockets: Sockets) -> None:
         """Let it serve."""
@@ -107,10 +120,6 @@ class Handle:
         """Call `gone` in the loop when nothing is left of a worker that has ended."""
         gone()
 
-    def join(self, timeout: float) -> bool:  # noqa: ARG002 - not all kinds leave something
-        """Wait for what an ended worker has left, and tell whether that is gone."""
-        return True
-
     def _finish(self, error: BaseException | None) -> None:
         """Take the last messages, and tell of the end."""
         while self._ours.fileno() >= 0 and self._read():
@@ -128,6 +137,7 @@ class InterpreterHandle(Handle):
     """A worker in an interpreter, which is a task of a pool of its own."""
 
     kind = "interpreter"
+    _lost: TaskInterrupted | None = None
     _prepared: ClassVar[dict[int, InterpreterPoolExecutor]] = {}
 
     @classmethod
@@ -151,11 +161,16 @@ class InterpreterHandle(Handle):
 
     def _begin(self, settings: dict[str, Any]) -> None:
         self._pool = self._take(self.number)
-        self._descriptor = self._theirs.detach()  # the worker closes it
+        self._descriptor = self._theirs.fileno()
         self._events = {"retire": Event(), "stop": Event()}
-        self._future = self._pool.submit(
-            serve, settings, self.number, self._descriptor, self._events
-        )
+        try:
+            self._future = self._pool.submit(
+                serve, settings, self.number, self._descriptor, self._events
+            )
+        except BaseException:
+            self._pool.shutdown(wait=False)
+            raise
+        self._theirs.detach()  # the worker closes it
         self._pool.shutdown(wait=False)  # after this task
         self._future.add_done_callback(self._done)
 
@@ -175,7 +190,16 @@ class InterpreterHandle(Handle):
             error = self._future.exception()
         if self._future.cancelled() or isinstance(error, BrokenInterpreterPool):
             os.close(self._descriptor)  # the worker has never had it
-        self._finish(error)
+        while self._read():
+            pass
+        if isinstance(error, TaskInterrupted) and not self._has_hung_up:
+            self._lost = error  # the pool has given it up, and it still runs
+        else:
+            self._finish(error)
+
+    def _hung_up(self) -> None:
+        if self._lost is not None:
+            self._finish(self._lost)
 
     def force(self, *, hard: bool) -> None:
         """Interrupt it; a call of a C function goes on."""
@@ -189,20 +213,15 @@ class InterpreterHandle(Handle):
 
         def wait() -> None:
             self._pool.shutdown()
-            with contextlib.suppress(RuntimeError):  # the loop has ended: `join` tells
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
                 self._loop.call_soon_threadsafe(tell)
 
         def tell() -> None:
             waiter.join()
             gone()
 
-        self._waiter = waiter = threading.Thread(target=wait, daemon=True)
+        waiter = threading.Thread(target=wait, daemon=True)
         waiter.start()
-
-    def join(self, timeout: float) -> bool:
-        """Wait for the end of its interpreter."""
-        self._waiter.join(timeout)
-        return not self._waiter.is_alive()
 
 
 class ProcessHandle(Handle):
@@ -223,8 +242,13 @@ class ProcessHandle(Handle):
             pass_fds=[descriptor],
         )
         self._theirs.close()
-        self._ours.send(pickle.dumps((settings, self.number, sys.path)))
-        self._pid_descriptor = os.pidfd_open(self._process.pid)
+        try:
+            self._ours.send(pickle.dumps((settings, self.number, sys.path)))
+            self._pid_descriptor = os.pidfd_open(self._process.pid)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
         self._loop.add_reader(self._pid_descriptor, self._done)
 
     def _done(self) -> None:

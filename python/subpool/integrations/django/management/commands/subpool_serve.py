@@ -3,19 +3,64 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.tasks import task_backends
 
-from subpool.integrations import hypercorn
 from subpool.integrations.django import registry, serving
 from subpool.integrations.django.backend import InterpreterBackend
 from subpool.integrations.django.dispatcher import Dispatcher
+from subpool.integrations.django.stores import StoreUnavailable
+from subpool.integrations.django.worker import _ENDED, CUT_OFF, FAILED, _messages
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypercorn.config import Config as HypercornConfig
+
+    from subpool.integrations.django.config import Config
+
+
+class ServingDispatcher(Dispatcher):
+    """A dispatcher that knows whether all went well with it."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.cut_off = 0
+        self.failed = False
+        self._is_closed = False
+
+    def wake(self) -> None:
+        """Look for tasks that are due, anew if it has failed; not once it was told to end."""
+        with self._changed:
+            if not self._is_closed:
+                if self._thread is None:
+                    self.failed = False
+                super().wake()
+
+    def close(
+        self, timeout: float | None = None, *, wait: bool = True, run_due: bool = True
+    ) -> None:
+        """End for good."""
+        self._is_closed = True
+        super().close(timeout, wait=wait, run_due=run_due)
+
+    def _turn(self) -> bool:
+        try:
+            return super()._turn()
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self.failed = True  # it will be logged
+            raise
+
+    def _end(self) -> None:
+        self.cut_off = len(self._running)
+        super()._end()
 
 
 class Command(BaseCommand):
@@ -55,21 +100,32 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - BaseCommand's
         """Serve, then finish the tasks."""
-        config = self.configuration(options)
+        from subpool.integrations.hypercorn import _main  # noqa: PLC0415 - an extra
+
         kind = options["workers_kind"]
+        try:
+            config = self.configuration(options)
+        except (OSError, ValueError) as error:
+            why = f"cannot read the configuration {options['config']}: {error}"
+            raise CommandError(why, returncode=2) from error
+        try:
+            _main.check(config, kind)
+        except ValueError as error:
+            raise CommandError(str(error), returncode=2) from error
         in_main = kind == "interpreter"  # else each web worker's process has its own memory stores
         for one in start_tasks(memory=in_main, database=not options["no_tasks"]):
             self.stdout.write(
                 f"tasks of {one.config.alias!r} run in {one.width} interpreters of this process"
             )
-        code = hypercorn.serve(config, workers_kind=kind, on_reload=renew, on_ready=keep_warm)
-        for one in registry.all_of_them():
-            stays = one.store.lease is not None
-            one.close(one.config.options.shutdown_timeout, wait=False, run_due=not stays)
-        for one in registry.all_of_them():
-            one.join()
-        if code:
+        code = _main.serve(config, kind, renew, keep_warm, is_last=True)
+        of_tasks = finish_tasks(self.say)
+        if code := code or of_tasks:
             sys.exit(code)
+
+    def say(self, text: str) -> None:
+        """Tell the one who has sent a signal."""
+        self.stdout.write(text)
+        self.stdout.flush()
 
     def configuration(self, options: dict[str, Any]) -> HypercornConfig:
         """Make Hypercorn's configuration of the command's flags."""
@@ -96,7 +152,7 @@ def start_tasks(*, memory: bool, database: bool) -> list[Dispatcher]:
             if memory:
                 started.append(registry.dispatcher_for(config))
         elif database:
-            one = Dispatcher(config)
+            one = ServingDispatcher(config)
             registry.register(one)
             one.wake()
             started.append(one)
@@ -107,6 +163,36 @@ def keep_warm() -> None:
     """Start the interpreters of tasks: the web workers, which were first, are ready."""
     for one in registry.all_of_them():
         one.keep_warm()
+
+
+def finish_tasks(say: Callable[[str], object]) -> int:
+    """Let the tasks that run finish, until a signal comes; give the exit code.
+
+    Signals mean from now on what they mean to `subpool_worker`.
+    """
+    every = registry.all_of_them()
+
+    def wait() -> None:
+        for one in every:
+            one.join()
+        send(bytes([_ENDED]))
+
+    with _messages() as (receive, send):
+        for one in every:
+            stays = one.store.lease is not None
+            one.close(one.config.options.shutdown_timeout, wait=False, run_due=not stays)
+        waiter = threading.Thread(target=wait, daemon=True)
+        waiter.start()
+        while (message := receive()) != _ENDED:
+            if message == signal.SIGHUP:
+                continue
+            say(f"{signal.Signals(message).name}: interrupting the tasks that run")
+            for one in every:
+                one.close(0, wait=False, run_due=False)
+        waiter.join()
+    if any(getattr(one, "failed", False) for one in every):
+        return FAILED
+    return CUT_OFF if any(getattr(one, "cut_off", 0) or one.lost() for one in every) else 0
 
 
 def renew() -> None:
