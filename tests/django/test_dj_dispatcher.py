@@ -270,7 +270,7 @@ def test_max_tasks_asks_for_no_more_than_it_runs(monkeypatch):
         store.add(record(name))
     one._awake = True
     (claimed,) = store.claim(None, 1, one.claimant)
-    assert one._submit_all([claimed])
+    one._submit(claimed)
     assert one._room() == 0
     assert one._next_look() is not None
     assert store.looks == 0
@@ -285,14 +285,15 @@ def test_a_fork_that_did_not_wait(make, monkeypatch):
     seen = threading.Event()
 
     def slow_turn():
+        was_told = one._resting
         goes_on = turn()
-        if one._resting:
+        if was_told:
             one.go_on()
             seen.set()
         return goes_on
 
     monkeypatch.setattr(one, "_turn", slow_turn)
-    monkeypatch.setattr(one, "_leaves", lambda: False)  # it is as far as its turn
+    monkeypatch.setattr(one, "_leaves", lambda: False, raising=False)  # it is in its turn
     with one._changed:
         one._resting = True
         one._changed.notify_all()

@@ -248,7 +248,7 @@ class Dispatcher:
     def _turn_or_pause(self) -> bool:
         """Take a turn; when it fails, say so once, and wait: only `close` ends the thread."""
         try:
-            goes_on = self._turn()
+            return self._turn()
         except Exception as error:  # a store has errors of its own
             is_away = isinstance(error, StoreUnavailable)
             if self._trouble is not type(error):
@@ -264,10 +264,11 @@ class Dispatcher:
                 if not self._is_late() and not self._resting:
                     self._changed.wait(self._trouble_pause)
                 return not self._is_late()
+
+    def _note_success(self) -> None:
         if self._trouble is not None:
-            logger.warning("tasks %r go on: the store is back", self.config.alias)
+            logger.warning("tasks %r go on", self.config.alias)
             self._trouble, self._trouble_pause = None, 0.0
-        return goes_on
 
     def _turn(self) -> bool:
         """Claim and submit what there is room for; wait. False: there is no more to do."""
@@ -288,6 +289,7 @@ class Dispatcher:
                 return False
         self._give_back()
         pause = self._next_look()
+        self._note_success()
         with self._changed:
             if not self._awake and not self._ended and not self._resting:
                 self._changed.wait(pause)
