@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from subpool._subpool import close_all
+from subpool.futures import let_go as let_go
 
 # Seconds that interrupted tasks have to end, and interpreters to close, after a Ctrl-C.
 PATIENCE = 0.7

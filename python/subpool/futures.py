@@ -30,6 +30,29 @@ _creating = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_creating._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001
 
+# Those that somebody waits for to publish an end.
+_wanted: list[threading.Condition] = []
+
+
+def _wait_for(condition: threading.Condition) -> None:
+    """Acquire a future's condition; meanwhile `let_go` knows of it."""
+    _wanted.append(condition)
+    try:
+        condition.acquire()
+    finally:
+        _wanted.remove(condition)
+
+
+def let_go() -> None:
+    """Release what the calling thread has of futures others wait for; it has come to its end.
+
+    Ctrl-C within `threading.Condition` itself, which is Python code, leaves it locked for ever:
+    in `concurrent.futures.wait`, in `add_done_callback`.
+    """
+    for condition in list(_wanted):
+        while condition._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
+            condition.release()
+
 
 class Future[T](FutureCore, concurrent.futures.Future[T]):
     """The result of a call in an interpreter: a `concurrent.futures.Future`.
@@ -116,7 +139,10 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
         outcome = self._outcome()
         # Looked up before the lock is taken: they may be in the making (`_make_standard`).
         waiters = self._waiters
-        with self._condition:
+        condition = self._condition
+        if not condition.acquire(blocking=False):
+            _wait_for(condition)
+        try:
             if not self._mark_published():
                 return
             for waiter in waiters:
@@ -126,7 +152,9 @@ class Future[T](FutureCore, concurrent.futures.Future[T]):
                     waiter.add_exception(self)
                 else:
                     waiter.add_result(self)
-            self._condition.notify_all()
+            condition.notify_all()
+        finally:
+            condition.release()
 
     def _deliver(self) -> None:
         """Publish and call the callbacks. Called once, by the completer or by ``cancel``."""

@@ -135,6 +135,10 @@ impl Ending<'_> {
         mut look: impl FnMut(&Self, f64) -> PyResult<bool>,
     ) -> Result<(), Overdue> {
         loop {
+            // The main thread holds nothing any more that it could release otherwise.
+            if let Err(raised) = self.helper.call_method0("let_go") {
+                self.interrupted(raised);
+            }
             let now = Instant::now();
             let left = self
                 .until

@@ -29,6 +29,19 @@ raise LookupError("in main")
         out="".join(f"{number}\n" for number in range(20)),
         err="LookupError: in main",
     ),
+    "the lock of a future left behind": Program(
+        # As by Ctrl-C within `threading.Condition`, in `wait` or `add_done_callback`.
+        """
+ex = InterpreterPoolExecutor(1)
+(running,) = busy(ex)
+futures = [running, ex.submit(tasks.nothing)]
+for future in futures:
+    future.add_done_callback(lambda future: say("called"))
+    future._condition.acquire()
+os.write(release, b"1")
+""",
+        out="called\ncalled\n",
+    ),
     "an exception in a with block": Program(
         """
 with InterpreterPoolExecutor(2) as ex:

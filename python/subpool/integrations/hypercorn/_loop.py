@@ -9,11 +9,17 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import sys
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
+
+
+# The backlog with which asyncio accepts one connection in a turn: before 3.14 that very many, since
+# then one more.
+_ONE = 0 if sys.version_info >= (3, 14) else 1
 
 
 class OneByOne(socket.socket):
@@ -46,7 +52,7 @@ class Connections:
             async def create_server(self, factory: Any, *args: Any, **options: Any) -> Any:
                 if base is asyncio.SelectorEventLoop and type(options.get("sock")) is OneByOne:
                     options["sock"].queue = options["backlog"]
-                    options["backlog"] = 0
+                    options["backlog"] = _ONE
                 server = await super().create_server(noted.noting(factory), *args, **options)
                 noted.servers.append(server)
                 return server
