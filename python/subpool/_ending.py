@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from subpool._subpool import close_all
-from subpool.futures import let_go as let_go
+from subpool.futures import let_go  # noqa: F401 - `close_all` calls it
 
 # Seconds that interrupted tasks have to end, and interpreters to close, after a Ctrl-C.
 PATIENCE = 0.7

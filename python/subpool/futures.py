@@ -49,7 +49,7 @@ def let_go() -> None:
     Ctrl-C within `threading.Condition` itself, which is Python code, leaves it locked for ever:
     in `concurrent.futures.wait`, in `add_done_callback`.
     """
-    for condition in list(_wanted):
+    for condition in _wanted.copy():
         while condition._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
             condition.release()
 
