@@ -305,7 +305,7 @@ def test_signals(finished):
     result = tasks.echo.using(backend="single").enqueue()
     finished(result)
     enqueued = [entry for entry in apps.signals if entry[2] == result.id]
-    sender = "Own"  # the backend's class, not the one that it is made of
+    sender = "dj_app.backends.Own"  # the backend's class, not the one that it is made of
     assert enqueued == [("task_enqueued", sender, result.id, "READY", None)]
     # The one interpreter of that pool has seen the rest; its other receivers fail, and do no harm.
     # The last entry has what `get_result` gives at that moment.

@@ -16,7 +16,6 @@ from django.tasks.base import Task, TaskResult, TaskResultStatus
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.utils.crypto import get_random_string
-from django.utils.functional import cached_property
 
 from subpool import worker
 from subpool.integrations.django import results
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("subpool.integrations.django")
 
 _APP = "subpool.integrations.django"
+
+# How often a setting was changed (by tests): what was made before is not true any more.
+_changes = 0
 
 
 class InterpreterBackend(BaseTaskBackend):
@@ -50,7 +52,8 @@ class InterpreterBackend(BaseTaskBackend):
         How many results of finished tasks the memory store keeps.
     ``enqueue_on_commit``
         True (default): a task that is enqueued in a transaction of the default database is taken
-        when that commits. A database's alias: of that one. False: at once.
+        when that commits. A database's alias: of that one. False: at once. Where that database also
+        has the tasks, they are rows of the transaction.
     ``shutdown_timeout``
         Seconds for which, at the end of the program, what is due is still run. Default: 30.
 
@@ -68,10 +71,16 @@ class InterpreterBackend(BaseTaskBackend):
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self._problems = Options.problems(self.options)
+        self._config: tuple[int, Config] | None = None
 
-    @cached_property
+    @property
     def config(self) -> Config:
         """Say all that main and the interpreters need to know."""
+        if self._config is None or self._config[0] != _changes:
+            self._config = _changes, self._make_config()
+        return self._config[1]
+
+    def _make_config(self) -> Config:
         if self._problems:
             from django.tasks.exceptions import InvalidTaskBackend  # noqa: PLC0415 - rare
 
@@ -80,6 +89,14 @@ class InterpreterBackend(BaseTaskBackend):
             )
         queues = frozenset(self.queues) or None
         return Config(self.alias, Options(**self.options), queues, Site.here())
+
+    @property
+    def stores_in(self) -> str | None:
+        """The alias of the database that has the tasks; None: none has."""
+        if self.options.get("store") != "database":
+            return None
+        database: str = self.options.get("database", Options.database)
+        return database
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Queue a task; give its result, which is ready to be run.
@@ -267,7 +284,9 @@ def _check_importable(task: Any) -> None:
 
 
 def _settings_changed(*, setting: str, **_: object) -> None:
-    """End the pools that tests have made with other settings."""
+    """Have the next task run with the settings as they are then."""
+    global _changes  # noqa: PLW0603 - Django's settings are global, too
+    _changes += 1
     dispatchers: Any = sys.modules.get(f"{_APP}.registry")
     if setting == "TASKS" and dispatchers is not None:
         dispatchers.close_all()
