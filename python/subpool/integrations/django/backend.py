@@ -95,7 +95,7 @@ class InterpreterBackend(BaseTaskBackend):
         """The alias of the database that has the tasks; None: none has."""
         if self.options.get("store") != "database":
             return None
-        database: str = self.options.get("database", Options.database)
+        database: str = self.options.get("database", Options().database)
         return database
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

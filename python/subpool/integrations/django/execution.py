@@ -48,8 +48,8 @@ def run(claimant: str, record_id: str, record: Record | None) -> None:
 
 
 def _run(claimant: str, record_id: str, claimed: Record | None) -> None:
-    from django.core.cache import close_caches  # noqa: PLC0415 - not in main
     from django.conf import settings  # noqa: PLC0415
+    from django.core.cache import close_caches  # noqa: PLC0415 - not in main
     from django.db import close_old_connections, reset_queries  # noqa: PLC0415
     from django.urls import set_script_prefix  # noqa: PLC0415
 
