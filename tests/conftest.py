@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import is_hypothesis_test
 
+import postgres
 from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, _default
 from support import Gate, Outcome, eventually, interpreters, os_threads
 from tasks_context import request, user
@@ -137,6 +138,18 @@ def default_pool(monkeypatch):
     yield _default.default_pool
     if _default._pool is not None:
         _default._pool.shutdown()
+
+
+@pytest.fixture(scope="session")
+def postgres_socket():
+    """The folder with the socket of a PostgreSQL server, one for all tests that want it."""
+    try:
+        running = postgres.server()
+        folder = running.__enter__()
+    except postgres.Unavailable as error:
+        pytest.skip(f"no PostgreSQL: {error}")
+    yield str(folder)
+    running.__exit__(None, None, None)
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Unpack Debian's PostgreSQL into a private prefix, without root and without installing it.
 
-For the tests of the Django integration, on a machine that has none.  The packages are those of the
-machine's own release, so they use the C library that is there; other libraries come along.  How
-the archive is found and asked is in debian_python.py.
+For the tests of the Django integration and of an example, on a machine that has none.  The packages
+are those of the machine's own release, so they use the C library that is there; other libraries
+come along.  How the archive is found and asked is in debian_python.py.
 
 Prints the folder of the server's programs.  They need LD_LIBRARY_PATH as printed on a second line.
 Runs on any Python from 3.9.
@@ -12,6 +12,7 @@ Runs on any Python from 3.9.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -100,6 +101,10 @@ def main() -> None:
     folder = programs(prefix)
     if folder is None:
         raise SystemExit("debian_postgres: the packages have no initdb")
+    for library in prefix.glob("usr/lib/*/libpq.so.5"):
+        with contextlib.suppress(FileExistsError):
+            # The name by which `ctypes.util.find_library` asks for it.
+            (library.parent / "libpq.so").symlink_to(library.name)
     print(folder)
     print(
         os.pathsep.join(

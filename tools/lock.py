@@ -13,7 +13,14 @@ import sys
 import setup
 
 # And from which Python on.
-GROUPS = {"dev": "3.13", "docs": "3.14", "bench": "3.14", "django60": "3.14", "tools": "3.9"}
+GROUPS = {
+    "dev": "3.13",
+    "sqlalchemy20": "3.13",
+    "docs": "3.14",
+    "bench": "3.14",
+    "django60": "3.14",
+    "tools": "3.9",
+}
 
 
 def main() -> None:

@@ -37,11 +37,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".venv-tools"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "subpool"
+# Dependency groups that contradict an environment's own, each in a folder of that name within it.
+BESIDE = {"dev": ("sqlalchemy20",)}
 # What the compiled extension depends on, besides src/ and the interpreter.
 BUILD_FILES = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "rust-toolchain.toml", "build.rs")
 # What tests import in many interpreters and processes.  Where PYTHONDONTWRITEBYTECODE is set, each
 # of them would compile it, which was half of the time that Django's tests took.
-COMPILED = ("django", "asgiref", "sqlparse", "psycopg", "hypercorn", "h11", "h2", "wsproto")
+COMPILED = (
+    "django", "asgiref", "sqlparse", "psycopg", "hypercorn", "h11", "h2", "wsproto",
+    "flask", "werkzeug", "jinja2", "click", "sqlalchemy",
+)  # fmt: skip
 
 # `path` is the base interpreter, not the environment that happens to be active.
 PROBE = """
@@ -260,17 +265,16 @@ class Environment:
             run(*create, found["path"], self.folder)
             stamp = self.record({}, python=self.identity())
 
-        lock = locked_file(self.group)
-        packages = digest(ROOT / "pyproject.toml", lock, Path(__file__).resolve())
+        beside = BESIDE.get(self.group, ())
+        locks = map(locked_file, (self.group, *beside))
+        packages = digest(ROOT / "pyproject.toml", *locks, Path(__file__).resolve())
         if stamp.get("packages") != packages:
             say(f"{self.folder.name}: installing the {self.group} dependencies")
-            install = (uv(), "pip", "install", "--quiet", "--python", self.python)
-            if is_locked(self.group):
-                run(*install, "--require-hashes", "-r", lock)
-            else:
-                say(f"{lock.name} is older than pyproject.toml (make lock): taking what is newest")
-                run(*install, "--group", f"{ROOT / 'pyproject.toml'}:{self.group}")
-            self.compile()
+            self.install(self.group)
+            for group in beside:
+                shutil.rmtree(self.folder / group, ignore_errors=True)
+                self.install(group, "--target", self.folder / group)
+            self.compile(*(self.folder / group for group in beside))
             self.record(stamp, packages=packages)
 
         extension = digest(*(ROOT / name for name in BUILD_FILES), *sorted(ROOT.glob("src/**/*")))
@@ -279,9 +283,19 @@ class Environment:
             say(f"{self.folder.name}: building the extension")
             self.record(stamp, file=self.build(), extension=extension)
 
-    def compile(self) -> None:
+    def install(self, group: str, *options: str | Path) -> None:
+        lock = locked_file(group)
+        install = (uv(), "pip", "install", "--quiet", "--python", self.python, *options)
+        if is_locked(group):
+            run(*install, "--require-hashes", "-r", lock)
+        else:
+            say(f"{lock.name} is older than pyproject.toml (make lock): taking what is newest")
+            run(*install, "--group", f"{ROOT / 'pyproject.toml'}:{group}")
+
+    def compile(self, *beside: Path) -> None:
         library = run(self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
-        if folders := [path for name in COMPILED if (path := Path(library, name)).is_dir()]:
+        paths = (Path(place, name) for place in (library, *beside) for name in COMPILED)
+        if folders := [path for path in paths if path.is_dir()]:
             env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
             run(self.python, "-m", "compileall", "-q", *folders, env=env)
 

@@ -20,7 +20,8 @@ _ADVICE = {
     "psutil": "os and resource load in interpreters.",
     "pydantic-core": "dataclasses load in interpreters; validate before, and pass plain data.",
     "pyyaml": "yaml.SafeLoader and yaml.SafeDumper are pure Python, and load.",
-    "sqlalchemy": "SQLAlchemy 2.0 loads without its compiled part, and sqlite3 loads.",
+    "sqlalchemy": "SQLAlchemy 2.0 loads without its compiled part, and so does 2.1 without "
+    "its own (DISABLE_SQLALCHEMY_CEXT=1 pip install --no-binary sqlalchemy sqlalchemy).",
     "ujson": "json loads in interpreters.",
     "uvloop": "asyncio's own event loop loads in interpreters.",
 }

@@ -12,10 +12,10 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded
-from serve_support import Served
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
+from serve_support import Served, next_event
 from subpool.integrations.hypercorn import _command, _main, serve, worker_number
 
 ARGUMENTS = {
@@ -222,13 +222,6 @@ def test_websockets_are_told_of_the_end():
             sock.sendall(client.send(event.response()))
         assert served.end() == 0
         assert "Error" not in served.log
-
-
-def next_event(client, sock):
-    while True:
-        for event in client.events():
-            return event
-        client.receive_data(sock.recv(65536))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+
 from serve_support import Served
 
 GOOD = """

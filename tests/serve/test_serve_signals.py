@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+
 from serve_support import Load, Served, answer
 
 KINDS = ["interpreter", "process"]

@@ -2,27 +2,15 @@
 
 import itertools
 
-import postgres
 import pytest
 from django.core.management import call_command
 from django.db import connections
 
+import postgres
 from subpool.integrations.django.config import Config, Options, Site
 from subpool.integrations.django.models import StoredTask
 from subpool.integrations.django.stores import Record
 from subpool.integrations.django.stores.database import DatabaseStore
-
-
-@pytest.fixture(scope="session")
-def postgres_socket():
-    """The folder with the socket of a PostgreSQL server."""
-    try:
-        running = postgres.server()
-        folder = running.__enter__()
-    except postgres.Unavailable as error:
-        pytest.skip(f"no PostgreSQL: {error}")
-    yield str(folder)
-    running.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "serve"
 _ADDRESS = re.compile(r"Running on https?://(127\.0\.0\.1:(\d+)|unix:(\S+)) ")
 
 
@@ -115,6 +115,32 @@ class Served:
         finally:
             connection.close()
 
+    def connect_to_each(self, workers, busy):
+        """Give a kept connection to each worker, by its number, which answers must have.
+
+        Args:
+            workers: How many there are.
+            busy: A path whose answer takes a worker so long that another one accepts meanwhile.
+
+        """
+        found, others = {}, []
+        for _ in range(100):
+            connection = self.connect()
+            for each in (*found.values(), connection):
+                each.request("GET", busy)
+            for each in (*found.values(), connection):
+                got = each.getresponse()
+                got.read()
+                number = int(got.headers["X-Worker"])
+            if found.setdefault(number, connection) is not connection:
+                others.append(connection)
+            if len(found) == workers:
+                break
+        for connection in others:
+            connection.close()
+        assert sorted(found) == list(range(1, workers + 1)), "a worker takes no connections"
+        return found
+
     def ask(self, path):
         """Send a request, and give the connection to read the answer from."""
         connection = self.connect()
@@ -141,6 +167,14 @@ def answer(connection):
     result = got.status, got.read()
     connection.close()
     return result
+
+
+def next_event(client, sock):
+    """Give what comes next on a websocket, as wsproto says it."""
+    while True:
+        for event in client.events():
+            return event
+        client.receive_data(sock.recv(65536))
 
 
 class Load:

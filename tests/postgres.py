@@ -5,6 +5,7 @@ PostgreSQL refuses to run as root, so a root's server runs as "nobody".
 """
 
 import contextlib
+import ctypes.util
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from support import eventually
 
-TOOLS = Path(__file__).parent.parent.parent / "tools"
+TOOLS = Path(__file__).parent.parent / "tools"
 USER = "subpool"
 NOBODY = 65534
 
@@ -36,6 +37,14 @@ def programs():
         raise Unavailable(done.stderr.strip().splitlines()[-1])
     folder, libraries = done.stdout.splitlines()
     return Path(folder), libraries
+
+
+def for_clients():
+    """Give what a client written in Python needs in its environment, to find libpq."""
+    if ctypes.util.find_library("pq"):
+        return {}
+    _, libraries = programs()
+    return {"LD_LIBRARY_PATH": libraries}
 
 
 def as_user():
