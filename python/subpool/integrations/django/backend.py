@@ -190,7 +190,7 @@ class InterpreterBackend(BaseTaskBackend):
         record = store_for(self.config).get(result_id)
         if record is None:
             raise TaskResultDoesNotExist(result_id)
-        return results.result_of(record)
+        return results.known_result_of(record)
 
     def close(self, timeout: float | None = None) -> None:
         """Run what is due, end the pool; results stay, and the next task starts a new one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ _VARIABLE = "DJANGO_SETTINGS_MODULE"
 
 # How Django was set up here, if `Site.set_up` did it.
 _site: Site | None = None
+
+# Since when this interpreter has its code and settings, on the clock that all of the process have.
+_SINCE = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +186,16 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that main needs to know of a backend."""
+    """All that main needs to know of a backend.
+
+    Attributes:
+        since: How old the settings are that say so: after a reload those of new web workers hold,
+            though old ones still enqueue.
+
+    """
 
     alias: str
     options: Options
     queues: frozenset[str] | None  # None: any
     site: Site = field(repr=False)
+    since: float = field(default=_SINCE, compare=False, repr=False)

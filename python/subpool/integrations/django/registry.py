@@ -26,10 +26,12 @@ _dispatchers: dict[str, Dispatcher] = {}
 
 
 def dispatcher_for(config: Config) -> Dispatcher:
-    """Give the dispatcher of an alias, made anew if the settings have changed."""
+    """Give the dispatcher of an alias; it follows when the settings have changed."""
     with _lock:
         known = _dispatchers.get(config.alias)
-        if known is not None and (known.config is config or known.config == config):
+        if known is not None and (
+            known.config is config or known.config == config or known.follow(config)
+        ):
             return known
         made = _dispatchers[config.alias] = Dispatcher(config)
     if known is not None:
@@ -66,11 +68,21 @@ def close_all() -> None:
 
 def add_from_interpreter(config: Config, record: Record) -> Record:
     """Take a task, in the dispatcher that main has for the alias."""
+    before = None
     with _lock:
         known = _dispatchers.get(config.alias)
-        if known is None:
-            known = _dispatchers[config.alias] = Dispatcher(config)
+        if known is None or not _follows(known, config):
+            before, known = known, Dispatcher(config)
+            _dispatchers[config.alias] = known
+    if before is not None:
+        before.close(wait=False, run_due=False)
     return known.add(record)
+
+
+def _follows(known: Dispatcher, config: Config) -> bool:
+    # Not the rest of the config: how Django was set up there, which nobody can compare.
+    same = known.config.options == config.options and known.config.queues == config.queues
+    return same or known.follow(config)
 
 
 def wake_from_interpreter(config: Config) -> None:
@@ -79,6 +91,12 @@ def wake_from_interpreter(config: Config) -> None:
         known = _dispatchers.get(config.alias)
         if known is None and config.options.runs_here:
             known = _dispatchers[config.alias] = Dispatcher(config)
+        if known is not None and not _follows(known, config):
+            logger.error(
+                "TASKS[%r] has another store now. This process, which has been started before "
+                "that, does not run its tasks: start it anew",
+                config.alias,
+            )
     if known is not None:
         known.wake()
 

@@ -55,6 +55,11 @@ class Migration(migrations.Migration):
                         condition=Q(status="READY", claimant=""),
                     ),
                     models.Index(
+                        fields=["backend", "due"],
+                        name="subpool_task_due",
+                        condition=Q(status="READY", claimant=""),
+                    ),
+                    models.Index(
                         fields=["lease"], name="subpool_task_claimed", condition=Q(lease__gt=0)
                     ),
                     models.Index(

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from subpool.integrations.django.config import Options
+
 # The values of `django.tasks.TaskResultStatus`.
 READY, RUNNING, FAILED, SUCCESSFUL = "READY", "RUNNING", "FAILED", "SUCCESSFUL"
 
@@ -160,6 +162,9 @@ class Store(Protocol):
 
     def next_due(self, queues: Collection[str] | None) -> datetime | None:
         """Tell when the next record can be claimed; None if none waits."""
+
+    def follow(self, options: Options) -> None:
+        """Keep to other options from now on."""
 
     def close(self) -> None:
         """Let go of what belongs to this process: connections, threads."""
