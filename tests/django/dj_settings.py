@@ -12,8 +12,15 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("DJ_DATABASE", ":memory:"),
         "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
-    }
+    },
+    # Of tasks alone.
+    "queue": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["DJ_DATABASE"] + "-queue" if "DJ_DATABASE" in os.environ else ":memory:",
+        "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
+    },
 }
+FORCE_SCRIPT_NAME = "/prefix"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TASKS = {
     "default": {
@@ -35,5 +42,30 @@ TASKS = {
             "max_interpreters": 1,
             "poll_interval": 60,  # no test shall wait for it
         },
+    },
+    "elsewhere": {
+        "BACKEND": "subpool.integrations.django.InterpreterBackend",
+        "QUEUES": [],
+        "OPTIONS": {
+            "store": "database",
+            "database": "queue",
+            "embedded": True,
+            "max_interpreters": 1,
+            "poll_interval": 60,
+        },
+    },
+    "two each": {
+        "BACKEND": "subpool.integrations.django.InterpreterBackend",
+        "QUEUES": [],
+        "OPTIONS": {
+            "max_interpreters": 1,
+            "max_tasks_per_interpreter": 2,
+            "enqueue_on_commit": "queue",
+        },
+    },
+    "idle": {
+        "BACKEND": "subpool.integrations.django.InterpreterBackend",
+        "QUEUES": [],
+        "OPTIONS": {"max_interpreters": 1, "idle_timeout": 0.01},
     },
 }

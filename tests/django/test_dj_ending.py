@@ -188,6 +188,10 @@ import dj_outside
 with InterpreterPoolExecutor(1) as pool:
     number = pool.submit(dj_outside.enqueue).result()
     print(pool.submit(dj_outside.wait_for, number).result())
+    print(pool.submit(dj_outside.enqueue_members).result())
 assert "django.apps" not in sys.modules
 """
-    assert dj_check(program) == "SUCCESSFUL\n"
+    assert dj_check(program).splitlines() == [
+        "SUCCESSFUL",
+        """[[['red'], {}], {"model's": 'red', '2': [2]}]""",
+    ]

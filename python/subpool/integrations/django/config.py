@@ -98,7 +98,7 @@ class Site:
             if alias in connections.settings:
                 connections.settings[alias]["NAME"] = name
         _site = self
-        django.setup(set_prefix=False)
+        django.setup()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,12 +55,12 @@ def all_of_them() -> list[Dispatcher]:
     return list(_dispatchers.values())
 
 
-def close_all(timeout: float | None = None) -> None:
-    """End all dispatchers, each in so many seconds."""
+def close_all() -> None:
+    """End all pools, each within its `shutdown_timeout`."""
     for dispatcher in all_of_them():
-        dispatcher.close(timeout, wait=False)
+        dispatcher.close(dispatcher.config.options.shutdown_timeout, wait=False)
     for dispatcher in all_of_them():
-        dispatcher.close(timeout)
+        dispatcher.join()
 
 
 # What interpreters ask (stores/remote.py).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,26 @@ from django.conf import settings
 from django.tasks import task_backends
 from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
 from django.tasks.signals import task_finished
+from django.utils.json import normalize_json
 from django.utils.module_loading import import_string
 
 from subpool.integrations.django.stores import Record
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+def plain(value: Any) -> Any:
+    """Give what JSON makes of a value: the same from each store, and of no class of the project's.
+
+    `normalize_json` lets subclasses through, such as the members of a `TextChoices`. They would
+    travel by the name of their class, and main may not have it.
+
+    Raises:
+        TypeError, ValueError: JSON cannot hold it.
+
+    """
+    return json.loads(json.dumps(normalize_json(value)))
 
 
 def record_of(result: Any) -> Record:

@@ -52,7 +52,7 @@ class Record:
     """One enqueued task and its result.
 
     Plain data: it travels between interpreters. Times are aware and in UTC, whatever `USE_TZ` says.
-    `args`, `kwargs` and `return_value` are what `normalize_json` gives.
+    `args`, `kwargs` and `return_value` are what `json.loads` gives.
     """
 
     id: str
