@@ -202,7 +202,9 @@ def test_sigterm_lets_a_task_finish_that_has_begun(site):
 def test_the_site_with_its_tasks_in_the_database(tmp_path):
     # The command runs them itself; a reload replaces their interpreters as well.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDEVMODE"}
-    site = Site(env | {"STORE": "database"}, tmp_path / "db.sqlite3")
+    # One interpreter at a time for tasks: two tasks of the same settings would run in the same one.
+    env |= {"STORE": "database", "PYTHON_CPU_COUNT": "1"}
+    site = Site(env, tmp_path / "db.sqlite3")
     try:
         site.start(FILES)
         site.finish()
