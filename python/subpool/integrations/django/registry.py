@@ -104,7 +104,11 @@ def wake_from_interpreter(config: Config) -> None:
 def call_store(alias: str, method: str, *args: Any) -> Any:
     """Call a method of an alias's store; None if nobody has enqueued anything."""
     known = _dispatchers.get(alias)
-    return None if known is None else getattr(known.store, method)(*args)
+    if known is None:
+        return None
+    if method == "get":
+        return known.get(*args)
+    return getattr(known.store, method)(*args)
 
 
 def _finish_all() -> None:
