@@ -154,7 +154,7 @@ def test_an_overridden_setting_is_that_of_the_tasks_whatever_thread_enqueues(fin
 
 
 def test_a_setting_that_was_assigned_is_that_of_the_tasks(finished, monkeypatch):
-    # As Django's test runner assigns EMAIL_BACKEND or MAILERS: a task's mail went out into the world.
+    # As Django's test runner assigns EMAIL_BACKEND or MAILERS: a task's mail went to the world.
     from django.conf import settings
 
     monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["testserver"])
