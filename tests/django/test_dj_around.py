@@ -153,6 +153,17 @@ def test_an_overridden_setting_is_that_of_the_tasks_whatever_thread_enqueues(fin
     assert finished(running).return_value == "held"
 
 
+def test_a_setting_that_was_assigned_is_that_of_the_tasks(finished, monkeypatch):
+    # As Django's test runner assigns EMAIL_BACKEND or MAILERS: a task's mail went to the world.
+    from django.conf import settings
+
+    monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["testserver"])
+    monkeypatch.setattr(settings, "UNSENDABLE", lambda: None, raising=False)
+    with override_settings(GREETING="a change that is told of"):
+        result = finished(tasks.setting.enqueue("ALLOWED_HOSTS"))
+    assert result.return_value == ["testserver"]
+
+
 def test_overriding_tasks_waits_no_longer_than_the_end_of_the_program(pipe, tmp_path):
     # It waited for all that was due: a task that hangs held up the tests for ever.
     out = tmp_path / "out"
