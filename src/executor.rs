@@ -22,7 +22,7 @@ use crate::future::{keep_watch, wait};
 use crate::interp::untraced;
 use crate::output;
 use crate::pool::{Pool, Seat, Settings, Upcalls, fork};
-use crate::transfer::{graveyard, outbox};
+use crate::transfer::{graveyard, outbox, shared};
 use crate::worker_api;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
@@ -102,6 +102,8 @@ impl PoolCore {
             return Err(Error::TooLate.into());
         }
         untraced::prepare(encode::token(py)).map_err(|_traced| Error::Traced)?;
+        // Interrupts take a lock of theirs, also if nothing is ever shared.
+        shared::survive_forks();
         worker_api::describe_with(completer::describe_process);
         worker_api::answer_with(completer::answer);
         environ::prepare(py)?;

@@ -7,10 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 HERE = Path(__file__).parent / "serve"
+# To compile Hypercorn is half of a start: once is enough, also where nothing may be written.
+COMPILED = tempfile.TemporaryDirectory()
 _ADDRESS = re.compile(r"Running on https?://(127\.0\.0\.1:(\d+)|unix:(\S+)) ")
 
 
@@ -18,14 +21,23 @@ class Served:
     """A server in a process of its own, whose log is read as it comes."""
 
     def __init__(
-        self, app="serve_apps:hello", *flags, bind="127.0.0.1:0", env=(), cwd=HERE, fds=()
+        self,
+        app="serve_apps:hello",
+        *flags,
+        command=("-m", "subpool", "serve"),
+        bind="127.0.0.1:0",
+        env=(),
+        cwd=HERE,
+        fds=(),
     ):
+        apps = [] if app is None else [app]
         binds = [] if bind is None else ["-b", bind]
         environment = {**os.environ, **dict(env)}
-        for name in ("PYTHONWARNINGS", "PYTHONDEVMODE"):
+        for name in ("PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONDONTWRITEBYTECODE"):
             environment.pop(name, None)
+        environment["PYTHONPYCACHEPREFIX"] = COMPILED.name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "subpool", "serve", app, *binds, *map(str, flags)],
+            [sys.executable, *command, *apps, *binds, *map(str, flags)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -147,15 +159,25 @@ class Served:
         connection.request("GET", path)
         return connection
 
-    def holdings(self):
-        """What the process has, after the last one that was replaced may have ended."""
+    def holdings(self, replaced):
+        """What the process has, when so many workers have been replaced and have ended."""
+        self.wait_for("the one before it has ended", replaced)
         about = Path(f"/proc/{self.process.pid}")
         rollup = (about / "smaps_rollup").read_text()
         return {
             "megabytes": int(re.search(r"Pss:\s+(\d+)", rollup)[1]) / 1024,
             "descriptors": len(list((about / "fd").iterdir())),
-            "threads": len(list((about / "task").iterdir())),
+            "threads": self.threads(),
         }
+
+    def threads(self):
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    def listening(self):
+        """The inodes of the sockets that the process listens on."""
+        own = {each.readlink().name for each in Path(f"/proc/{self.process.pid}/fd").iterdir()}
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return {row[9] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own}
 
     def is_listening(self):
         with socket.socket() as sock:

@@ -413,6 +413,13 @@ MUTANTS = [
         ("a_shutdown_reaches_getters_and_putters",),
     ),
     Mutant(
+        "what comes back to an emptied queue stays there",
+        "shared/channel.rs",
+        "if inner.emptied {",
+        "if false {",
+        ("a_shutdown_at_once_drops_what_comes_back",),
+    ),
+    Mutant(
         "the last item done calls nobody",
         "shared/channel.rs",
         "if self.unfinished == 0 {",

@@ -23,17 +23,26 @@ if TYPE_CHECKING:
 class _Door:
     """A loop's door. Its registration with the loop owns it, so that closing the loop ends it."""
 
-    __slots__ = ("__weakref__", "core", "waiting")
+    __slots__ = ("__weakref__", "core", "told", "waiting")
 
     def __init__(self, core: Any) -> None:
         self.core = core
+        self.told: list[int] = []
         self.waiting: dict[int, asyncio.Future[None]] = {}
 
     def drain(self) -> None:
-        for number in self.core.drain():
-            future = self.waiting.pop(number, None)
-            if future is not None and not future.done():
-                future.set_result(None)
+        told = self.told
+        try:
+            self.core.drain(told)
+            for number in told:
+                future = self.waiting.get(number)
+                if future is not None and not future.done():
+                    future.set_result(None)
+        except BaseException:
+            # Ctrl-C or an interrupt, and the loop may go on: it would wait for ever for those.
+            self.core.ring()
+            raise
+        told.clear()
 
 
 def _door_of(loop: Any) -> _Door:
@@ -52,7 +61,11 @@ def _descriptors() -> tuple[int, int]:
     """Make one to watch, and one that makes it readable."""
     if hasattr(os, "eventfd"):
         reader = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        return reader, os.dup(reader)
+        try:
+            return reader, os.dup(reader)
+        except OSError:
+            os.close(reader)
+            raise
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)

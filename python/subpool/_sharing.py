@@ -10,7 +10,10 @@ import sys
 
 TYPE_CHECKING = False  # type checkers take it for true, as they do typing's
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    F = TypeVar("F")
 
 _native: Any = sys.modules.get("_subpool_worker")
 if not hasattr(_native, "make_room"):  # main, or a process of ours
@@ -42,6 +45,35 @@ class Shared:
         return number
 
 
+class Native:
+    """A method of a handle's native side: no Python code of ours runs in its call.
+
+    So nothing is raised in it: Python does that where its own code runs.
+    """
+
+    __slots__ = ("function", "name")
+
+    def __init__(self, name: str, function: Any) -> None:
+        self.name = name
+        self.function = function
+
+    def __get__(self, handle: Any, cls: type | None = None) -> Any:
+        return self.function if handle is None else getattr(handle._core, self.name)  # noqa: SLF001
+
+
+def natively(name: str) -> Callable[[F], F]:
+    """Do what the function does by the native method of that name."""
+
+    def wrap(function: F) -> F:
+        return Native(name, function)  # type: ignore[return-value]
+
+    return wrap
+
+
+def look() -> None:
+    """Do nothing. As it begins Python raises what was set for the thread (hold.rs)."""
+
+
 def take_core(cls: type[Shared], core: Any) -> Shared:
     """Make a handle of what travelled."""
     made = cls.__new__(cls)
@@ -70,8 +102,10 @@ def exception(name: str) -> Exception:
     return error
 
 
-def unreadable(error: Exception) -> Exception:
+def unreadable(error: BaseException) -> BaseException:
     """Tell of an item that cannot be had here."""
+    if not isinstance(error, Exception):
+        return error  # an interrupt amid the unpickling
     from subpool._bootstrap import text_of  # noqa: PLC0415 - only when something failed
     from subpool.errors import NotTransferableError  # noqa: PLC0415
 
@@ -80,6 +114,7 @@ def unreadable(error: Exception) -> Exception:
         f"{type(error).__name__}: {text_of(error)}"
     )
     told.path = "item"
+    told.__cause__ = error
     return told
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "before_fork",
     "close_all",
     "copy_in",
+    "make_room",
     "raise_in_thread",
     "set_by_value",
 ]

@@ -152,6 +152,7 @@ class Lock(Shared):
 
         return await wait(core.ticket(False), None) is True
 
+    @_sharing.natively("free")
     def release(self) -> None:
         """Release the lock, whoever holds it.
 
@@ -159,24 +160,25 @@ class Lock(Shared):
             RuntimeError: Nobody does.
 
         """
-        if not self._core.release():
-            raise RuntimeError("release unlocked lock")
+        self._core.free()
 
     def locked(self) -> bool:
         """Tell whether somebody has the lock."""
         return bool(self._core.is_set())
 
+    @_sharing.natively("enter")
     def __enter__(self) -> bool:
-        core = self._core
-        return core.acquire() or _sharing.wait(core.ticket(False), None) is True
+        entered: bool = self._core.enter()
+        return entered
 
+    @_sharing.natively("exit")
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.release()
+        self._core.exit()
 
     async def __aenter__(self) -> None:
         await self.acquire_async()
@@ -273,7 +275,7 @@ class Queue(Shared, Generic[T]):
     async def put_async(self, item: T) -> None:
         """Put an item in; wait for room in a loop of asyncio, which goes on meanwhile.
 
-        A cancelled wait leaves the item out.
+        A cancelled wait leaves the item out, unless there was room for it just before that.
 
         Raises:
             queue.ShutDown: The queue was shut down.
@@ -305,12 +307,9 @@ class Queue(Shared, Generic[T]):
 
         """
         limit = _seconds(block, timeout)
-        try:
-            got = self._core.get()
-            if got is None and block:
-                got = _sharing.wait(self._core.ticket(False), limit)
-        except Exception as error:
-            raise _sharing.unreadable(error) from error
+        got = self._core.get()
+        if got is None and block:
+            got = _sharing.wait(self._core.ticket(False), limit)
         return self._item(got)
 
     def get_nowait(self) -> T:
@@ -327,14 +326,11 @@ class Queue(Shared, Generic[T]):
             NotTransferableError: The item cannot be unpickled here. It is gone.
 
         """
-        try:
-            got = self._core.get()
-            if got is None:
-                from subpool._doors import wait  # noqa: PLC0415 - for those who have a loop
+        got = self._core.get()
+        if got is None:
+            from subpool._doors import wait  # noqa: PLC0415 - for those who have a loop
 
-                got = await wait(self._core.ticket(False), None)
-        except Exception as error:
-            raise _sharing.unreadable(error) from error
+            got = await wait(self._core.ticket(False), None)
         return self._item(got)
 
     def _item(self, got: Any) -> T:
@@ -342,6 +338,8 @@ class Queue(Shared, Generic[T]):
             raise _sharing.exception("Empty")
         if got is False:
             raise _sharing.exception("ShutDown")
+        if len(got) > 1:
+            raise _sharing.unreadable(got[1])
         item: T = got[0]
         return item
 

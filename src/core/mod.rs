@@ -5,6 +5,8 @@
 
 pub mod addresses;
 pub mod alarm;
+#[cfg(not(loom))]
+pub mod brief;
 pub mod entrance;
 pub mod idle;
 pub mod joinable;

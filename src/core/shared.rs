@@ -23,6 +23,8 @@ use std::collections::VecDeque;
 pub struct Place {
     pub interpreter: i64,
     pub thread: u64,
+    /// A loop waits, and no thread sleeps for it.
+    pub in_loop: bool,
 }
 
 /// What has become of a turn.
@@ -116,13 +118,13 @@ fn step_out<T>(line: &mut Line<T>, turn: &Arc<Turn<T>>) -> bool {
     }
 }
 
-/// In the child of a fork: leaves the turns of threads that only the parent has. They are not
-/// dropped: what they sleep in belongs to those.
+/// In the child of a fork: leaves the turns of threads that only the parent has, and of loops, which
+/// do not go on. They are not dropped: what they sleep in belongs to those.
 #[cfg(not(loom))]
 fn forget_others<T>(line: &mut Line<T>, own: u64) {
     let (kept, others): (Line<T>, Line<T>) = std::mem::take(line)
         .into_iter()
-        .partition(|turn| turn.place.thread == own);
+        .partition(|turn| turn.place.thread == own && !turn.place.in_loop);
     *line = kept;
     std::mem::forget(others);
 }

@@ -9,6 +9,7 @@ pub use std::sync::atomic::AtomicUsize as StaticCount;
 
 #[cfg(not(loom))]
 mod chosen {
+    pub use super::super::brief::Brief;
     pub use crossbeam_queue::SegQueue as Store;
     pub use crossbeam_utils::CachePadded;
     pub use parking_lot::{Mutex, RwLock};
@@ -19,7 +20,7 @@ mod chosen {
 #[cfg(loom)]
 mod chosen {
     pub use super::model::thread::{self, Thread};
-    pub use super::model::{CachePadded, Mutex, RwLock, Store};
+    pub use super::model::{CachePadded, Mutex, Mutex as Brief, RwLock, Store};
     pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 }
 

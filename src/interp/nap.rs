@@ -11,9 +11,9 @@
 //! it later has the GIL after this thread gave it up, and finds the rest.
 
 use super::lock::{Sleeper, Woken};
+use crate::core::brief::Brief;
 use crate::core::latch::Unpark;
 use crate::ffi;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -92,7 +92,7 @@ struct All {
     resting: Vec<Resting>,
 }
 
-static ALL: Mutex<All> = Mutex::new(All {
+static ALL: Brief<All> = Brief::new(All {
     last: 0,
     resting: Vec::new(),
 });

@@ -9,16 +9,19 @@
 
 pub mod door;
 pub mod handle;
+mod hold;
 pub mod room;
 pub mod ticket;
 
 use super::value::Payload;
+use crate::core::brief::Brief;
 use crate::core::shared::channel::Channel;
 use crate::core::shared::event::Event;
 use crate::core::shared::lock::Lock;
 use crate::interp::nap::{self, own_thread};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, OnceLock, Weak};
@@ -56,7 +59,7 @@ struct Registry {
     things: Option<HashMap<u64, Weak<Thing>>>,
 }
 
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
+static REGISTRY: Brief<Registry> = Brief::new(Registry {
     last: 0,
     things: None,
 });
@@ -107,6 +110,41 @@ impl Drop for Thing {
         if let Some(things) = &mut REGISTRY.lock().things {
             things.remove(&self.number);
         }
+        if let What::Queue { channel, .. } = &mut self.what {
+            drop_in_turn(channel.take_all());
+        }
+    }
+}
+
+/// Drops the items of a queue that goes. One may be the last handle of a queue with another in it,
+/// and so on, for longer than a stack is deep.
+fn drop_in_turn(items: VecDeque<Payload>) {
+    thread_local! {
+        /// What the drop that is under way has come upon.
+        static LEFT: RefCell<Option<Vec<VecDeque<Payload>>>> = const { RefCell::new(None) };
+    }
+    if items.is_empty() {
+        return;
+    }
+    let mut next = LEFT.with_borrow_mut(|left| match left {
+        Some(left) => {
+            left.push(items);
+            None
+        }
+        None => {
+            *left = Some(Vec::new());
+            Some(items)
+        }
+    });
+    while let Some(items) = next {
+        drop(items);
+        next = LEFT.with_borrow_mut(|left| {
+            let more = left.as_mut().and_then(Vec::pop);
+            if more.is_none() {
+                *left = None;
+            }
+            more
+        });
     }
 }
 
@@ -140,7 +178,7 @@ static HELD: OnceLock<Mutex<Vec<Arc<Thing>>>> = OnceLock::new();
 /// All locks of things are taken for a fork, by the forking thread itself and within the C library's
 /// `fork`: a hook of Python's might come before others that use them. They are held for moments
 /// only, and never by who waits for a GIL, so this does not wait for the forking thread's own.
-fn survive_forks() {
+pub fn survive_forks() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
         HELD.get_or_init(Mutex::default);

@@ -359,7 +359,8 @@ import resource, tasks_recycling
 from subpool import InterpreterPoolExecutor
 with InterpreterPoolExecutor(1, max_tasks_per_interpreter=2) as pool:
     first = pool.submit(tasks_recycling.count_on_thread).result()
-    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
     for_ever = resource.RLIM_INFINITY
     # A stack has 16 MiB.
     resource.setrlimit(resource.RLIMIT_AS, (size + (14 << 20), for_ever))

@@ -76,6 +76,10 @@ async def stop_loop(*_):
     asyncio.get_running_loop().stop()
 
 
+async def tell_loop(_scope, send):
+    await reply(send, type(asyncio.get_running_loop()).__mro__[1].__module__.encode())
+
+
 async def die(*_):
     os.kill(os.getpid(), 9)
 
@@ -90,7 +94,27 @@ PATHS = {
     "/exit-group": leave_in_group,
     "/stop-loop": stop_loop,
     "/die": die,
+    "/loop": tell_loop,
 }
+
+
+def look_at_imports():
+    """Tell which libraries of a worker have been imported, and that they come if they are used."""
+    from subpool.integrations.hypercorn import _worker
+
+    del _worker
+    before = {name for name in ("hpack", "hyperframe", "wsproto", "h11") if name in sys.modules}
+    import h2.connection
+    from hypercorn.logging import dictConfig
+    from hypercorn.protocol import h11
+    from hypercorn.protocol.ws_stream import WSStream
+
+    names = h2.connection.H2Connection.__name__, WSStream.__name__
+    assert isinstance(WSStream, type)
+    dictConfig({"version": 1, "incremental": True})
+    assert not isinstance(before, h11.WSStream)
+    assert isinstance(object.__new__(WSStream), h11.WSStream)
+    return before, names
 
 
 async def echo(scope, receive, send):

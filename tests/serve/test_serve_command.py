@@ -1,8 +1,7 @@
 """`subpool serve`: its flags are Hypercorn's, and all it can listen on works."""
 
 import argparse
-import datetime
-import ipaddress
+import signal
 import socket
 import ssl
 import sys
@@ -16,7 +15,9 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
 from serve_support import Served, next_event
+from subpool.__main__ import main
 from subpool.integrations.hypercorn import _command, _main, serve, worker_number
+from support import eventually
 
 ARGUMENTS = {
     "--cert-reqs": "2", "--verify-mode": "CERT_REQUIRED", "--config": None, "--help": None,
@@ -93,7 +94,7 @@ def test_configuration_files(tmp_path, monkeypatch):
     assert ours("-c", "python:settings")["workers"] == 4
 
 
-def test_wrong_use_is_told(monkeypatch):
+def test_wrong_use_is_told(monkeypatch, capsys):
     """Guards against a server that starts with something else than what was asked for."""
     config = original.Config()
     config.application_path = "module:app"
@@ -103,46 +104,14 @@ def test_wrong_use_is_told(monkeypatch):
     with pytest.raises(ValueError, match="worker class 'trio' is not supported"):
         serve(config)
     assert worker_number() is None
+    assert main(["serve", "module:app", "-c", "absent.toml"]) == 2
+    assert "cannot read the configuration absent.toml" in capsys.readouterr().err
+    assert main(["serve", "module:app", "-k", "trio"]) == 2
+    assert "worker class 'trio' is not supported" in capsys.readouterr().err
     monkeypatch.setattr(_main.threading, "current_thread", object)
     config.worker_class = "asyncio"
     with pytest.raises(RuntimeError, match="call it in the main thread"):
         serve(config)
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """Make a certificate for the loopback address, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "subpool")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    certificate, secret = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate, secret
 
 
 @pytest.mark.slow
@@ -226,19 +195,33 @@ def test_websockets_are_told_of_the_end():
 
 @pytest.mark.slow
 def test_unix_sockets_and_descriptors(tmp_path):
-    """Guards against binds that only processes of Hypercorn's can use."""
+    """Guards against binds that only processes of Hypercorn's can use.
+
+    And against a log that goes on in a file that was moved away.
+    """
     path = tmp_path / "socket"
-    with Served("serve_apps:hello", "-w", 2, bind=f"unix:{path}") as served:
-        served.up()
+    log, before = tmp_path / "log", tmp_path / "log.1"
+    log.touch()
+    with Served("serve_apps:hello", "-w", 2, "--error-logfile", log, bind=f"unix:{path}") as served:
+        eventually(lambda: "All 2 worker(s) are ready" in log.read_text(), "the start")
         assert ask_unix(path).startswith(b"HTTP/1.1 200")
-        served.reload()
+        log.rename(before)
+        served.tell(signal.SIGHUP)
+        eventually(lambda: log.exists() and "All workers are" in log.read_text(), "the reload")
         assert ask_unix(path).startswith(b"HTTP/1.1 200")
         assert served.end() == 0
+    assert "SIGHUP" in before.read_text()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.set_inheritable(True)
         with Served(bind=f"fd://{listening.fileno()}", fds=[listening.fileno()]) as served:
             served.up()
-            assert served.get() == (200, b"hello")
+            assert served.get("/worker") == (200, b"1")
+            # HTTP/2 without TLS, for which the worker has not imported it yet.
+            with socket.create_connection(("127.0.0.1", served.port), 20) as sock:
+                client = H2Connection(H2Configuration(client_side=True))
+                client.initiate_connection()
+                ask_http2(client, sock, "/")
+                assert b"hello" in http2_events(client, sock, StreamEnded)
             assert served.end() == 0
 
 

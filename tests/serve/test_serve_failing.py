@@ -1,10 +1,11 @@
 """`subpool serve`: apps and workers that fail, and what the exit code says of it."""
 
+import contextlib
 import signal
 
 import pytest
 
-from serve_support import Served
+from serve_support import HERE, Served
 
 GOOD = """
 async def app(scope, receive, send):
@@ -16,17 +17,19 @@ async def app(scope, receive, send):
 @pytest.mark.slow
 def test_a_library_that_cannot_load_is_told_before_a_socket_opens():
     """Guards against a server that takes connections and answers none of them."""
-    with Served("serve_numpy:app", "-w", 2) as served:
+    with (
+        Served("serve_numpy:app", "-w", 2) as served,
+        Served("serve_numpy:app", "--workers-kind=process") as on_processes,
+    ):
         assert served.ended() == 3
         assert "serve_numpy:app cannot be served by interpreters" in served.log
         assert "imports numpy" in served.log
         assert "--workers-kind=process" in served.log
         assert served.log.count("cannot be served") == 1
         assert served.port is None
-    with Served("serve_numpy:app", "--workers-kind=process") as served:
-        served.up()
-        assert served.get() == (200, b"6")
-        assert served.end() == 0
+        on_processes.up()
+        assert on_processes.get() == (200, b"6")
+        assert on_processes.end() == 0
 
 
 @pytest.mark.slow
@@ -38,7 +41,14 @@ def test_an_app_that_fails_at_the_start_ends_the_server(tmp_path):
         "    assert (await receive())['type'] == 'lifespan.startup'\n"
         "    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
     )
-    for app, kind, why in (
+    (tmp_path / "late.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    assert (await receive())['type'] == 'lifespan.startup'\n"
+        "    await send({'type': 'lifespan.startup.complete'})\n"
+        "    assert (await receive())['type'] == 'lifespan.shutdown'\n"
+        "    await send({'type': 'lifespan.shutdown.failed', 'message': 'the database is gone'})\n"
+    )
+    cases = (
         (
             "absent:app",
             "interpreter",
@@ -46,8 +56,20 @@ def test_an_app_that_fails_at_the_start_ends_the_server(tmp_path):
         ),
         ("broken:app", "process", "ZeroDivisionError"),
         ("failing:app", "interpreter", "no database"),
-    ):
-        with Served(app, "-w", 2, "--workers-kind", kind, cwd=tmp_path) as served:
+    )
+    with contextlib.ExitStack() as stack:
+        each = [
+            (
+                stack.enter_context(Served(app, "-w", 2, "--workers-kind", kind, cwd=tmp_path)),
+                why,
+            )
+            for app, kind, why in cases
+        ]
+        late = stack.enter_context(Served("late:app", cwd=tmp_path))
+        late.up()
+        assert late.end() == 1
+        assert "the database is gone" in late.log
+        for served, why in each:
             assert served.ended() == 1, served.log
             assert why in served.log
             assert "starts again" not in served.log
@@ -76,7 +98,7 @@ def test_system_exit_costs_its_request_and_nothing_else():
 
 
 @pytest.mark.slow
-def test_a_worker_that_fails_is_started_again():
+def test_a_worker_that_fails_is_started_again(tmp_path):
     """Guards against one worker's failure that ends the server, as Hypercorn's own does."""
     with Served("serve_apps:hello", "-w", 2, "--workers-kind", "process") as served:
         served.up()
@@ -86,9 +108,15 @@ def test_a_worker_that_fails_is_started_again():
         served.wait_for("Running on", 3)
         assert served.get()[0] == 200
         assert served.end() == 0
-    with Served() as served:
+    app = tmp_path / "sometimes.py"
+    app.write_text("from serve_apps import hello")
+    with Served("sometimes:hello", cwd=tmp_path, env={"PYTHONPATH": str(HERE)}) as served:
         served.up()
+        app.write_text("1 / 0")
         served.ask("/stop-loop").close()
+        served.wait_for("starts again in 0.1 s")
+        served.wait_for("starts again in 0.2 s")
+        app.write_text("from serve_apps import hello  # mended")
         served.wait_for("Running on", 2)
         assert served.get()[0] == 200
         assert served.end() == 0

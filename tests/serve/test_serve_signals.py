@@ -1,12 +1,15 @@
 """`subpool serve`: how it ends and reloads, and what that costs the clients."""
 
+import contextlib
 import random
 import signal
+import sys
 import time
 
 import pytest
 
 from serve_support import Load, Served, answer
+from support import eventually
 
 KINDS = ["interpreter", "process"]
 
@@ -81,7 +84,7 @@ def test_max_requests_fails_no_request():
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_end_comes_at_any_moment(kind, times):
     """Guards against a stop that is lost, in the start, under load, or in a reload."""
-    for attempt in times(2, long=50):
+    for attempt in times(2 if kind == "interpreter" else 1, long=50):
         chance = random.Random(attempt)  # noqa: S311 - no secret
         with Served("serve_apps:hello", "-w", 2, "--workers-kind", kind) as served:
             when = attempt % 3
@@ -110,54 +113,70 @@ def hasty(tmp_path):
 
 @pytest.mark.slow
 def test_what_does_not_end_is_cut_off(hasty, times):
-    """Guards against a server that waits for ever, and one that says all went well."""
-    for path, kind, what in (
-        ("/slow?60", "interpreter", "cut off"),
-        ("/spin", "interpreter", "interrupted"),
-        ("/slow?60", "process", "cut off"),
-        ("/spin", "process", "interrupted"),
-    )[: len(times(2, long=4))]:
-        with Served("serve_apps:hello", "--workers-kind", kind, *hasty) as served:
+    """Guards against a server that waits for ever, and one that says all went well.
+
+    Also for a thread of the app's, in which a WSGI app's requests run.
+    """
+    cases = (
+        ("hello", "/slow?60", "interpreter", "cut off"),
+        ("hello", "/spin", "interpreter", "interrupted"),
+        ("wsgi", "/sleep", "interpreter", "The process ends without what still runs"),
+        ("hello", "/slow?60", "process", "cut off"),
+        ("hello", "/spin", "process", "interrupted"),
+    )[: len(times(3, long=5))]
+    with contextlib.ExitStack() as stack:
+        patient = stack.enter_context(Served("serve_apps:hello", "--graceful-timeout", 60))
+        each = [
+            (
+                stack.enter_context(Served(f"serve_apps:{app}", "--workers-kind", kind, *hasty)),
+                path,
+                what,
+            )
+            for app, path, kind, what in cases
+        ]
+        patient.up()
+        stack.callback(patient.ask("/slow?60").close)
+        patient.wait_for("begun /slow")
+        for served, path, _ in each:
             served.up()
-            request = served.ask(path)
+            stack.callback(served.ask(path).close)
             served.wait_for(f"begun {path[:5]}")
-            assert served.end() == 4
+            served.tell(signal.SIGTERM)
+        patient.tell(signal.SIGTERM)
+        for served, _, what in each:
+            assert served.ended() == 4, served.log
             assert what in served.log
-            request.close()
+        # By now its first signal was more than a second ago.
+        assert patient.process.poll() is None
+        assert patient.end() == 4
+        assert "SIGTERM again: what still runs is cut off" in patient.log
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_reloads(times):
-    """Guards against interpreters, descriptors and threads that each reload leaves behind."""
-    first, further = len(times(1, long=50)), len(times(1, long=100))
+def test_reloads_leave_nothing_behind(times):
+    """Guards against interpreters, descriptors and threads that each reload leaves behind.
+
+    And against listening sockets that are opened anew, with clients in the old one's queue.
+    """
+    first, further = len(times(3, long=50)), len(times(3, long=100))
     with Served("serve_apps:hello") as served:
         served.up()
+        listening = served.listening()
         for number in range(1, first + 1):
             served.reload(number)
-        before = served.holdings()
+        before = served.holdings(first)
         for number in range(first + 1, first + further + 1):
             served.reload(number)
-        after = served.holdings()
-        # The first reloads add what two workers at a time take.
-        assert after["megabytes"] < before["megabytes"] + (25 if first == 1 else 10)
-        # The predecessor of the last one may still linger.
-        assert after["descriptors"] <= before["descriptors"] + 6
-        assert after["threads"] <= before["threads"] + 3
+        after = served.holdings(first + further)
+        assert after["descriptors"] == before["descriptors"]
+        eventually(lambda: served.threads() == before["threads"], "the end of threads")
+        assert served.listening() == listening
+        assert len(listening) == 1
+        # What an interpreter takes is 8 MB or more. The first reloads add to what the process has.
+        # On 3.13 CPython itself loses it (docs/limits.md).
+        if sys.version_info >= (3, 14):
+            assert after["megabytes"] < before["megabytes"] + 10
         assert served.end() == 0
-
-
-@pytest.mark.slow
-def test_a_thread_of_the_app_does_not_keep_the_server(hasty):
-    """Guards against a process that never ends, as a WSGI app's thread does not."""
-    with Served("serve_apps:wsgi", *hasty) as served:
-        served.up()
-        assert served.get("/exit")[0] == 500
-        assert served.get() == (200, b"wsgi 1")
-        request = served.ask("/sleep")
-        served.wait_for("begun /sleep")
-        assert served.end() == 4
-        assert "The process ends without what still runs" in served.log
-        request.close()
 
 
 @pytest.mark.slow

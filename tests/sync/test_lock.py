@@ -1,6 +1,8 @@
 """`subpool.Lock`: one at a time, in order."""
 
+import sys
 import threading
+from contextlib import ExitStack
 
 import pytest
 from sync_support import until_waiting, waiting
@@ -81,6 +83,39 @@ def test_a_task_that_is_interrupted_lets_go(pool):
     future.interrupt()
     future.exception(DEADLINE)
     assert lock.acquire(timeout=DEADLINE)
+
+
+def test_with_runs_no_python_while_it_has_the_lock():
+    """An interrupt is raised as Python code begins: that of `__exit__` began with the lock held.
+
+    In a loop of short blocks most interrupts left it held for ever.
+    """
+    lock, seen = Lock(), []
+
+    def look(frame, event, _):
+        seen.append((event, frame.f_code.co_name, lock.locked()))
+
+    with ExitStack() as stack:
+        sys.settrace(look)
+        stack.callback(sys.settrace, None)
+        with lock:
+            pass
+        lock.acquire()
+        lock.release()
+    within = [name for event, name, held in seen if event == "call" and held]
+    assert [name for name in within if name not in ("locked", "__get__")] == []
+    assert not lock.locked()
+
+
+def test_a_stack_of_contexts_can_have_it():
+    lock = Lock()
+    with ExitStack() as stack:
+        stack.enter_context(lock)
+        assert lock.locked()
+    assert not lock.locked()
+    with pytest.raises(RuntimeError, match="release unlocked lock"):
+        lock.__exit__(None, None, None)
+    assert Lock.release.__doc__
 
 
 def test_it_stays_held_when_its_holders_interpreter_ends():

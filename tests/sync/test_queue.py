@@ -235,6 +235,18 @@ def test_items_that_nobody_gets_are_freed():
     assert (count(), subpool._subpool._lent_buffers()) == before
 
 
+def test_queues_in_queues_without_end_are_freed():
+    """Each was dropped within the one before: the stack was not deep enough."""
+    before = count()
+    items = Queue()
+    for _ in range(100_000):
+        outer = Queue()
+        outer.put(items)
+        items = outer
+    del items, outer
+    assert count() == before
+
+
 def test_repr_and_types():
     items = Queue[int](-1)
     assert items.maxsize == 0

@@ -134,6 +134,23 @@ def test_a_cancelled_get_loses_no_item(run):
     assert waiting(items) == 0
 
 
+def test_what_is_given_back_after_a_shutdown_at_once_is_dropped_too(run):
+    """It stayed in the queue, where nobody looks any more, and who joined waited for ever."""
+    items = Queue()
+
+    async def main():
+        getter = asyncio.ensure_future(items.get_async())
+        await in_line(items)
+        items.put(1)  # it is handed over
+        items.shutdown(immediate=True)
+        getter.cancel()
+        await asyncio.wait([getter])
+
+    run(main())
+    assert items.empty()
+    assert items.join(0) is True
+
+
 def test_a_cancelled_put_leaves_its_item_out(run):
     items = Queue(1)
 
@@ -242,9 +259,50 @@ def test_an_interrupt_reaches_a_loop_that_sleeps(pool):
     assert waiting(event) == 0
 
 
+def test_a_loop_that_goes_on_after_an_exception_amid_its_news():
+    """Ctrl-C between two of those who were called: the others were never told."""
+    events = [Event() for _ in range(3)]
+    loop = asyncio.new_event_loop()
+
+    async def begin():
+        waits = [asyncio.ensure_future(event.wait_async()) for event in events]
+        await in_line(events[2])
+        return waits
+
+    async def end():
+        return await asyncio.wait_for(asyncio.gather(*waits), DEADLINE)
+
+    waits = loop.run_until_complete(begin())
+    door = loop._subpool_door()
+    waiting_ones, door.waiting = door.waiting, Torn(door.waiting)
+    for event in events:
+        event.set()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(end())
+    door.waiting = waiting_ones
+    assert loop.run_until_complete(end()) == [True] * 3
+    del door
+    loop.close()
+
+
+class Torn(dict):
+    """In whose second look Ctrl-C comes."""
+
+    looks = 0
+
+    def get(self, number, *_):
+        self.looks += 1
+        if self.looks == 2:
+            raise KeyboardInterrupt
+        return super().get(number)
+
+    pop = get
+
+
 def test_without_a_loop():
-    with pytest.raises(RuntimeError, match="needs a running event loop of asyncio"):
-        Event().wait_async().send(None)
+    for wait in (Event().wait_async, Queue().get_async, Queue().join_async):
+        with pytest.raises(RuntimeError, match="needs a running event loop of asyncio"):
+            wait().send(None)
     assert count() >= 0
 
 

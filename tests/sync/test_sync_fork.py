@@ -1,5 +1,6 @@
 """Events, queues and locks in the child of a fork: usable, and nobody else's."""
 
+import asyncio
 import os
 import pickle
 import signal
@@ -71,6 +72,31 @@ def test_who_waits_in_the_parent_does_not_wait_in_the_child():
     for thread in threads:
         thread.join(DEADLINE)
     assert sorted(map(str, got)) == ["True", "True", "item"]
+
+
+def test_loops_do_not_go_on_in_the_child():
+    """Forked from a loop, the child gave its item to a coroutine that never runs again."""
+    items, lock = Queue(), Lock()
+
+    def body():
+        lines = waiting(items), waiting(lock)
+        items.put(1)
+        lock.release()
+        return lines, items.get(timeout=1), lock.locked()
+
+    async def main():
+        await lock.acquire_async()
+        getter = asyncio.ensure_future(items.get_async())
+        waiter = asyncio.ensure_future(lock.acquire_async())
+        await asyncio.sleep(0)
+        until_waiting(items)
+        assert forked(body) == ((0, 0), 1, False)
+        items.put(2)
+        lock.release()
+        return await getter, await waiter
+
+    assert asyncio.run(main()) == (2, True)
+    lock.release()
 
 
 def test_a_lock_that_another_thread_has():

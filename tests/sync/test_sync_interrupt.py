@@ -156,7 +156,7 @@ def press(shared):
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 for shared, wait in [
     (event, event.wait), (event, lambda: event.wait(1000)), (items, items.get),
-    (lock, lock.acquire), (lock, lambda: lock.acquire(timeout=1000)),
+    (lock, lock.acquire), (lock, lock.__enter__), (lock, lambda: lock.acquire(timeout=1000)),
 ]:
     thread = threading.Thread(target=press, args=(shared,))
     thread.start()
@@ -183,6 +183,17 @@ thread = threading.Thread(target=press, args=(event,))
 thread.start()
 print(event.wait())
 thread.join()
+# One that raises what any code may raise: it is not the item's.
+class Alarm(Exception): pass
+def alarm(*_): raise Alarm
+signal.signal(signal.SIGINT, alarm)
+thread = threading.Thread(target=press, args=(items,))
+thread.start()
+try:
+    items.get()
+except Exception as error:
+    print(type(error).__name__)
+thread.join()
 """
 
 
@@ -192,7 +203,7 @@ def test_signals_in_main(check, child_env):
 
     here = os.path.dirname(__file__)  # noqa: PTH120
     out = check(f"import sys; sys.path.insert(0, {here!r})\n" + PROGRAM).splitlines()
-    assert out == ["KeyboardInterrupt 0"] * 5 + ["True", "within True False", "True"]
+    assert out == ["KeyboardInterrupt 0"] * 6 + ["True", "within True False", "True", "Alarm"]
     assert child_env
 
 

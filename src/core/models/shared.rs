@@ -11,6 +11,7 @@ use crate::core::sync::{Arc, AtomicU32, Ordering, thread};
 const PLACE: Place = Place {
     interpreter: 0,
     thread: 0,
+    in_loop: false,
 };
 
 fn turn<T>(hand: Option<T>) -> (Arc<Bed>, Arc<Turn<T>>) {
@@ -190,6 +191,27 @@ fn a_shutdown_reaches_getters_and_putters() {
         // What was accepted comes out, then the end.
         let (first, second) = getter.join().unwrap();
         assert!(first.is_ok() || second.is_err());
+    });
+}
+
+/// What somebody was handed and gives up goes with the others: who joins waited for it for ever.
+#[test]
+fn a_shutdown_at_once_drops_what_comes_back() {
+    check(Some(PREEMPTIONS), || {
+        let channel = Arc::new(Channel::new(0));
+        let (_bed, impatient) = turn(None);
+        let in_line = channel.get_or_line_up(&impatient) == Standing::InLine;
+        assert!(in_line);
+        channel.put(1).unwrap();
+        let (bed, joiner) = turn(None);
+        let in_line = channel.join_or_line_up(&joiner) == Standing::InLine;
+        assert!(in_line);
+        let other = Arc::clone(&channel);
+        let closer = thread::spawn(move || other.shut(true));
+        channel.give_up(&impatient, true);
+        closer.join().unwrap();
+        bed.sleep();
+        assert_eq!(channel.get(), Err(Refusal::Shut));
     });
 }
 

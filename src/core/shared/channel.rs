@@ -3,13 +3,14 @@
 //! Guarantees: items come out in the order in which they went in, each to one getter; getters are
 //! served in the order in which they came, and putters that wait for room as well, before those
 //! that come later; what a getter was handed and does not want goes back to the front; after
-//! `shut` nobody waits: putters are refused, getters when there is nothing left.
+//! `shut` nobody waits: putters are refused, getters when there is nothing left; what comes back
+//! after everything was dropped is dropped, too.
 
 use super::{CALLED, Fate, Line, REFUSED, Turn, end_all, ring_all, step_out};
-use crate::core::sync::{Arc, Mutex};
+use crate::core::sync::{Arc, Brief};
 use std::collections::VecDeque;
 
-pub struct Channel<T>(Mutex<Inner<T>>);
+pub struct Channel<T>(Brief<Inner<T>>);
 
 /// Whom to ring for, after the lock.
 type Called<T> = Option<Arc<Turn<T>>>;
@@ -25,6 +26,8 @@ struct Inner<T> {
     unfinished: usize,
     joiners: Line<T>,
     shut: bool,
+    /// What there was has been dropped.
+    emptied: bool,
 }
 
 /// Why something cannot be done.
@@ -48,7 +51,7 @@ impl<T> Channel<T> {
     /// `most` is how many items there may be; 0: any number.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self(Mutex::new(Inner {
+        Self(Brief::new(Inner {
             items: VecDeque::new(),
             most: if most == 0 { usize::MAX } else { most },
             getters: Line::new(),
@@ -56,6 +59,7 @@ impl<T> Channel<T> {
             unfinished: 0,
             joiners: Line::new(),
             shut: false,
+            emptied: false,
         }))
     }
 
@@ -167,17 +171,21 @@ impl<T> Channel<T> {
 
     /// Takes back what a getter does not want: the next one has it, or it is the first again.
     pub fn give_back(&self, item: T) {
-        let called = {
+        let (dropped, called) = {
             let mut inner = self.0.lock();
-            if let Some(getter) = inner.getters.pop_front() {
+            if inner.emptied {
+                // Nobody would ever get it, and who joins would wait for that.
+                (Some(item), inner.finish_one())
+            } else if let Some(getter) = inner.getters.pop_front() {
                 getter.give(item);
-                vec![getter]
+                (None, Line::from([getter]))
             } else {
                 inner.items.push_front(item);
-                Vec::new()
+                (None, Line::new())
             }
         };
         ring_all(called);
+        drop(dropped);
     }
 
     /// Accepts no more; `now` drops what there is.
@@ -185,6 +193,7 @@ impl<T> Channel<T> {
         let (dropped, called) = {
             let mut inner = self.0.lock();
             inner.shut = true;
+            inner.emptied |= now;
             let mut called = end_all(&mut inner.putters, REFUSED);
             called.extend(end_all(&mut inner.getters, REFUSED));
             let dropped = if now {
@@ -199,6 +208,11 @@ impl<T> Channel<T> {
         };
         ring_all(called);
         drop(dropped);
+    }
+
+    /// Takes all items out, of a channel that nobody else has.
+    pub fn take_all(&mut self) -> VecDeque<T> {
+        std::mem::take(&mut self.0.lock().items)
     }
 
     /// How many wait, for whatever.

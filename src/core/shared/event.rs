@@ -4,13 +4,13 @@
 //! once; nobody waits while the flag is set.
 
 use super::{CALLED, Line, Turn, end_all, ring_all, step_out};
-use crate::core::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::core::sync::{Arc, AtomicBool, Brief, Ordering};
 
 #[derive(Default)]
 pub struct Event {
     /// Written under the lock.
     set: AtomicBool,
-    line: Mutex<Line<()>>,
+    line: Brief<Line<()>>,
 }
 
 impl Event {

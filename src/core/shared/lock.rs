@@ -4,10 +4,10 @@
 //! release hands it to the first, who holds it from then on, asleep or not.
 
 use super::{CALLED, Fate, Line, Place, Turn, ring_all, step_out};
-use crate::core::sync::{Arc, Mutex};
+use crate::core::sync::{Arc, Brief};
 
 #[derive(Default)]
-pub struct Lock(Mutex<Inner>);
+pub struct Lock(Brief<Inner>);
 
 #[derive(Default)]
 struct Inner {

@@ -8,6 +8,7 @@
 //! `core/mailbox.rs` is the protocol between those who post and the loop.
 
 use super::ticket::Shared as Ticket;
+use crate::core::brief::Brief;
 use crate::core::latch::Unpark;
 use crate::core::mailbox::Mailbox;
 use crate::interp::nap::Disturb;
@@ -32,7 +33,7 @@ struct Waiting {
     tickets: HashMap<u64, Arc<Ticket>>,
 }
 
-static DOORS: Mutex<Vec<Weak<Door>>> = Mutex::new(Vec::new());
+static DOORS: Brief<Vec<Weak<Door>>> = Brief::new(Vec::new());
 
 impl Door {
     /// Takes over two descriptors that do not block: one to watch, and one that makes it readable.

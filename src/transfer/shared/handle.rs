@@ -2,18 +2,18 @@
 //!
 //! They are `subpool.sync`'s, which makes classes of them; nobody else sees them.
 
-use super::door;
 use super::room::Room;
 use super::ticket::{Aim, Shared, Taken, Waited};
 use super::{Thing, What};
+use super::{door, hold};
 use crate::core::shared::channel::{Channel, Refusal};
 use crate::core::shared::event::Event;
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::boxed::{self, Given, methods};
-use crate::interp::nap::Rest;
+use crate::interp::nap::{Disturb, Rest};
 use crate::interp::native::Methods;
-use crate::interp::object::{Object, Outcome, Raised};
+use crate::interp::object::{Object, Outcome, Raised, check};
 use crate::transfer::value::Payload;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl Handle {
     }
 }
 
-static METHODS: Methods<20> = methods!(
+static METHODS: Methods<22> = methods!(
     Handle,
     c"set": METH_NOARGS => |own, given| own.with_event(given, Event::set),
     c"clear": METH_NOARGS => |own, given| own.with_event(given, Event::clear),
@@ -100,10 +100,9 @@ static METHODS: Methods<20> = methods!(
         }
         _ => own.refuse(given.token),
     },
-    c"release": METH_NOARGS => |own, given| match &own.thing.what {
-        What::Lock(lock) => Ok(Object::boolean(given.token, lock.release())),
-        _ => own.refuse(given.token),
-    },
+    c"enter": METH_NOARGS => hold::enter,
+    c"exit": METH_VARARGS => hold::exit,
+    c"free": METH_NOARGS => hold::exit,
     c"put": METH_O => Handle::put,
     c"get": METH_NOARGS => Handle::get,
     c"task_done": METH_NOARGS => |own, given| {
@@ -188,14 +187,14 @@ impl Handle {
         }
     }
 
-    /// `get()`: `(item,)`. `None`: there is none. `False`: the queue is shut, too.
+    /// `get()`: as `Room::read`. `None`: there is none. `False`: the queue is shut, too.
     fn get(&self, given: &Given) -> Outcome<'static> {
         let token = given.token;
         let What::Queue { channel, .. } = &self.thing.what else {
             return self.refuse(token);
         };
         match channel.get() {
-            Ok(item) => Object::tuple(token, [self.room()?.decode(token, item)?]),
+            Ok(item) => self.room()?.read(token, item),
             Err(Refusal::Now) => Ok(Object::none(token)),
             Err(Refusal::Shut) => Ok(Object::boolean(token, false)),
         }
@@ -307,8 +306,8 @@ impl Ticket {
         Object::integer(token, number.cast_signed())
     }
 
-    /// `take()`: `(item,)` of a queue, else `True`. `None`: it waits yet. `False`: the queue is
-    /// shut. Once.
+    /// `take()`: of a queue as `Room::read`, else `True`. `None`: it waits yet. `False`: the queue
+    /// is shut. Once.
     fn take(&self, given: &Given) -> Outcome<'static> {
         let token = given.token;
         let taken = self.shared.take();
@@ -319,10 +318,7 @@ impl Ticket {
             Taken::Nothing => Ok(Object::none(token)),
             Taken::Done => Ok(Object::boolean(token, true)),
             Taken::Shut => Ok(Object::boolean(token, false)),
-            Taken::Item(item) => {
-                let item = room_of(&self.room)?.decode(token, item)?;
-                Object::tuple(token, [item])
-            }
+            Taken::Item(item) => room_of(&self.room)?.read(token, item),
         }
     }
 
@@ -345,15 +341,27 @@ impl Drop for Ticket {
     }
 }
 
-static DOOR_METHODS: Methods<3> = methods!(
+static DOOR_METHODS: Methods<4> = methods!(
     Door,
     c"fileno": METH_NOARGS => |own, given| {
         Object::integer(given.token, own.door.descriptor().into())
     },
-    c"drain": METH_NOARGS => |own, given| {
+    // `drain(told)`: adds the numbers of those that were called to the list.
+    c"drain": METH_O => |own, given| {
         let token = given.token;
-        let numbers = own.door.empty().into_iter();
-        Object::list(token, numbers.map(|number| Object::integer(token, number.cast_signed())))
+        for number in own.door.empty() {
+            let number = Object::integer(token, number.cast_signed())?;
+            if let Some(told) = &given.argument {
+                // SAFETY: live; what is no list raises.
+                check(unsafe { ffi::PyList_Append(told.as_ptr(), number.as_ptr()) })?;
+            }
+        }
+        Ok(Object::none(token))
+    },
+    // `ring()`: has the loop drain once more.
+    c"ring": METH_NOARGS => |own, given| {
+        own.door.disturb();
+        Ok(Object::none(given.token))
     },
 );
 
@@ -384,6 +392,6 @@ fn seconds(token: Attached<'_>, given: &Object<'_>) -> Result<Option<Duration>, 
 }
 
 /// The room that a handle or ticket keeps.
-fn room_of<'o>(room: &'o Object<'static>) -> Result<&'o Room, Raised> {
+pub(super) fn room_of<'o>(room: &'o Object<'static>) -> Result<&'o Room, Raised> {
     super::room::of(room).ok_or_else(|| Raised::lost(room.token()))
 }

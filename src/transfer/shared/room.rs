@@ -118,6 +118,7 @@ impl Room {
         Place {
             interpreter: self.interpreter,
             thread: own_thread(),
+            in_loop: false,
         }
     }
 
@@ -145,10 +146,20 @@ impl Room {
         transfer.collect(&sink)
     }
 
-    pub(super) fn decode(&self, token: Attached<'static>, item: Payload) -> Outcome<'static> {
-        match &self.coder {
+    /// `(item,)`, or `(None, error)` if it cannot be had here: so nobody takes another exception
+    /// for that one, a signal handler's in the wait for the item.
+    pub(super) fn read(&self, token: Attached<'static>, item: Payload) -> Outcome<'static> {
+        let read = match &self.coder {
             Coder::Main(upcalls) => (upcalls.decode)(token, item),
             Coder::Worker(transfer) => transfer.decode(token, item),
+        };
+        let raised = match read {
+            Ok(item) => return Object::tuple(token, [item]),
+            Err(raised) => raised,
+        };
+        match raised.take(token) {
+            Some(error) => Object::tuple(token, [Object::none(token), error]),
+            None => Err(Raised::lost(token)),
         }
     }
 }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import ssl
 import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from subpool.integrations.hypercorn import _lazy
+from subpool.integrations.hypercorn._workers import KINDS
+
 if TYPE_CHECKING:
+    import ssl
+
     from hypercorn.config import Config
 
 _USAGE = 2  # argparse's own exit code
@@ -93,6 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify_mode(name: str) -> ssl.VerifyMode:
+    import ssl  # noqa: PLC0415 - it comes with the configuration, when workers have begun
+
     try:
         return ssl.VerifyMode[name]
     except KeyError:
@@ -104,6 +110,15 @@ def run(options: argparse.Namespace) -> int:
     folder = str(Path.cwd())
     if folder not in sys.path and "" not in sys.path:
         sys.path.insert(0, folder)
+    try:
+        return _run(options)
+    finally:
+        KINDS[options.workers_kind].drop_prepared()
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.config is None:  # which may have another number
+        KINDS[options.workers_kind].prepare(1 if options.workers is None else options.workers)
     try:
         from subpool.integrations.hypercorn import serve  # noqa: PLC0415 - the extra may be absent
 
@@ -152,7 +167,8 @@ def _destination(names: tuple[str, ...]) -> str:
 
 
 def _load(place: str | None) -> Config:
-    from hypercorn.config import Config  # noqa: PLC0415 - an extra
+    with _lazy.Later():
+        from hypercorn.config import Config  # noqa: PLC0415 - an extra
 
     if place is None:
         return Config()

@@ -1,29 +1,115 @@
-"""Hypercorn without what most workers never need: HTTP/2, which takes 5 MB in each.
+"""Hypercorn without what most workers never need: HTTP/2, WebSocket and some more.
 
-Its tables are a third of what a worker's interpreter holds, and a quarter of its start. Hypercorn
-imports them at its top and uses them in functions only, so they may come when a client first
-speaks HTTP/2.
+They are a quarter of a worker's start, and take 7 MB in each. Hypercorn imports them at its top
+and uses them in functions only, so they may come when a client first speaks them.
+
+Guarantees: a module that waits is loaded by the first look at something in it, as a whole, and is
+from then on an ordinary module. Python's own `LazyLoader` will not do: a second `import` of the
+same module looks at its ``__spec__``, and with that loads it.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from importlib.machinery import PathFinder
-from importlib.util import LazyLoader
+from types import ModuleType
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
-    from types import ModuleType, TracebackType
+    from types import TracebackType
+    from typing import Any
 
-_LATER = frozenset({"h2.connection", "h2.events", "h2.exceptions"})
+_LATER = frozenset(
+    {
+        "h2.connection",
+        "h2.events",
+        "h2.exceptions",
+        "hypercorn.protocol.ws_stream",
+        "logging.config",
+        "multiprocessing.synchronize",
+        "priority",
+        "tomllib",
+    }
+)
+
+# What Hypercorn takes out of them at its top: to call it, or for annotations.
+_TAKEN = frozenset(
+    {
+        ("hypercorn.protocol.ws_stream", "WSStream"),
+        ("logging.config", "dictConfig"),
+        ("logging.config", "fileConfig"),
+        ("multiprocessing.synchronize", "Event"),
+    }
+)
+
+_lock = threading.RLock()
 
 
-class Http2Later:
-    """While this is entered, the modules of HTTP/2 are imported only by name."""
+class _StandIn(type):
+    """The type of what stands for a class or a function until that is used."""
+
+    _home: ModuleType
+    _name: str
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        return getattr(cls._home, cls._name)(*args, **options)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, getattr(cls._home, cls._name))
+
+
+class _Waiting(ModuleType):
+    """A module that is loaded when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if is_entered and (self.__name__, name) in _TAKEN:
+            return _StandIn(name, (), {"_home": self, "_name": name})
+        with _lock:
+            if type(self) is _Waiting:
+                _load(self)
+        return getattr(self, name)
+
+
+class _Loader:
+    """Makes a module that waits."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Waiting(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+def _load(module: ModuleType) -> None:
+    spec: Any = module.__spec__
+    loader = spec.loader
+    module.__class__ = ModuleType
+    module.__loader__ = spec.loader = loader.real
+    try:
+        loader.real.exec_module(module)
+    except BaseException:
+        module.__loader__ = spec.loader = loader
+        module.__class__ = _Waiting  # and the next one meets the same
+        raise
+
+
+is_entered = False
+
+
+class Later:
+    """While this is entered, those modules are imported only by name."""
 
     def __enter__(self) -> None:
+        global is_entered  # noqa: PLW0603 - an interpreter enters once
+        is_entered = True
         sys.meta_path.insert(0, self)
 
     def __exit__(
@@ -32,7 +118,9 @@ class Http2Later:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        global is_entered  # noqa: PLW0603 - as above
         sys.meta_path.remove(self)
+        is_entered = False
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -42,12 +130,12 @@ class Http2Later:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = LazyLoader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-def load() -> None:
-    """Import them now, since the first client is likely to need them."""
+def load_http2() -> None:
+    """Import HTTP/2 now, since the first client is likely to need it."""
     import h2.connection  # noqa: PLC0415 - see above
 
     _ = h2.connection.H2Connection  # any attribute does it

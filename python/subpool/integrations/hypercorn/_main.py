@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from subpool.integrations.hypercorn._supervisor import Supervisor
 from subpool.integrations.hypercorn._workers import KINDS
 
 if TYPE_CHECKING:
@@ -43,6 +42,10 @@ def serve(
     if config.pid_path is not None:
         Path(config.pid_path).write_text(str(os.getpid()), encoding="ascii")
     try:
+        KINDS[kind].prepare(config.workers)
+        # With it comes asyncio: meanwhile the workers import theirs.
+        from subpool.integrations.hypercorn._supervisor import Supervisor  # noqa: PLC0415
+
         supervisor = Supervisor(config, settings, kind, lambda: _remove_pid_file(config))
         if on_reload is not None:
             supervisor.on_reload = on_reload
@@ -50,6 +53,7 @@ def serve(
             supervisor.on_ready = on_ready
         return supervisor.run()
     finally:
+        KINDS[kind].drop_prepared()
         _remove_pid_file(config)
 
 

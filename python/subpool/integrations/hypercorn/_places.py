@@ -20,6 +20,7 @@ class Life:
         self.state = "starting"
         self.ready_at = 0.0
         self.was_cut = False
+        self.option: str | None = None  # what it loads a library for, before the app
         self.forced = 0
         self.timer: asyncio.TimerHandle | None = None
 

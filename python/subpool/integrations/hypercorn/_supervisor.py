@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from subpool.errors import IncompatibleModuleError
@@ -119,6 +120,8 @@ class Supervisor:
 
     def _heard(self, place: Place, life: Life, message: list[Any]) -> None:
         match message:
+            case ["option", option]:
+                life.option = option
             case ["loaded"]:
                 self._give_sockets(life)
             case ["ready"]:
@@ -131,6 +134,11 @@ class Supervisor:
                 if not self._is_stopping and place.timer is None:
                     self._log.info("Worker %d has had its requests: another follows", place.number)
                     self._start(place)
+            case _:
+                self._heard_of_its_end(place, life, message)
+
+    def _heard_of_its_end(self, place: Place, life: Life, message: list[Any]) -> None:
+        match message:
             case ["cut", count]:
                 life.was_cut = True
                 self._log.warning(
@@ -222,11 +230,13 @@ class Supervisor:
         if life not in self._lives:
             return
         self._leaving.append(life.handle)
+        was_replaced = place.current is not life and life.ready_at > 0
+        life.handle.when_gone(lambda: self._gone(life, was_replaced=was_replaced))
         state, life.state = life.state, "ended"
         if life.forced or state == "unwanted":
             error = None  # what it was ended with
         if error is not None:
-            self._tell_failure(place, state, error)
+            self._tell_failure(place, life, state, error)
         elif state in {"starting", "ready"} and not self._is_stopping:
             self._log.warning("Worker %d has ended by itself", place.number)
         if self._is_stopping:
@@ -257,8 +267,12 @@ class Supervisor:
                 place.delay = FIRST_DELAY
             if place.follower is None:
                 self._start_later(place)
-        if len(self._leaving) > len(self._places):
-            self._leaving = [handle for handle in self._leaving if not handle.join(0)]
+
+    def _gone(self, life: Life, *, was_replaced: bool) -> None:
+        """Note that nothing is left of a worker: its interpreter is closed, too."""
+        self._leaving.remove(life.handle)
+        if was_replaced and not self._is_stopping:
+            self._log.info("Worker %d: the one before it has ended", life.handle.number)
 
     def _start_later(self, place: Place) -> None:
         if place.timer is None:
@@ -271,10 +285,10 @@ class Supervisor:
         if place.follower is None and not self._is_stopping:
             self._start(place)
 
-    def _tell_failure(self, place: Place, state: str, error: BaseException) -> None:
+    def _tell_failure(self, place: Place, life: Life, state: str, error: BaseException) -> None:
         config = self._config
         if isinstance(error, IncompatibleModuleError) and state == "starting":
-            self._log.error(_errors.incompatible(config, error))
+            self._log.error(_errors.incompatible(config, error, life.option))
         else:
             what = "failed"
             if state == "starting":
@@ -359,8 +373,9 @@ class Supervisor:
 
     def _leave(self) -> None:
         """Wait for the interpreters, or end the process under those that cannot be closed."""
+        until = time.monotonic() + _MARGIN
         for handle in self._leaving:
-            if not handle.join(_MARGIN):
+            if not handle.join(max(0.0, until - time.monotonic())):
                 self._is_abandoning = True
         if self._is_abandoning:
             self.code = self.code or CUT_OFF

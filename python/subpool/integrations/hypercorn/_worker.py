@@ -8,6 +8,7 @@ socket that keeps messages apart; the end of that means that nobody supervises i
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import random
 import signal
@@ -16,14 +17,15 @@ import ssl
 import sys
 
 from subpool.integrations import hypercorn as integration
-from subpool.integrations.hypercorn import _lazy, _loop
-from subpool.integrations.hypercorn._app import Counted
+from subpool.integrations.hypercorn import _errors, _lazy, _loop
 from subpool.integrations.hypercorn._messages import MESSAGE
 
-with _lazy.Http2Later():
+with _lazy.Later():
     from hypercorn.asyncio.run import worker_serve
-from hypercorn.config import Config, Sockets
-from hypercorn.utils import load_application
+    from hypercorn.config import Config, Sockets
+    from hypercorn.utils import load_application
+
+    from subpool.integrations.hypercorn._app import Counted
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
@@ -65,6 +67,11 @@ class Channel:
         return [_loop.OneByOne(fileno=descriptor) for descriptor in descriptors], counts
 
 
+def most_requests(limit: int, jitter: int | None) -> int:
+    """Give the requests after which this worker is replaced: not all at the same moment."""
+    return limit + random.randint(0, jitter or 0)  # noqa: S311 - no secret
+
+
 class Server:
     """One life of a worker."""
 
@@ -85,8 +92,7 @@ class Server:
         config = self._config
         limit = None
         if config.max_requests is not None:
-            jitter = random.randint(0, config.max_requests_jitter or 0)  # noqa: S311 - no secret
-            limit = config.max_requests + jitter
+            limit = most_requests(config.max_requests, config.max_requests_jitter)
             config.max_requests = None  # Hypercorn would end before another is ready
         self._app = Counted(
             app,
@@ -119,6 +125,7 @@ class Server:
             loop.add_signal_handler(signal.SIGTERM, self.order, "stop")
         else:
             self._tasks = [loop.create_task(self._wait(*each)) for each in self._events.items()]
+            await asyncio.sleep(0)  # they wait
         if self._config.use_reloader:
             tell_files(self._channel)
         self._channel.tell("ready")
@@ -201,10 +208,7 @@ def _serve(
     vars(config).update(settings)
     integration._number = number  # noqa: SLF001 - its own package
     try:
-        if config.ssl_enabled:
-            _lazy.load()
-            if config.quic_bind:
-                __import__("aioquic.quic.connection")
+        _load_for_options(config, channel)
         app = load_application(config.application_path, config.wsgi_max_body_size)
     except BaseException:
         if config.use_reloader:
@@ -221,6 +225,26 @@ def _serve(
     )
     config._set_quic_addresses(listening.quic_sockets)  # noqa: SLF001 - as `create_sockets` does
     Server(config, number, channel, events).run(app, listening)
+
+
+def _load_for_options(config: Config, channel: Channel) -> None:
+    """Import what will be needed anyway, so that what is wrong with it is known in time."""
+    if config.ssl_enabled:
+        _lazy.load_http2()
+    for is_wanted, option, module, package in (
+        (config.worker_class == "uvloop", "--worker-class=uvloop", "uvloop", "uvloop"),
+        (config.ssl_enabled and config.quic_bind, "--quic-bind", "hypercorn.protocol.quic", "h3"),
+    ):
+        if not is_wanted:
+            continue
+        channel.tell("option", option)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise _errors.NotInstalledError(
+                f"{option} needs {error.name}: pip install 'hypercorn[{package}]'"
+            ) from error
+        channel.tell("option", None)
 
 
 def tell_files(channel: Channel) -> None:

@@ -13,10 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from subpool import BrokenInterpreterPool, Event, InterpreterPoolExecutor
-from subpool.integrations.hypercorn._entry import serve
+from subpool.integrations.hypercorn._entry import load, serve
 from subpool.integrations.hypercorn._messages import MESSAGE
 
 if TYPE_CHECKING:
@@ -39,6 +39,14 @@ class Handle:
     """
 
     kind = ""
+
+    @classmethod
+    def prepare(cls, workers: int) -> None:
+        """Begin with what the first workers will need, before they are made."""
+
+    @classmethod
+    def drop_prepared(cls) -> None:
+        """Give up what was prepared and not used."""
 
     def __init__(
         self,
@@ -95,6 +103,10 @@ class Handle:
         """End it, whatever it does. `hard`: it was told before."""
         raise NotImplementedError
 
+    def when_gone(self, gone: Callable[[], None]) -> None:
+        """Call `gone` in the loop when nothing is left of a worker that has ended."""
+        gone()
+
     def join(self, timeout: float) -> bool:  # noqa: ARG002 - not all kinds leave something
         """Wait for what an ended worker has left, and tell whether that is gone."""
         return True
@@ -108,15 +120,37 @@ class Handle:
         self._ended(self, error)
 
 
+def _pool(number: int) -> InterpreterPoolExecutor:
+    return InterpreterPoolExecutor(1, thread_name_prefix=f"web-{number}")
+
+
 class InterpreterHandle(Handle):
     """A worker in an interpreter, which is a task of a pool of its own."""
 
     kind = "interpreter"
-    _waiter: threading.Thread | None = None
+    _prepared: ClassVar[dict[int, InterpreterPoolExecutor]] = {}
+
+    @classmethod
+    def prepare(cls, workers: int) -> None:
+        """Have the interpreters import the server, which is most of a start."""
+        for number in range(1, workers + 1):
+            if number in cls._prepared:
+                continue
+            cls._prepared[number] = pool = _pool(number)
+            pool.submit(load)  # what is wrong with that, `serve` meets again
+
+    @classmethod
+    def _take(cls, number: int) -> InterpreterPoolExecutor:
+        return cls._prepared.pop(number) if number in cls._prepared else _pool(number)
+
+    @classmethod
+    def drop_prepared(cls) -> None:
+        """Close the interpreters that no worker took."""
+        while cls._prepared:
+            cls._prepared.popitem()[1].shutdown()
 
     def _begin(self, settings: dict[str, Any]) -> None:
-
-        self._pool = InterpreterPoolExecutor(1, thread_name_prefix=f"web-{self.number}")
+        self._pool = self._take(self.number)
         self._descriptor = self._theirs.detach()  # the worker closes it
         self._events = {"retire": Event(), "stop": Event()}
         self._future = self._pool.submit(
@@ -150,11 +184,23 @@ class InterpreterHandle(Handle):
         else:
             self._future.interrupt()
 
+    def when_gone(self, gone: Callable[[], None]) -> None:
+        """Call `gone` in the loop when its interpreter, which may have threads left, is closed."""
+
+        def wait() -> None:
+            self._pool.shutdown()
+            with contextlib.suppress(RuntimeError):  # the loop has ended: `join` tells
+                self._loop.call_soon_threadsafe(tell)
+
+        def tell() -> None:
+            waiter.join()
+            gone()
+
+        self._waiter = waiter = threading.Thread(target=wait, daemon=True)
+        waiter.start()
+
     def join(self, timeout: float) -> bool:
-        """Wait for the end of its interpreter, which may have threads left."""
-        if self._waiter is None:
-            self._waiter = threading.Thread(target=self._pool.shutdown, daemon=True)
-            self._waiter.start()
+        """Wait for the end of its interpreter."""
         self._waiter.join(timeout)
         return not self._waiter.is_alive()
 
