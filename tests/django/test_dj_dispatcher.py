@@ -385,3 +385,19 @@ def test_a_result_whose_task_is_gone(caplog):
     with pytest.raises(ImportError):
         result.task.call(1)
     assert result.task != tasks.echo
+
+
+def test_a_worker_without_a_thread_says_so(monkeypatch, caplog):
+    """It waited for the end of a thread that had never begun."""
+    monkeypatch.setattr(module, "_make_store", lambda _: LeasedStore())
+    monkeypatch.setattr(registry, "_dispatchers", {})
+    start = threading.Thread.start
+
+    def no_start(thread):
+        if thread.name == "subpool-tasks-own":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_start)
+    assert worker.run(with_fakes(WorkerDispatcher(CONFIG)), print) == worker.FAILED
+    assert "can't start new thread" in caplog.text

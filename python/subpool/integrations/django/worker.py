@@ -110,7 +110,7 @@ def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
     if threading.current_thread() is not threading.main_thread():
         dispatcher.wake()
         dispatcher.join()
-        return 0
+        return FAILED if dispatcher.failed else 0
     with _messages() as (receive, send):
         dispatcher.ended = lambda: send(bytes([_ENDED]))
         dispatcher.wake()
