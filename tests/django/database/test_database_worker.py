@@ -147,7 +147,9 @@ def test_killed_in_the_middle(start, enqueue_task, holding, rows, gate, tmp_path
     seen = tmp_path / "seen"
     count = len(times(300, long=1000))
     enqueue_task(tasks.append, [[str(seen), str(number)] for number in range(count)])
-    holding(4, priority=-1)  # so that it is never too late: these end when nobody is killed any more
+    holding(
+        4, priority=-1
+    )  # so that it is never too late: these end when nobody is killed any more
     orphans = 0
     workers = [start(fds=gate.fds, DJ_STORED_LEASE="1.5") for _ in range(2)]
     for part, worker in zip((5, 2), workers, strict=True):

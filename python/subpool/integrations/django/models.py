@@ -103,7 +103,7 @@ class StoredTask(models.Model):
         # A row that waits is in the first two, else in one. It moves when it is claimed and ends.
         indexes: ClassVar[list[models.Index]] = [
             models.Index(
-                fields=["-priority", "due", "queue", "backend"],
+                fields=["backend", "-priority", "due", "queue"],
                 name="subpool_task_waiting",
                 condition=Q(status=READY, claimant=""),
             ),

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.db import DataError, Error, IntegrityError, connections, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from subpool.integrations.django import failures
@@ -73,6 +73,8 @@ class DatabaseStore:
         # When the claimant has last said that it holds them: not to be taken from it by itself.
         self._held: dict[str, float] = {}
         self._rescue_at = self._prune_at = 0.0
+        # Whether more was due, at the last claim, than that asked for.
+        self._has_backlog = False
         # What is to be begun here, and what was: `begin` and `finish` need not read it again.
         self._expected: dict[str, Record] = {}
         self._begun: dict[str, Record] = {}
@@ -123,13 +125,21 @@ class DatabaseStore:
         def claim() -> list[Record]:
             self._upkeep(claimant)
             rows = self._claim(_of(queues, self._rows), limit, claimant)
+            self._has_backlog = len(rows) >= limit
             self._hold(row.pk for row in rows)
             return [_record(row) for row in rows]
 
         return self._again(claim)
 
     def _claim(self, rows: Any, limit: int, claimant: str) -> list[StoredTask]:
-        due = rows.filter(status=READY, claimant="", due__lte=Clock()).order_by("-priority", "due")
+        waiting = rows.filter(status=READY, claimant="")
+        if self._has_backlog:
+            # No index on the time alone will do for this: it would sort all that is due.
+            due = waiting.alias(since=F("due") + 0).filter(since__lte=Clock())
+        else:
+            # One will, past all that wait for another day.
+            due = waiting.filter(due__lte=Clock())
+        due = due.order_by("-priority", "due")
         taken = {"claimant": claimant, "lease": self._lease_from_now()}
         if connections[self.database].features.has_select_for_update_skip_locked:
             with transaction.atomic(using=self.database):
