@@ -143,7 +143,7 @@ def test_a_timeout_that_is_no_number(pool, blocked, gate):
 
 
 class Condition:
-    """A future's condition that does something before it is first taken with `with`."""
+    """A future's condition that does something before it is first taken."""
 
     def __init__(self, inner, before):
         self.inner, self.before = inner, before
@@ -151,10 +151,13 @@ class Condition:
     def __getattr__(self, name):
         return getattr(self.inner, name)
 
-    def __enter__(self):
+    def acquire(self, *args, **kwargs):
         before, self.before = self.before, lambda: None
         before()
-        return self.inner.__enter__()
+        return self.inner.acquire(*args, **kwargs)
+
+    def __enter__(self):
+        return self.acquire()
 
     def __exit__(self, *exc_info):
         return self.inner.__exit__(*exc_info)
