@@ -50,9 +50,12 @@ def site(tmp_path_factory):
 
     before = interpreters()
     # As a test runner does. Interpreters are told.
-    connections.settings["default"]["NAME"] = tmp_path_factory.mktemp("django") / "db.sqlite3"
+    folder = tmp_path_factory.mktemp("django")
+    connections.settings["default"]["NAME"] = folder / "db.sqlite3"
+    connections.settings["queue"]["NAME"] = folder / "queue.sqlite3"
     os.environ["DJ_FAIL"] = "1"
     call_command("migrate", run_syncdb=True, verbosity=0)
+    call_command("migrate", "subpool", database="queue", verbosity=0)
     connection.close()
     yield
     registry.close_all()

@@ -16,6 +16,19 @@ def enqueue():
     return result.id
 
 
+def enqueue_members():
+    """Do so with values of the site's classes, which main does not have; give the result's."""
+    from dj_app import tasks
+    from dj_app.models import Color
+
+    result = tasks.echo.using(backend="single").enqueue(Color.RED)
+    given = tasks.give.using(backend="single").enqueue("members")
+    for one in (result, given):
+        while not one.is_finished:
+            one.refresh()
+    return [result.return_value, given.return_value]
+
+
 def wait_for(number):
     """Wait for a task's end, as a page that asks for it would."""
     from dj_app import tasks

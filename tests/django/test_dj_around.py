@@ -1,5 +1,6 @@
 """Django's tasks and what is around them: transactions, connections, tasks in tasks, settings."""
 
+import os
 import threading
 
 import dj_outside
@@ -128,6 +129,54 @@ def test_overridden_settings_are_those_of_the_tasks(finished):
         assert finished(tasks.setting.enqueue("TASKS")).return_value == of_the_test
     failed = finished(tasks.setting.enqueue("GREETING"))
     assert failed.errors[0].exception_class is AttributeError
+
+
+def test_an_overridden_setting_is_that_of_the_tasks_whatever_thread_enqueues(finished, gate):
+    # It did not reach them, once there was a task; and a thread of its own (a test's live server)
+    # put a new store in place of the one that knew all tasks.
+    before = finished(tasks.setting.enqueue("TIME_ZONE"))
+    running = tasks.hold.enqueue(*gate.fds)
+    gate.wait()
+    with override_settings(GREETING="from the test"):
+        results = [tasks.setting.enqueue("GREETING")]
+        thread = threading.Thread(target=lambda: results.append(tasks.setting.enqueue("GREETING")))
+        thread.start()
+        thread.join()
+        finished(*results)
+    assert [result.return_value for result in results] == ["from the test"] * 2
+    failed = finished(tasks.setting.enqueue("GREETING"))
+    assert failed.errors[0].exception_class is AttributeError
+    assert tasks.setting.get_result(before.id) == before
+    running.refresh()
+    assert running.status == TaskResultStatus.RUNNING
+    gate.open()
+    assert finished(running).return_value == "held"
+
+
+def test_a_setting_that_was_assigned_is_that_of_the_tasks(finished, monkeypatch):
+    # As Django's test runner assigns EMAIL_BACKEND or MAILERS: a task's mail went to the world.
+    from django.conf import settings
+
+    monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["testserver"])
+    monkeypatch.setattr(settings, "UNSENDABLE", lambda: None, raising=False)
+    with override_settings(GREETING="a change that is told of"):
+        result = finished(tasks.setting.enqueue("ALLOWED_HOSTS"))
+    assert result.return_value == ["testserver"]
+
+
+def test_overriding_tasks_waits_no_longer_than_the_end_of_the_program(pipe, tmp_path):
+    # It waited for all that was due: a task that hangs held up the tests for ever.
+    out = tmp_path / "out"
+    backend = "subpool.integrations.django.InterpreterBackend"
+    options = {"max_interpreters": 1, "shutdown_timeout": 0}
+    known = interpreters()
+    of_the_test = {"default": {"BACKEND": backend, "QUEUES": [], "OPTIONS": options}}
+    of_the_test["single"] = of_the_test["default"]
+    with override_settings(TASKS=of_the_test):
+        tasks.endless.enqueue(str(out), pipe[1])
+        os.read(pipe[0], 1)
+    assert out.read_text() == "cleaned up\n"
+    eventually(lambda: interpreters() <= known, "the interpreter's end")
 
 
 def test_a_setting_that_cannot_be_sent_is_named():

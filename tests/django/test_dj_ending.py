@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from subpool.integrations.django import dispatcher
+from subpool.integrations.django import failures
 from subpool.integrations.django.stores import Record
 from support import asleep, eventually
 
@@ -145,10 +145,10 @@ assert result.errors[0].exception_class.__name__ == "BrokenInterpreterPool"
     assert rc == 0, err
 
 
-def test_a_failure_of_a_task_that_main_cannot_import(caplog):
-    # Nobody can be told by a signal; the dispatcher's thread must go on.
-    record = Record(id="a", task="gone.away", backend="default")
-    dispatcher._announce(record, ValueError("why"))
+def test_a_failure_that_nobody_can_be_told_of(caplog):
+    # The settings may not have its backend any more. The dispatcher's thread must go on.
+    record = Record(id="a", task="gone.away", backend="gone")
+    failures.announce(record, ValueError("why"))
     assert "nobody could be told that task a has failed" in caplog.text
     assert "ValueError: why" in caplog.text
 
@@ -188,6 +188,10 @@ import dj_outside
 with InterpreterPoolExecutor(1) as pool:
     number = pool.submit(dj_outside.enqueue).result()
     print(pool.submit(dj_outside.wait_for, number).result())
+    print(pool.submit(dj_outside.enqueue_members).result())
 assert "django.apps" not in sys.modules
 """
-    assert dj_check(program) == "SUCCESSFUL\n"
+    assert dj_check(program).splitlines() == [
+        "SUCCESSFUL",
+        """[[['red'], {}], {"model's": 'red', '2': [2]}]""",
+    ]

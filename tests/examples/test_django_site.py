@@ -174,6 +174,20 @@ def test_the_page_in_a_browser(site):
         assert not page.exceptions
 
 
+def test_a_reload_keeps_what_is_in_memory(site):
+    # The store is main's: new web workers and new interpreters see all that the old ones did.
+    site.start(FILES)
+    site.finish()
+    before = [one["status"] for one in site.surveys()]
+    site.process.send_signal(signal.SIGHUP)
+    eventually(lambda: any("All workers are replaced" in line for line in site.log), "the reload")
+    assert before == ["SUCCESSFUL"] * len(before)
+    assert [one["status"] for one in site.surveys()] == before
+    site.start(FILES)
+    site.finish()
+    assert len(site.surveys()) == len(before) + 1
+
+
 def test_sigterm_lets_a_task_finish_that_has_begun(site):
     site.start(FILES)
     while site.surveys()[0]["status"] == "READY":
@@ -188,7 +202,9 @@ def test_sigterm_lets_a_task_finish_that_has_begun(site):
 def test_the_site_with_its_tasks_in_the_database(tmp_path):
     # The command runs them itself; a reload replaces their interpreters as well.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDEVMODE"}
-    site = Site(env | {"STORE": "database"}, tmp_path / "db.sqlite3")
+    # One interpreter at a time for tasks: two tasks of the same settings would run in the same one.
+    env |= {"STORE": "database", "PYTHON_CPU_COUNT": "1"}
+    site = Site(env, tmp_path / "db.sqlite3")
     try:
         site.start(FILES)
         site.finish()

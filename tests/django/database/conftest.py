@@ -1,10 +1,12 @@
 """Fixtures of the database store's tests: Django, the databases, and stores on them."""
 
 import itertools
+import os
 
 import pytest
 from django.core.management import call_command
 from django.db import connections
+from django.tasks import task_backends
 
 import postgres
 from subpool.integrations.django.config import Config, Options, Site
@@ -36,6 +38,21 @@ def postgres_alias(postgres_socket):
             "USER": postgres.USER,
         },
     )
+
+
+@pytest.fixture(scope="module", params=["stored", "stored in postgres"])
+def stored_alias(request):
+    """The alias of TASKS that runs what is enqueued to a database here, each kind in turn."""
+    if request.param == "stored in postgres":
+        socket = request.getfixturevalue("postgres_socket")
+        os.environ["DJ_POSTGRES"] = connections.settings["postgres"]["HOST"] = socket
+        call_command("migrate", "subpool", database="postgres", verbosity=0)
+    yield request.param
+    task_backends[request.param].close(0)
+    if request.param == "stored in postgres":
+        StoredTask.objects.using("postgres").all().delete()
+        connections["postgres"].close()
+        del os.environ["DJ_POSTGRES"]
 
 
 def add_database(alias, settings):

@@ -10,7 +10,14 @@ settings.configure(
     ALLOWED_HOSTS=["testserver"],
     ROOT_URLCONF=__name__,
     STATIC_URL="static/",
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DATABASES={
+        name: {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+        for name in ("default", "queue")
+    },
+    TASKS={"default": {
+        "BACKEND": "subpool.integrations.django.InterpreterBackend",
+        "OPTIONS": {"store": "database", "database": "queue"},
+    }},
     INSTALLED_APPS=[
         "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes",
         "django.contrib.messages", "django.contrib.sessions", "subpool.integrations.django",
@@ -35,23 +42,36 @@ django.setup()
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.tasks import task_backends
 from django.test import Client
 from django.utils import timezone
+from subpool.integrations.django.management.commands.subpool_worker import Command
 from subpool.integrations.django.models import StoredTask
 
 urlpatterns = [path("admin/", admin.site.urls)]
 assert not run_checks(), run_checks()
 call_command("migrate", verbosity=0)
+check_table = Command().check_table
+config = task_backends["default"].config
+try:
+    check_table(config)
+except CommandError as error:
+    assert "run `manage.py migrate --database queue`" in str(error), error
+else:
+    raise AssertionError("there is no table there")
+call_command("migrate", "subpool", database="queue", verbosity=0)
+check_table(config)
+rows = StoredTask.objects.using("queue")
 now = timezone.now()
 common = {"backend": "default", "queue": "default", "due": 1, "enqueued_at": now}
 ended = {"started_at": now, "last_attempted_at": now, "finished_at": now, "attempts": 1}
-StoredTask.objects.create(
+rows.create(
     id="good", task="a.good", status="SUCCESSFUL", args=[1], kwargs={"b": "<b>"},
     return_value={"x": ["<i>"]}, worker_ids=["w"], **common, **ended)
-StoredTask.objects.create(
+rows.create(
     id="bad", task="a.bad", status="FAILED", errors=[["x.Y", "Traceback <t>"]], **common, **ended)
-StoredTask.objects.create(id="waits", task="a.waits", status="READY", **common)
+rows.create(id="waits", task="a.waits", status="READY", **common)
 
 client = Client()
 client.force_login(User.objects.create_superuser("boss"))
@@ -71,11 +91,11 @@ assert 'name="_save"' not in good
 assert client.get(tasks + "add/").status_code == 403
 done = page(tasks, action="run_again", _selected_action=["good", "bad", "waits"])
 assert "2 tasks will run again." in done
-assert set(StoredTask.objects.values_list("status", flat=True)) == {"READY"}
-bad = StoredTask.objects.get(pk="bad")
+assert set(rows.values_list("status", flat=True)) == {"READY"}
+bad = rows.get(pk="bad")
 assert (bad.attempts, bad.errors, bad.finished_at) == (0, [["x.Y", "Traceback <t>"]], None)
 page(tasks + "waits/delete/", post="yes")
-assert StoredTask.objects.count() == 2
+assert rows.count() == 2
 
 User.objects.create_user("guest", is_staff=True)
 client.force_login(User.objects.get(username="guest"))
@@ -84,5 +104,8 @@ assert client.get(tasks).status_code == 403
 
 
 def test_admin(check):
-    """What it shows is escaped, what it offers is done, and who may not, does not."""
+    """What it shows is escaped, what it offers is done, and who may not, does not.
+
+    It shows the tasks of the database that the options name: it had asked the router.
+    """
     check(PROGRAM)

@@ -13,20 +13,24 @@ from django.utils import timezone
 from subpool.integrations.django import registry
 from subpool.integrations.django.models import StoredTask
 
-TASK = {"backend": "stored"}
+
+@pytest.fixture
+def database(stored_alias):
+    return "default" if stored_alias == "stored" else "postgres"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _closed():
-    yield
-    task_backends["stored"].close(0)
+@pytest.fixture
+def stored(stored_alias):
+    """A task, as one of this backend."""
+    return lambda task, **more: task.using(backend=stored_alias, **more)
 
 
-def stored(task, **more):
-    return task.using(**TASK, **more)
+@pytest.fixture
+def backend(stored_alias):
+    return task_backends[stored_alias]
 
 
-def test_contract(finished):
+def test_contract(finished, stored, backend):
     """What tasks of each kind do, and what is known of them."""
     before = timezone.now()
     echo = stored(tasks.echo).enqueue(1, two=["2"])
@@ -47,14 +51,14 @@ def test_contract(finished):
     again = tasks.preset.get_result  # of another backend: nothing is known there
     with pytest.raises(TaskResultDoesNotExist):
         again(preset.id)
-    found = task_backends["stored"].get_result(preset.id)
+    found = backend.get_result(preset.id)
     assert (found.task.priority, found.task.queue_name) == (7, "other")
-    assert found.task.backend == "stored"
+    assert found.task.backend == backend.alias
     with pytest.raises(TaskResultDoesNotExist):
-        task_backends["stored"].get_result("nobody's")
+        backend.get_result("nobody's")
 
 
-def test_context(finished):
+def test_context(finished, stored):
     """A task that asks for itself finds what the worker has told it."""
     result = finished(stored(tasks.context_of).enqueue(2))
     value = result.return_value
@@ -64,7 +68,7 @@ def test_context(finished):
     assert value["started"]
 
 
-def test_async():
+def test_async(stored):
     async def main():
         result = await stored(tasks.echo).aenqueue(3)
         while not result.is_finished:
@@ -75,20 +79,20 @@ def test_async():
     assert asyncio.run(main()) == [[3], {}]
 
 
-def test_tasks_in_tasks(finished):
+def test_tasks_in_tasks(finished, stored, backend):
     """They run in the same process, and it does not wait for its next look."""
-    result = finished(stored(tasks.parent).enqueue(1, "stored"))
+    result = finished(stored(tasks.parent).enqueue(1, backend.alias))
     child, was_there = result.return_value
     assert was_there
-    assert isinstance(finished(task_backends["stored"].get_result(child)).return_value, int)
+    assert isinstance(finished(backend.get_result(child)).return_value, int)
 
 
-def test_transactions(finished):
+def test_transactions(finished, stored, database):
     """What is rolled back has never been enqueued; the rest runs when it is committed."""
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with pytest.raises(ZeroDivisionError), transaction.atomic(using=database):
         gone = stored(tasks.echo).enqueue("gone")
         raise ZeroDivisionError
-    with transaction.atomic():
+    with transaction.atomic(using=database):
         kept = stored(tasks.echo).enqueue("kept")
         assert kept.status == TaskResultStatus.READY
     assert finished(kept).return_value == [["kept"], {}]
@@ -96,7 +100,7 @@ def test_transactions(finished):
         gone.refresh()
 
 
-def test_signals(finished):
+def test_signals(finished, stored):
     """Where it is enqueued, and in the interpreter, which sees what others would see."""
     result = finished(stored(tasks.echo).enqueue())
     assert [entry[0] for entry in apps.signals if entry[2] == result.id] == ["task_enqueued"]
@@ -107,17 +111,19 @@ def test_signals(finished):
     ]
 
 
-def test_run_after(finished):
+def test_run_after(finished, stored):
     when = timezone.now() + timedelta(seconds=0.5)
     later = stored(tasks.echo, run_after=when).enqueue()
     assert finished(later).started_at >= when
     assert later.task.run_after == when
 
 
-def test_close_runs_what_is_due(finished):
+def test_close_runs_what_is_due(finished, stored, backend, database):
     """And the next task starts all anew."""
     results = [stored(tasks.echo).enqueue(number) for number in range(10)]
-    task_backends["stored"].close()
-    assert registry.find("stored")._thread is None
-    assert {StoredTask.objects.get(pk=one.id).status for one in results} == {"SUCCESSFUL"}
+    backend.close()
+    assert registry.find(backend.alias)._thread is None
+    assert {StoredTask.objects.using(database).get(pk=one.id).status for one in results} == {
+        "SUCCESSFUL"
+    }
     assert finished(stored(tasks.echo).enqueue()).return_value == [[], {}]

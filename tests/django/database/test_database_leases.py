@@ -1,7 +1,7 @@
 """Leases: whose process died loses its claims, who lives keeps them."""
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from django.tasks.signals import task_finished
 
 from subpool.integrations.django.stores import Outcome, StoreUnavailable
@@ -88,6 +88,52 @@ def test_own_claims(make_store, add, expire):
     assert taken(mine) == ["b"]
 
 
+def test_claims_that_have_ended_are_forgotten(make_store, add):
+    """They were kept for a lease, at 1,000 tasks a second 60,000 of them."""
+    for _ in range(3):
+        add()
+    mine = make_store()
+    assert taken(mine) == ["a", "b", "c"]
+    mine.renew(["b"], "me")
+    assert set(mine._held) == {"b"}
+    mine.renew([], "me")
+    assert not mine._held
+
+
+def test_many_claims_are_no_long_statement(make_store, add, expire, database):
+    """Each was a parameter of a statement; SQLite takes 32,766."""
+    add()
+    add()
+    mine = make_store()
+    taken(mine)
+    mine._held |= dict.fromkeys(map(str, range(1000)), mine._held["a"])
+    del mine._held["b"]
+    expire()
+    longest = []
+
+    def look(execute, sql, params, many, context):
+        longest.append(len(params or ()))
+        return execute(sql, params, many, context)
+
+    with connections[database].execute_wrapper(look):
+        mine.rescue("me")
+    assert 0 < max(longest) < 50
+    assert taken(mine) == ["b"]
+
+
+def test_given_back_too_often(make_store, add):
+    """A task that is cut off each time, by each worker's end, is not begun for ever either."""
+    add()
+    mine = make_store(max_attempts=2)
+    for _ in range(2):
+        assert taken(mine) == ["a"]
+        mine.begin("a", "me", "me.1")
+        mine.release(["a"], "me")
+    assert taken(mine) == []
+    assert mine.get("a").status == "FAILED"
+    assert "was begun 2 times" in mine.get("a").errors[0].traceback
+
+
 def test_rescue_takes_turns(make_store, dead, expire, rows):
     """It is no part of every claim."""
     mine = make_store()
@@ -137,7 +183,8 @@ def test_its_failure_is_announced(make_store, add, expire):
     finally:
         task_finished.disconnect(hear)
     assert len(failed) == 2
-    assert heard == [("a", "FAILED", module.WorkerLost)]
+    # Also of the one whose task is gone: its result can be looked at.
+    assert heard == [("a", "FAILED", module.WorkerLost), ("b", "FAILED", module.WorkerLost)]
 
 
 def test_run_again(make_store, add, expire, rows):

@@ -5,15 +5,26 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError, connections, transaction
+from django.db import (
+    DataError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+    transaction,
+)
 from django.test import override_settings
 from django.utils.module_loading import import_string
 
+import postgres
 from subpool.integrations.django.models import StoredTask
-from subpool.integrations.django.stores import Failure, Outcome, Record, utc_now
+from subpool.integrations.django.stores import Failure, Outcome, Record, StoreUnavailable, utc_now
 from subpool.integrations.django.stores import database as module
 
 DONE = Outcome("done")
+
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("database", ["postgres"], indirect=True)
 HOUR = timedelta(hours=1)
 
 
@@ -223,18 +234,22 @@ def test_pruning_goes_with_claiming(make_store, add, rows):
     assert rows.exists()
 
 
-def test_more_than_are_pruned_at_once(make_store, rows, monkeypatch):
+def test_a_claim_prunes_no_more_than_a_piece(make_store, rows, monkeypatch):
+    """All of them went before the first task was begun, and SIGTERM waited for it."""
     monkeypatch.setattr(module, "_PRUNED_AT_ONCE", 2)
     old = utc_now() - HOUR
     one = {"task": "m.t", "backend": "default", "status": "FAILED", "due": 1, "enqueued_at": old}
     rows.bulk_create([StoredTask(id=str(n), finished_at=old, **one) for n in range(5)])
-    assert make_store(keep_results=60).prune() == 5
+    store, left = make_store(keep_results=60), []
+    for _ in range(3):
+        store.claim(None, 1, "me")
+        left.append(rows.count())
+    assert left == [3, 1, 0]
 
 
+@on_postgres
 def test_connection_that_was_lost(store, add, database):
     """A database that was restarted: the next operation has a new connection."""
-    if connections[database].vendor != "postgresql":
-        return  # nobody can end it
     add()
     pid = connections[database].connection.info.backend_pid
 
@@ -288,10 +303,88 @@ def test_finish_that_was_not_heard_of(store, add, monkeypatch):
     assert store.finish("a", "me", Outcome("another")) is None
 
 
+@pytest.mark.parametrize("error", [InternalError, ProgrammingError])
+def test_any_error_of_the_database_may_pass(store, add, monkeypatch, error):
+    """A standby's, a migration's: what has ended well was noted as failed."""
+    add()
+    store.claim(None, 1, "me")
+    store.begin("a", "me", "w")
+    finish, failures = store._finish, [error("passes")] * 3
+
+    def away(*args):
+        if failures:
+            raise failures.pop()
+        return finish(*args)
+
+    monkeypatch.setattr(store, "_finish", away)
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    assert store.finish("a", "me", DONE).status == "SUCCESSFUL"
+
+
+def test_value_that_the_database_refuses(store, add, monkeypatch):
+    """That is the task's failure, and not to be waited for."""
+    add()
+    store.claim(None, 1, "me")
+    store.begin("a", "me", "w")
+
+    def refuse(*_):
+        raise DataError("too long")
+
+    monkeypatch.setattr(store, "_finish", refuse)
+    with pytest.raises(DataError):
+        store.finish("a", "me", DONE)
+
+
+@on_postgres
+def test_server_that_only_reads(store, add, database):
+    """As after a failover, for a while."""
+    add()
+    with connections[database].cursor() as cursor:
+        cursor.execute(f"ALTER ROLE {postgres.USER} SET default_transaction_read_only = on")
+    connections[database].close()
+    try:
+        with pytest.raises(StoreUnavailable, match="read-only transaction"):
+            store.claim(None, 1, "me")
+    finally:
+        with connections[database].cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+            cursor.execute(f"ALTER ROLE {postgres.USER} RESET default_transaction_read_only")
+        connections[database].close()
+    assert ids(store.claim(None, 1, "me")) == ["a"]
+
+
+@on_sqlite
+def test_those_for_another_day_are_no_work(store, rows, database):
+    """When the next one is due, and what is due now, is told by an index, however many wait."""
+    later = {"task": "m.t", "backend": "default", "status": "READY", "enqueued_at": utc_now()}
+    far = (utc_now() + HOUR).timestamp() * 1_000_000
+    rows.bulk_create([StoredTask(id=str(n), due=far + n, **later) for n in range(50)])
+    plans = []
+    store._upkeep = lambda _: None
+
+    def look(execute, sql, params, many, context):
+        if "LIMIT" in sql:
+            found = execute(f"EXPLAIN QUERY PLAN {sql}", params, many, context)
+            plans.append(" ".join(row[-1] for row in context["cursor"].fetchall()) or found)
+        return execute(sql, params, many, context)
+
+    with connections[database].execute_wrapper(look):
+        assert store.claim(None, 1, "me") == []
+        assert store.next_due(None) is not None
+        # But where much is due, that index would have all of it sorted.
+        rows.update(due=1)
+        assert len(store.claim(None, 1, "me")) == 1
+        assert len(store.claim(None, 1, "me")) == 1
+    (nothing, next_one, _, backlog) = plans
+    assert "subpool_task_due (backend=?" in nothing, nothing
+    assert "subpool_task_due (backend=?" in next_one, next_one
+    assert "subpool_task_waiting" in backlog
+    assert "ORDER BY" not in backlog, backlog
+
+
+@on_postgres
 def test_machine_whose_clock_is_ahead(store, add, monkeypatch):
     """What may run at once is due at once, by the database's clock, whoever enqueues it."""
-    if connections[store.database].vendor == "sqlite":
-        return  # there is one clock
     monkeypatch.setattr(module, "utc_now", lambda: utc_now() + HOUR)
     add()
     assert ids(store.claim(None, 1, "me")) == ["a"]

@@ -11,10 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from dj_app import tasks
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 
+from subpool.integrations.django import InterpreterBackend
 from subpool.integrations.django.stores import Record, utc_now
 from support import eventually as soon
 
@@ -85,6 +87,23 @@ def enqueue(store):
 
 
 @pytest.fixture
+def enqueue_task(database):
+    """Enqueue calls of a task as a project does: through the backend."""
+    backend = InterpreterBackend(
+        "default",
+        {
+            "QUEUES": ["default", "other"],
+            "OPTIONS": {"store": "database", "database": database, "enqueue_on_commit": False},
+        },
+    )
+
+    def enqueue_task(task, calls):
+        return [backend.enqueue(task, args, {}) for args in calls]
+
+    return enqueue_task
+
+
+@pytest.fixture
 def holding(enqueue, gate):
     """Enqueue tasks that wait to be let go; give their ids."""
     return lambda count, **fields: enqueue("hold", [list(gate.fds)] * count, **fields)
@@ -105,10 +124,10 @@ def states(rows):
     return Counter(rows.values_list("status", flat=True))
 
 
-def test_two_processes_share_one_queue(start, enqueue, holding, rows, gate, times):  # noqa: PLR0917 - fixtures
+def test_two_processes_share_one_queue(start, enqueue_task, holding, rows, gate, times):  # noqa: PLR0917 - fixtures
     """Each of 2,000 tasks (--long) is run once, by one of them, and both have work."""
     count = len(times(300, long=2000))
-    enqueue("echo", [[number] for number in range(count)])
+    enqueue_task(tasks.echo, [[number] for number in range(count)])
     holding(4, priority=1)  # as many as they have interpreters: both begin at the same time
     workers = [start("--batch", fds=gate.fds) for _ in range(2)]
     gate.wait(4)
@@ -123,25 +142,31 @@ def test_two_processes_share_one_queue(start, enqueue, holding, rows, gate, time
     assert all(row.return_value == [row.args, {}] for row in echoes)
 
 
-def test_killed_in_the_middle(start, enqueue, rows, tmp_path, times):
-    """kill -9, and another process: every task ends, those of the dead too, and each was run."""
+def test_killed_in_the_middle(start, enqueue_task, holding, rows, gate, tmp_path, times):  # noqa: PLR0917 - fixtures
+    """kill -9 of one while another is at work, then of that one, and a third: every task ends."""
     seen = tmp_path / "seen"
-    count = len(times(200, long=500))
-    enqueue("append", [[str(seen), str(number)] for number in range(count)])
-    first = start(DJ_STORED_LEASE="1.5")
-    eventually(lambda: states(rows)["SUCCESSFUL"] >= count // 5, "the end of the first tasks")
-    first.kill()
-    assert first.wait() == -signal.SIGKILL
-    left = count - states(rows)["SUCCESSFUL"]
-    assert left, "it has been killed too late"
-    orphans = rows.filter(lease__gt=0).count()
-    second = start(DJ_STORED_LEASE="1.5")
-    eventually(lambda: states(rows) == {"SUCCESSFUL": count}, "the end of all tasks")
-    second.send_signal(signal.SIGTERM)
-    ends(second)
+    count = len(times(300, long=1000))
+    enqueue_task(tasks.append, [[str(seen), str(number)] for number in range(count)])
+    holding(
+        4, priority=-1
+    )  # so that it is never too late: these end when nobody is killed any more
+    orphans = 0
+    workers = [start(fds=gate.fds, DJ_STORED_LEASE="1.5") for _ in range(2)]
+    for part, worker in zip((5, 2), workers, strict=True):
+        eventually(lambda n=count // part: states(rows)["SUCCESSFUL"] >= n, f"1 in {part} tasks")
+        mine = rows.filter(claimant__contains=f".{worker.pid}.")
+        eventually(mine.exists, "work of its own")
+        worker.kill()
+        assert worker.wait() == -signal.SIGKILL
+        orphans += mine.count()
+    gate.open(4)
+    last = start(fds=gate.fds, DJ_STORED_LEASE="1.5")
+    eventually(lambda: states(rows) == {"SUCCESSFUL": count + 4}, "the end of all tasks")
+    last.send_signal(signal.SIGTERM)
+    ends(last)
     assert set(seen.read_text().split()) == {str(number) for number in range(count)}
     again = rows.filter(attempts__gt=1).count()
-    assert again <= orphans, "a task was run again that nobody had when the process was killed"
+    assert again <= orphans, "a task was run again that nobody had when its process was killed"
 
 
 @on_postgres

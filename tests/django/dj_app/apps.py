@@ -16,7 +16,8 @@ def note(*, signal, sender, task_result, **_):
             stored = None
             if name == "task_finished":
                 stored = task_result.task.get_result(task_result.id).status
-            signals.append((name, sender.__name__, task_result.id, task_result.status, stored))
+            kind = f"{sender.__module__}.{sender.__qualname__}"
+            signals.append((name, kind, task_result.id, task_result.status, stored))
 
 
 def fail(*, task_result, **_):

@@ -1,6 +1,7 @@
 """Tasks that the tests of Django enqueue."""
 
 import asyncio
+import enum
 import os
 from pathlib import Path
 
@@ -52,7 +53,17 @@ async def fail_async():
 
 @task
 def give(kind):
-    return {"tuple": (1, (2, b"three")), "set": {1}, "nested": {"a": [object()]}}[kind]
+    from dj_app.models import Color
+
+    class Here(enum.IntEnum):
+        TWO = 2
+
+    return {
+        "tuple": (1, (2, b"three")),
+        "set": {1},
+        "nested": {"a": [object()]},
+        "members": {"model's": Color.RED, Here.TWO: [Here.TWO]},
+    }[kind]
 
 
 @task(takes_context=True)
@@ -148,6 +159,13 @@ def setting(name):
     from django.conf import settings
 
     return getattr(settings, name)
+
+
+@task
+def script_prefix():
+    from django.urls import get_script_prefix
+
+    return get_script_prefix()
 
 
 @task

@@ -6,10 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.tasks import task_backends
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from subpool.integrations.django.backend import InterpreterBackend
 from subpool.integrations.django.models import StoredTask
 from subpool.integrations.django.stores import FAILED, SUCCESSFUL
 from subpool.integrations.django.stores.database import run_again
@@ -41,6 +43,14 @@ class StoredTaskAdmin(admin.ModelAdmin):
             {"fields": ("enqueued_at", "started_at", "last_attempted_at", "finished_at", "took")},
         ),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StoredTask]:
+        """Look where tasks are stored, which is not the router's to say."""
+        rows: QuerySet[StoredTask] = super().get_queryset(request)
+        for backend in task_backends.all():
+            if isinstance(backend, InterpreterBackend) and backend.stores_in is not None:
+                return rows.using(backend.stores_in)
+        return rows
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         """Tasks are enqueued by programs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from functools import partial
 from importlib import import_module
@@ -15,7 +16,6 @@ from django.tasks.base import Task, TaskResult, TaskResultStatus
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.utils.crypto import get_random_string
-from django.utils.functional import cached_property
 
 from subpool import worker
 from subpool.integrations.django import results
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
     from subpool.integrations.django.stores import Record
 
+logger = logging.getLogger("subpool.integrations.django")
+
 _APP = "subpool.integrations.django"
+
+# How often a setting was changed (by tests): what was made before is not true any more.
+_changes = 0
 
 
 class InterpreterBackend(BaseTaskBackend):
@@ -47,7 +52,8 @@ class InterpreterBackend(BaseTaskBackend):
         How many results of finished tasks the memory store keeps.
     ``enqueue_on_commit``
         True (default): a task that is enqueued in a transaction of the default database is taken
-        when that commits. A database's alias: of that one. False: at once.
+        when that commits. A database's alias: of that one. False: at once. Where that database also
+        has the tasks, they are rows of the transaction.
     ``shutdown_timeout``
         Seconds for which, at the end of the program, what is due is still run. Default: 30.
 
@@ -65,10 +71,16 @@ class InterpreterBackend(BaseTaskBackend):
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self._problems = Options.problems(self.options)
+        self._config: tuple[int, Config] | None = None
 
-    @cached_property
+    @property
     def config(self) -> Config:
         """Say all that main and the interpreters need to know."""
+        if self._config is None or self._config[0] != _changes:
+            self._config = _changes, self._make_config()
+        return self._config[1]
+
+    def _make_config(self) -> Config:
         if self._problems:
             from django.tasks.exceptions import InvalidTaskBackend  # noqa: PLC0415 - rare
 
@@ -77,6 +89,14 @@ class InterpreterBackend(BaseTaskBackend):
             )
         queues = frozenset(self.queues) or None
         return Config(self.alias, Options(**self.options), queues, Site.here())
+
+    @property
+    def stores_in(self) -> str | None:
+        """The alias of the database that has the tasks; None: none has."""
+        if self.options.get("store") != "database":
+            return None
+        database: str = self.options.get("database", Options().database)
+        return database
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Queue a task; give its result, which is ready to be run.
@@ -96,47 +116,69 @@ class InterpreterBackend(BaseTaskBackend):
             started_at=None,
             finished_at=None,
             last_attempted_at=None,
-            args=list(args),
-            kwargs=dict(kwargs),
+            args=results.plain(list(args)),
+            kwargs=results.plain(dict(kwargs)),
             backend=self.alias,
             errors=[],
             worker_ids=[],
         )
-        add = partial(self._add, result, results.record_of(result))
+        record = results.record_of(result)
         database = self._awaited_database()
         if database is None:
-            add()
+            self._add(result, record)
         else:
-            transaction.on_commit(add, using=database)
+            transaction.on_commit(partial(self._add_committed, result, record), using=database)
         return result
 
     def _awaited_database(self) -> str | None:
         """Give the database whose commit is to be awaited, if a transaction is open there."""
         options = self.config.options
-        if options.store != "memory" or options.enqueue_on_commit is False:
+        if options.enqueue_on_commit is False:
             return None
         database = "default" if options.enqueue_on_commit is True else options.enqueue_on_commit
-        for connection in connections.all(initialized_only=True):
-            if connection.alias == database and connection.in_atomic_block:
-                return database
-        return None
+        if options.store == "database" and options.database == database:
+            return None  # the task is a row of that transaction
+        return database if _is_in_transaction(database) else None
 
     def _add(self, result: Any, record: Record) -> None:
         store_for(self.config).add(record)
         options = self.config.options
         # An interpreter may be one of a process that runs tasks, and only main knows.
         if options.store != "memory" and (options.runs_here or worker() is not None):
-            transaction.on_commit(self._wake, using=options.database)
+            if _is_in_transaction(options.database):
+                transaction.on_commit(self._wake, using=options.database)
+            else:  # committed, or in a transaction whose end Django does not tell
+                self._wake()
         object.__setattr__(result, "enqueued_at", results.from_utc(record.enqueued_at))
-        task_enqueued.send(type(self), task_result=result)
+        task_enqueued.send_robust(type(self), task_result=result)
+
+    def _add_committed(self, result: Any, record: Record) -> None:
+        """Add it when its transaction is committed.
+
+        Nothing may be raised here: it would leave the caller's `atomic()` as if that had failed,
+        and what else waits for the commit, other tasks too, would be dropped.
+        """
+        try:
+            self._add(result, record)
+        except Exception:
+            logger.exception(
+                "task id=%s path=%s is lost: its transaction is committed, but then it could not "
+                "be enqueued",
+                record.id,
+                record.task,
+            )
 
     def _wake(self) -> None:
-        if worker() is None:
-            from subpool.integrations.django.registry import dispatcher_for  # noqa: PLC0415
+        """Have the row run at once. If that fails it is found at the next look."""
+        try:
+            if worker() is None:
+                from subpool.integrations.django.registry import dispatcher_for  # noqa: PLC0415
 
-            dispatcher_for(self.config).wake()
-        else:
-            wake(self.config)
+                dispatcher_for(self.config).wake()
+            else:
+                wake(self.config)
+        except Exception:
+            logger.exception("a task of %r is stored, but nobody here looks for it", self.alias)
 
     def get_result(self, result_id: str) -> Any:
         """Give the result as it is now.
@@ -148,7 +190,7 @@ class InterpreterBackend(BaseTaskBackend):
         record = store_for(self.config).get(result_id)
         if record is None:
             raise TaskResultDoesNotExist(result_id)
-        return results.result_of(record)
+        return results.known_result_of(record)
 
     def close(self, timeout: float | None = None) -> None:
         """Run what is due, end the pool; results stay, and the next task starts a new one.
@@ -216,6 +258,14 @@ def store_for(config: Config) -> Any:
     return import_module(f"{_APP}.stores.database").store_for(config)  # needs the app
 
 
+def _is_in_transaction(database: str) -> bool:
+    """Tell whether `on_commit` would wait, without opening a connection."""
+    return any(
+        connection.alias == database and connection.in_atomic_block
+        for connection in connections.all(initialized_only=True)
+    )
+
+
 def _check_importable(task: Any) -> None:
     """Refuse a task that an interpreter would not find."""
     module, name = task.func.__module__, task.func.__qualname__
@@ -234,7 +284,9 @@ def _check_importable(task: Any) -> None:
 
 
 def _settings_changed(*, setting: str, **_: object) -> None:
-    """End the pools that tests have made with other settings."""
+    """Have the next task run with the settings as they are then."""
+    global _changes  # noqa: PLW0603 - Django's settings are global, too
+    _changes += 1
     dispatchers: Any = sys.modules.get(f"{_APP}.registry")
     if setting == "TASKS" and dispatchers is not None:
         dispatchers.close_all()

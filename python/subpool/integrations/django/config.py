@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,9 @@ _VARIABLE = "DJANGO_SETTINGS_MODULE"
 # How Django was set up here, if `Site.set_up` did it.
 _site: Site | None = None
 
+# Since when this interpreter has its code and settings, on the clock that all of the process have.
+_SINCE = time.monotonic()
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -26,7 +32,7 @@ class Site:
 
     Attributes:
         module: The settings module; None if `settings.configure` was called.
-        settings: What does not come from there: arguments of `configure`, and overrides.
+        settings: What does not come from there: arguments of `configure`, overrides, assignments.
         databases: The names that the databases have, which a test runner changes.
 
     """
@@ -65,6 +71,7 @@ class Site:
                     f"tasks run in interpreters, and the setting {name}, which is not from a "
                     f"settings module, cannot be sent there: {type(error).__name__}: {error}"
                 ) from error
+        added = _assigned(layer) | added
         names = {alias: database.get("NAME") for alias, database in connections.settings.items()}
         return cls(getattr(layer, "SETTINGS_MODULE", None), added, names)
 
@@ -85,8 +92,7 @@ class Site:
             settings.TASKS  # noqa: B018 - reads them
             if self.settings:
                 holder = UserSettingsHolder(settings._wrapped)  # noqa: SLF001 - as the test tools do
-                for name, value in self.settings.items():
-                    setattr(holder, name, value)
+                vars(holder).update(self.settings)  # what Django warns of, it did where it was set
                 settings._wrapped = holder  # noqa: SLF001
         from django.db import connections  # noqa: PLC0415 - reads the settings
 
@@ -94,7 +100,29 @@ class Site:
             if alias in connections.settings:
                 connections.settings[alias]["NAME"] = name
         _site = self
-        django.setup(set_prefix=False)
+        django.setup()
+
+
+def _assigned(settings: Any) -> dict[str, Any]:
+    """Give what was assigned to settings that are a module's, as Django's test runner does.
+
+    So that a task that sends mail in a test does not send it to the world.
+    """
+    from django.conf import global_settings  # noqa: PLC0415 - see above
+
+    module: Any = sys.modules.get(getattr(settings, "SETTINGS_MODULE", None) or "")
+    found: dict[str, Any] = {}
+    if module is None:
+        return found
+    for name, value in vars(settings).items():
+        if not name.isupper() or name == "SETTINGS_MODULE":
+            continue
+        if value is getattr(module, name, getattr(global_settings, name, found)):
+            continue
+        with suppress(Exception):  # there may be any kind, and nobody asked to send it
+            pickle.dumps(value)
+            found[name] = value
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +210,16 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that main needs to know of a backend."""
+    """All that main needs to know of a backend.
+
+    Attributes:
+        since: How old the settings are that say so: after a reload those of new web workers hold,
+            though old ones still enqueue.
+
+    """
 
     alias: str
     options: Options
     queues: frozenset[str] | None  # None: any
     site: Site = field(repr=False)
+    since: float = field(default=_SINCE, compare=False, repr=False)

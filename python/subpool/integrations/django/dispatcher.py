@@ -14,20 +14,20 @@ import logging
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from subpool import (
     BrokenInterpreterPool,
     IncompatibleModuleError,
     TaskInterrupted,
 )
+from subpool.integrations.django import failures
 from subpool.integrations.django.execution import failure_of
 from subpool.integrations.django.pools import Pools
 from subpool.integrations.django.stores import Outcome, StoreUnavailable, utc_now
@@ -55,11 +55,6 @@ _GRACE = 5.0
 # Seconds that a fork waits for a dispatcher's thread, which may be with the database.
 _REST = 5.0
 
-_NO_FALLBACK = (
-    "For tasks of Django: use the library in functions that only requests call, or give this task "
-    "to another backend, `@task(backend=...)`. `subpool doctor` tells which libraries load."
-)
-
 
 def _make_store(config: Config) -> Store:
     if config.options.store == "memory":
@@ -78,10 +73,8 @@ class Dispatcher:
     is_over = False
 
     def __init__(self, config: Config, store: Store | None = None) -> None:
-        self.config = config
         self.store = _make_store(config) if store is None else store
-        self.queues: Collection[str] | None = config.queues
-        self.width = config.options.max_interpreters or os.process_cpu_count() or 1
+        self._set(config)
         # Whose claims these are: no other process has the name, on whatever machine.
         self.claimant = f"{socket.gethostname()[:30]}.{os.getpid()}.{secrets.token_hex(4)}"
         self._process = os.getpid()
@@ -93,7 +86,10 @@ class Dispatcher:
         self._running: dict[str, Future[None]] = {}
         self._ended: list[tuple[str, Future[None]]] = []
         self._awake = False
-        self._resting = False
+        # There is work, and no thread was to be had for it.
+        self._unstarted = False
+        # For a fork: whether the thread is to leave all as it is, and whether it does.
+        self._resting = self._has_left = False
         self._draining = False
         self._claims = True
         self._deadline: float | None = None
@@ -103,8 +99,40 @@ class Dispatcher:
         self.ran = 0
         self._looked, self._ran_by_then, self._rate = time.monotonic(), 0, 0.0
         self._ended_at = 0.0
-        # How long it was waited for a store that does not answer; 0: it does.
-        self._store_pause = 0.0
+        # What went wrong in the last turn, and how long it was waited for after it; 0: nothing.
+        self._trouble: type[Exception] | None = None
+        self._trouble_pause = 0.0
+        # Tasks that were interrupted here, and claims that could not be given back yet.
+        self._interrupted: set[str] = set()
+        self._unwanted: list[str] = []
+
+    def _set(self, config: Config) -> None:
+        self.config = config
+        # What is in this process's memory nobody else can run: it was valid when it was enqueued.
+        self.queues: Collection[str] | None = None if self.store.lease is None else config.queues
+        self.width = config.options.max_interpreters or os.process_cpu_count() or 1
+
+    def follow(self, config: Config) -> bool:
+        """Work by other settings from now on, unless they are older.
+
+        False: they want another store, and nothing is changed.
+
+        What is enqueued and what has finished stays; what runs is finished where it runs.
+        """
+        with self._changed:
+            mine = self.config
+            if config.since < mine.since:
+                return True
+            old, new = mine.options, config.options
+            if (old.store, old.database) != (new.store, new.database):
+                return False
+            self._set(config)
+            if old != new or mine.site != config.site:
+                self.store.follow(new)
+                self._pools.follow(config, self.width)
+            self._awake = True
+            self._changed.notify_all()
+        return True
 
     def add(self, record: Record) -> Record:
         """Take a new record, and see that it runs."""
@@ -124,10 +152,20 @@ class Dispatcher:
             self._changed.notify_all()
 
     def _start(self) -> None:
-        self._thread = threading.Thread(
+        """Start the thread. If none is to be had, the next one who comes tries again."""
+        self._thread, self._has_left = None, False
+        thread = threading.Thread(
             target=self._run, name=f"subpool-tasks-{self.config.alias}", daemon=True
         )
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._unstarted:
+                text = "tasks of %r wait: %s; the next call for one of them tries again"
+                logger.error(text, self.config.alias, error)  # noqa: TRY400
+            self._unstarted = True
+        else:
+            self._thread, self._unstarted = thread, False
 
     def close(
         self, timeout: float | None = None, *, wait: bool = True, run_due: bool = True
@@ -146,6 +184,8 @@ class Dispatcher:
             self._draining = True
             self._claims = self._claims and run_due
             self._deadline = None if timeout is None else time.monotonic() + timeout
+            if self._unstarted and self._claims and not Dispatcher.is_over:
+                self._start()
             self._changed.notify_all()
         if wait:
             self.join()
@@ -175,7 +215,7 @@ class Dispatcher:
             if self._thread is None:  # it had come to its end
                 if self._awake:
                     self.wake()
-            elif not self._thread.is_alive() and not Dispatcher.is_over:
+            elif self._has_left and not Dispatcher.is_over:
                 self._start()
 
     def renew(self) -> None:
@@ -192,54 +232,64 @@ class Dispatcher:
             self.wake()
 
     def _run(self) -> None:
-        try:
-            try:
-                while self._turn_or_pause():
-                    pass
-            finally:
-                if self._resting:
-                    self.store.close()
-                else:
-                    self._end()
-        except Exception:
-            logger.exception("the dispatcher of tasks %r has failed", self.config.alias)
+        while not self._leaves():
+            if not self._turn_or_pause():
+                self._end()
+                return
+        with suppress(Exception):
+            self.store.close()
+
+    def _leaves(self) -> bool:
+        # What is said here holds, though the fork be over before the thread has ended.
+        with self._changed:
+            self._has_left = self._resting
+            return self._has_left
 
     def _turn_or_pause(self) -> bool:
-        """Take a turn; when the store does not answer, wait, and say so once."""
+        """Take a turn; when it fails, say so once, and wait: only `close` ends the thread."""
         try:
-            goes_on = self._turn()
-        except StoreUnavailable as error:
-            if not self._store_pause:
-                logger.error("%s; tasks wait until it is back", error)  # noqa: TRY400
-            self._store_pause = min(2 * self._store_pause or 0.25, _LONGEST_STORE_PAUSE)
+            return self._turn()
+        except Exception as error:  # a store has errors of its own
+            is_away = isinstance(error, StoreUnavailable)
+            if self._trouble is not type(error):
+                self._trouble = type(error)
+                if is_away:
+                    logger.error("%s; tasks wait until it is back", error)  # noqa: TRY400
+                else:
+                    logger.exception("tasks %r wait, until this is over", self.config.alias)
+            self._trouble_pause = min(2 * self._trouble_pause or 0.25, _LONGEST_STORE_PAUSE)
             with self._changed:
+                if self._draining and not is_away:
+                    self._claims = False  # only what runs is waited for
                 if not self._is_late() and not self._resting:
-                    self._changed.wait(self._store_pause)
-                return not self._is_late() and not self._resting
-        if self._store_pause:
-            logger.warning("the store of tasks %r is back", self.config.alias)
-            self._store_pause = 0.0
-        return goes_on
+                    self._changed.wait(self._trouble_pause)
+                return not self._is_late()
+
+    def _note_success(self) -> None:
+        if self._trouble is not None:
+            logger.warning("tasks %r go on", self.config.alias)
+            self._trouble, self._trouble_pause = None, 0.0
 
     def _turn(self) -> bool:
         """Claim and submit what there is room for; wait. False: there is no more to do."""
         with self._changed:
             if self._resting:
-                return False
+                return True
             self._awake = False
         if not self._draining:
             self._pools.warm_up()
         self._settle()
         room = self._room()
         claimed = self.store.claim(self.queues, room, self.claimant) if room > 0 else []
-        submitted = [self._submit(record) for record in claimed]
+        submitted = self._submit_all(claimed)
         if self._draining:
-            if self._is_late() or not all(submitted):
-                return False
-            if not claimed and not self._running:
+            if not submitted:
+                self._claims = False  # none of what is due can run; what runs shall end
+            if self._is_late() or not self._running:
                 return False
         self._give_back()
         pause = self._next_look()
+        self._note_success()
         with self._changed:
             if not self._awake and not self._ended and not self._resting:
                 self._changed.wait(pause)
@@ -285,7 +335,7 @@ class Dispatcher:
             times.append(self._pools.not_before - now)
         elif len(self._running) > self.width:
             times.append(self._ended_at + _STANDSTILL - now)
-        elif self._claims and len(self._running) < self.width:
+        elif len(self._running) < self.width and self._room() > 0:
             if self.store.poll_interval is not None:
                 times.append(self.store.poll_interval)
             due = self.store.next_due(self.queues)
@@ -295,19 +345,29 @@ class Dispatcher:
                 times.append(max(least, (due - utc_now()).total_seconds()))
         return max(0.0, min(times)) if times else None
 
-    def _submit(self, record: Record) -> bool:
-        """Give a claimed task to the pool. False: there is none to be had now."""
-        try:
-            # From a database an interpreter would read it once more.
-            data = record if self.store.lease is not None else None
-            future = self._pools.submit(self.claimant, record.id, data)
-        except RuntimeError as error:  # no thread to be had, a broken pool, the program's end
-            self.store.release([record.id], self.claimant)
-            self._pools.have_failed(error)
-            return False
+    def _submit_all(self, claimed: list[Record]) -> bool:
+        """Give claimed tasks to the pool. False: there is none to be had now."""
+        for position, record in enumerate(claimed):
+            try:
+                self._submit(record)
+            except Exception as error:  # noqa: BLE001 - no thread to be had, a broken pool, the end
+                self._pools.have_failed(error)
+                self._unwanted += [one.id for one in claimed[position:]]
+                self._release_unwanted()
+                return False
+        return True
+
+    def _submit(self, record: Record) -> None:
+        # From a database an interpreter would read it once more.
+        data = record if self.store.lease is not None else None
+        future = self._pools.submit(self.claimant, record.id, data)
         self._running[record.id] = future
         future.add_done_callback(partial(self._note_end, record.id))
-        return True
+
+    def _release_unwanted(self) -> None:
+        if self._unwanted:
+            self.store.release(self._unwanted, self.claimant)
+            self._unwanted.clear()
 
     def _note_end(self, record_id: str, future: Future[None]) -> None:
         """Hear that a call has ended. On the completer's thread, or in the child of a fork."""
@@ -325,12 +385,14 @@ class Dispatcher:
             if self._running.get(record_id) is future:
                 self._settle_one(record_id, future)
                 del self._running[record_id]
+                self._interrupted.discard(record_id)
                 if not future.cancelled():
                     self.ran += 1
                     self._ended_at = time.monotonic()
             # Not before it is settled: the store may not answer.
             with self._changed:
                 self._ended.remove((record_id, future))
+        self._release_unwanted()
         now = time.monotonic()
         lease = self.store.lease
         if lease is not None and self._running and now >= self._renewed + lease / _RENEWALS:
@@ -342,9 +404,18 @@ class Dispatcher:
                     "or this process stood still and another has taken it",
                     record_id,
                 )
+                self._interrupted.add(record_id)
                 self._running[record_id].interrupt()
 
     def _settle_one(self, record_id: str, future: Future[None]) -> None:
+        try:
+            self._note(record_id, future)
+        except StoreUnavailable:
+            raise
+        except Exception:  # of this task alone, whose lease runs out
+            logger.exception("the end of task %s cannot be noted", record_id)
+
+    def _note(self, record_id: str, future: Future[None]) -> None:
         if future.cancelled():
             self.store.release([record_id], self.claimant)
             return
@@ -354,20 +425,37 @@ class Dispatcher:
             return
         if isinstance(error, BrokenInterpreterPool):
             self._pools.have_failed(error)
-        cut_off = TaskInterrupted | BrokenInterpreterPool | StoreUnavailable
-        if isinstance(error, cut_off) and self.store.lease:
+        if self.store.lease is not None and self._is_cut_off(record_id, error):
             self.store.release([record_id], self.claimant)  # for another process to try
             return
         if isinstance(error, IncompatibleModuleError):
-            error.add_note(_NO_FALLBACK)
+            error.add_note(failures.NO_FALLBACK)
         outcome = Outcome(failure=failure_of(error))
         record = self.store.finish(record_id, self.claimant, outcome)
         if record is not None:
-            _announce(record, error)
+            failures.announce(record, error)
+
+    def _is_cut_off(self, record_id: str, error: BaseException) -> bool:
+        """Tell whether a task has ended through no doing of its own."""
+        if isinstance(error, TaskInterrupted):
+            # A task may raise one itself, for example that of a pool of its own.
+            return record_id in self._interrupted or self._is_late() or Dispatcher.is_over
+        return isinstance(error, BrokenInterpreterPool | StoreUnavailable)
 
     def _end(self) -> None:
         """End the pool; what waits stays in the store."""
         is_late = self._is_late()
+        try:
+            self._end_pools()
+        except Exception:
+            logger.exception("the end of tasks %r has failed", self.config.alias)
+        with self._changed:
+            self._thread = None
+            # A task that came meanwhile.
+            if self._awake and not is_late:
+                self.wake()
+
+    def _end_pools(self) -> None:
         pools = self._pools.take_all()
         if self._running:
             logger.warning(
@@ -375,6 +463,7 @@ class Dispatcher:
                 len(self._running),
                 self.config.alias,
             )
+            self._interrupted.update(self._running)
             for pool in pools:
                 pool.terminate_workers()
             until = time.monotonic() + _GRACE
@@ -389,15 +478,13 @@ class Dispatcher:
             for pool in pools:
                 pool.shutdown()
         self._running.clear()
+        self._interrupted.clear()
         self.store.close()
-        with self._changed:
-            self._thread = None
-            # A task that came meanwhile.
-            if self._awake and not is_late:
-                self.wake()
 
     def get(self, record_id: str) -> Record | None:
         """Give a record as it is now."""
+        if self._unstarted:
+            self.wake()
         return self.store.get(record_id)
 
     def lost(self) -> int:
@@ -408,17 +495,3 @@ class Dispatcher:
         """Make the one for the child of a fork."""
         store = self.store.in_child() if isinstance(self.store, MemoryStore) else None
         return Dispatcher(self.config, store)
-
-
-def _announce(record: Record, error: BaseException) -> None:
-    """Send the signal that the task itself could not send, where there is a Django to send it."""
-    apps: Any = sys.modules.get("django.apps")
-    if apps is None or not apps.apps.ready:
-        logger.error("task id=%s path=%s failed", record.id, record.task, exc_info=error)
-        return
-    from subpool.integrations.django import results  # noqa: PLC0415 - needs Django
-
-    try:
-        results.announce_failure(record, error)
-    except Exception:  # main cannot import the task, either
-        logger.exception("nobody could be told that task %s has failed", record.id)

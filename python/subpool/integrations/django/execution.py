@@ -48,9 +48,14 @@ def run(claimant: str, record_id: str, record: Record | None) -> None:
 
 
 def _run(claimant: str, record_id: str, claimed: Record | None) -> None:
+    from django.conf import settings  # noqa: PLC0415
     from django.core.cache import close_caches  # noqa: PLC0415 - not in main
     from django.db import close_old_connections, reset_queries  # noqa: PLC0415
+    from django.urls import set_script_prefix  # noqa: PLC0415
 
+    # As `django.setup` does; it is the context's, and so it is each run's.
+    prefix = settings.FORCE_SCRIPT_NAME
+    set_script_prefix("/" if prefix is None else prefix)
     reset_queries()
     close_old_connections()
     try:
@@ -69,16 +74,15 @@ def _run(claimant: str, record_id: str, claimed: Record | None) -> None:
 def _attempt(record: Record, claimant: str) -> None:
     from django.tasks.base import TaskContext  # noqa: PLC0415 - not in main
     from django.tasks.signals import task_started  # noqa: PLC0415
-    from django.utils.json import normalize_json  # noqa: PLC0415
 
-    from subpool.integrations.django.results import result_of, sender_of  # noqa: PLC0415
+    from subpool.integrations.django.results import plain, result_of, sender_of  # noqa: PLC0415
 
     result: Any = None
     try:
         result = result_of(record)
         task_started.send_robust(sender_of(record), task_result=result)
         args = [TaskContext(task_result=result)] if result.task.takes_context else []
-        value = normalize_json(result.task.call(*args, *result.args, **result.kwargs))
+        value = plain(result.task.call(*args, *result.args, **result.kwargs))
     except TaskInterrupted:
         raise  # main knows why
     except BaseException as error:  # whatever it is, it is the task's end

@@ -100,11 +100,17 @@ class StoredTask(models.Model):
         app_label = "subpool"
         db_table = "subpool_task"
         verbose_name = "task"
-        # A row is in one of them. It moves when it is claimed and when it ends.
+        # A row that waits is in the first two, else in one. It moves when it is claimed and ends.
         indexes: ClassVar[list[models.Index]] = [
             models.Index(
-                fields=["-priority", "due", "queue", "backend"],
+                fields=["backend", "-priority", "due", "queue"],
                 name="subpool_task_waiting",
+                condition=Q(status=READY, claimant=""),
+            ),
+            # For when the next one is due, past all that wait for another day.
+            models.Index(
+                fields=["backend", "due"],
+                name="subpool_task_due",
                 condition=Q(status=READY, claimant=""),
             ),
             models.Index(

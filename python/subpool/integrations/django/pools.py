@@ -3,7 +3,7 @@
 Guarantees: tasks go to interpreters of one age at a time; those that are replaced finish what they
 run; interpreters that could not start are not tried again at once, but later and later.
 
-All is the dispatcher's thread's, but `renew` and `keep_warm`.
+All is the dispatcher's thread's, but `renew`, `follow` and `keep_warm`.
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ class Pools:
         self._is_old = True
         self._is_cold = self._is_kept_warm
 
+    def follow(self, config: Config, width: int) -> None:
+        """Have the tasks to come run by other settings."""
+        self._config, self._width = config, width
+        self.renew()
+
     def keep_warm(self) -> None:
         """Have interpreters start before there is a task for them, now and after each `renew`."""
         self._is_kept_warm = self._is_cold = True
@@ -96,12 +101,14 @@ class Pools:
 
     def have_failed(self, error: BaseException) -> None:
         """Note that interpreters cannot start, or are broken: the next ones come after a pause."""
-        logger.error("cannot start interpreters for tasks %r: %s", self._config.alias, error)
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False)
-            self.not_before = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        elif time.monotonic() < self.not_before:
+            return  # one more task of a pool that is gone already
+        logger.error("cannot start interpreters for tasks %r: %s", self._config.alias, error)
+        self.not_before = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def take_all(self) -> list[InterpreterPoolExecutor]:
         """Give all there are, to end them."""

@@ -26,10 +26,12 @@ _dispatchers: dict[str, Dispatcher] = {}
 
 
 def dispatcher_for(config: Config) -> Dispatcher:
-    """Give the dispatcher of an alias, made anew if the settings have changed."""
+    """Give the dispatcher of an alias; it follows when the settings have changed."""
     with _lock:
         known = _dispatchers.get(config.alias)
-        if known is not None and (known.config is config or known.config == config):
+        if known is not None and (
+            known.config is config or known.config == config or known.follow(config)
+        ):
             return known
         made = _dispatchers[config.alias] = Dispatcher(config)
     if known is not None:
@@ -53,12 +55,12 @@ def all_of_them() -> list[Dispatcher]:
     return list(_dispatchers.values())
 
 
-def close_all(timeout: float | None = None) -> None:
-    """End all dispatchers, each in so many seconds."""
+def close_all() -> None:
+    """End all pools, each within its `shutdown_timeout`."""
     for dispatcher in all_of_them():
-        dispatcher.close(timeout, wait=False)
+        dispatcher.close(dispatcher.config.options.shutdown_timeout, wait=False)
     for dispatcher in all_of_them():
-        dispatcher.close(timeout)
+        dispatcher.join()
 
 
 # What interpreters ask (stores/remote.py).
@@ -66,11 +68,21 @@ def close_all(timeout: float | None = None) -> None:
 
 def add_from_interpreter(config: Config, record: Record) -> Record:
     """Take a task, in the dispatcher that main has for the alias."""
+    before = None
     with _lock:
         known = _dispatchers.get(config.alias)
-        if known is None:
-            known = _dispatchers[config.alias] = Dispatcher(config)
+        if known is None or not _follows(known, config):
+            before, known = known, Dispatcher(config)
+            _dispatchers[config.alias] = known
+    if before is not None:
+        before.close(wait=False, run_due=False)
     return known.add(record)
+
+
+def _follows(known: Dispatcher, config: Config) -> bool:
+    # Not the rest of the config: how Django was set up there, which nobody can compare.
+    same = known.config.options == config.options and known.config.queues == config.queues
+    return same or known.follow(config)
 
 
 def wake_from_interpreter(config: Config) -> None:
@@ -79,6 +91,12 @@ def wake_from_interpreter(config: Config) -> None:
         known = _dispatchers.get(config.alias)
         if known is None and config.options.runs_here:
             known = _dispatchers[config.alias] = Dispatcher(config)
+        if known is not None and not _follows(known, config):
+            logger.error(
+                "TASKS[%r] has another store now. This process, which has been started before "
+                "that, does not run its tasks: start it anew",
+                config.alias,
+            )
     if known is not None:
         known.wake()
 
@@ -86,7 +104,11 @@ def wake_from_interpreter(config: Config) -> None:
 def call_store(alias: str, method: str, *args: Any) -> Any:
     """Call a method of an alias's store; None if nobody has enqueued anything."""
     known = _dispatchers.get(alias)
-    return None if known is None else getattr(known.store, method)(*args)
+    if known is None:
+        return None
+    if method == "get":
+        return known.get(*args)
+    return getattr(known.store, method)(*args)
 
 
 def _finish_all() -> None:

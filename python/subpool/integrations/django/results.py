@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,26 @@ from django.conf import settings
 from django.tasks import task_backends
 from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
 from django.tasks.signals import task_finished
+from django.utils.json import normalize_json
 from django.utils.module_loading import import_string
 
 from subpool.integrations.django.stores import Record
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+def plain(value: Any) -> Any:
+    """Give what JSON makes of a value: the same from each store, and of no class of the project's.
+
+    `normalize_json` lets subclasses through, such as the members of a `TextChoices`. They would
+    travel by the name of their class, and main may not have it.
+
+    Raises:
+        TypeError, ValueError: JSON cannot hold it.
+
+    """
+    return json.loads(json.dumps(normalize_json(value)))
 
 
 def record_of(result: Any) -> Record:
@@ -38,14 +53,27 @@ def record_of(result: Any) -> Record:
 
 
 def result_of(record: Record) -> Any:
-    """Make the result that a record is of.
+    """Make the result that a record is of, to run its task.
 
     Raises:
         ImportError: The task is not there any more.
 
     """
+    return _result_of(record, task_of(record))
+
+
+def known_result_of(record: Record) -> Any:
+    """Make the result that a record is of, to look at it: its task may be gone."""
+    try:
+        task = task_of(record)
+    except Exception:  # noqa: BLE001 - whatever the task's module raises
+        task = _stand_in_of(record)
+    return _result_of(record, task)
+
+
+def _result_of(record: Record, task: Any) -> Any:
     result: Any = TaskResult(
-        task=task_of(record),
+        task=task,
         id=record.id,
         status=TaskResultStatus(record.status),
         enqueued_at=None,
@@ -86,16 +114,32 @@ def task_of(record: Record) -> Any:
         raise ImportError(  # noqa: TRY004 - as if it were not there
             f"{record.task} is not a task, but {type(found).__name__}"
         )
+    return _made(type(found), {one.name: getattr(found, one.name) for one in fields(found)}, record)
+
+
+def _stand_in_of(record: Record) -> Any:
+    """Make a task that has the name of one that is gone, and cannot be called."""
+
+    def gone(*_: object, **__: object) -> None:
+        import_string(record.task)  # says what is missing
+        raise ImportError(f"{record.task} could not be imported when its result was looked at")
+
+    gone.__module__, _, gone.__qualname__ = record.task.rpartition(".")
+    gone.__name__ = gone.__qualname__
+    kind = getattr(task_backends[record.backend], "task_class", Task)
+    return _made(kind, {"func": gone, "takes_context": record.takes_context}, record)
+
+
+def _made(kind: type, values: dict[str, Any], record: Record) -> Any:
     # Not by `replace`, which validates: it was valid when it was enqueued.
-    task = object.__new__(type(found))
-    for field in fields(found):
-        object.__setattr__(task, field.name, getattr(found, field.name))
-    for name, value in {
+    task: Any = object.__new__(kind)
+    of_this = {
         "priority": record.priority,
         "queue_name": record.queue,
         "run_after": from_utc(record.run_after),
         "backend": record.backend,
-    }.items():
+    }
+    for name, value in (values | of_this).items():
         object.__setattr__(task, name, value)
     return task
 
@@ -110,7 +154,7 @@ def announce_failure(record: Record, error: BaseException) -> None:
     try:
         raise error  # noqa: TRY301 - for receivers that ask for the exception
     except BaseException:  # noqa: BLE001 - as above
-        task_finished.send_robust(sender_of(record), task_result=result_of(record))
+        task_finished.send_robust(sender_of(record), task_result=known_result_of(record))
 
 
 def _to_utc(when: datetime | None) -> datetime | None:

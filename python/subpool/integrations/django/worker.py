@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from subpool.integrations.django import registry
 from subpool.integrations.django.dispatcher import Dispatcher
-from subpool.integrations.django.stores import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -51,9 +50,8 @@ class WorkerDispatcher(Dispatcher):
         batch: bool = False,
         imports: bool = False,
     ) -> None:
+        self._only = queues
         super().__init__(config)
-        if queues is not None:
-            self.queues = queues
         self.cut_off = 0
         self.failed = False
         self.ended: Callable[[], object] = lambda: None
@@ -62,6 +60,11 @@ class WorkerDispatcher(Dispatcher):
         self._imports = imports
         self._was_started = False
 
+    def _set(self, config: Config) -> None:
+        super()._set(config)
+        if self._only is not None:
+            self.queues = self._only
+
     def wake(self) -> None:
         """Look for tasks that are due. Once it has ended it stays so."""
         with self._changed:
@@ -69,15 +72,9 @@ class WorkerDispatcher(Dispatcher):
                 self._was_started = True
                 super().wake()
                 self._draining = self._draining or self._batch
-
-    def _turn(self) -> bool:
-        try:
-            return super()._turn()
-        except StoreUnavailable:
-            raise
-        except Exception:
-            self.failed = True  # it will be logged
-            raise
+                if self._unstarted:
+                    self.failed = True  # it was logged
+                    self.ended()
 
     def _room(self) -> int:
         room = super()._room()
@@ -90,11 +87,11 @@ class WorkerDispatcher(Dispatcher):
         if self._max_tasks is not None and self.ran >= self._max_tasks:
             self.close(wait=False, run_due=False)
 
-    def _submit(self, record: Record) -> bool:
+    def _submit(self, record: Record) -> None:
         if self._imports:
             with suppress(Exception):  # the interpreter will tell
                 import_module(record.task.rpartition(".")[0])
-        return super()._submit(record)
+        super()._submit(record)
 
     def _end(self) -> None:
         self.cut_off = len(self._running)
@@ -113,12 +110,14 @@ def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
     if threading.current_thread() is not threading.main_thread():
         dispatcher.wake()
         dispatcher.join()
-        return 0
+        return FAILED if dispatcher.failed else 0
     with _messages() as (receive, send):
         dispatcher.ended = lambda: send(bytes([_ENDED]))
         dispatcher.wake()
         told = False
         while (message := receive()) != _ENDED:
+            if message not in (signal.SIGTERM, signal.SIGINT):
+                continue  # some other handler's signal: all are told of here
             name = signal.Signals(message).name
             if told:
                 say(f"{name} again: interrupting what runs")

@@ -50,8 +50,13 @@ class Migration(migrations.Migration):
                 "db_table": "subpool_task",
                 "indexes": [
                     models.Index(
-                        fields=["-priority", "due", "queue", "backend"],
+                        fields=["backend", "-priority", "due", "queue"],
                         name="subpool_task_waiting",
+                        condition=Q(status="READY", claimant=""),
+                    ),
+                    models.Index(
+                        fields=["backend", "due"],
+                        name="subpool_task_due",
                         condition=Q(status="READY", claimant=""),
                     ),
                     models.Index(

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from subpool.integrations.django.config import Options
+
 # The values of `django.tasks.TaskResultStatus`.
 READY, RUNNING, FAILED, SUCCESSFUL = "READY", "RUNNING", "FAILED", "SUCCESSFUL"
 
@@ -50,7 +52,7 @@ class Record:
     """One enqueued task and its result.
 
     Plain data: it travels between interpreters. Times are aware and in UTC, whatever `USE_TZ` says.
-    `args`, `kwargs` and `return_value` are what `normalize_json` gives.
+    `args`, `kwargs` and `return_value` are what `json.loads` gives.
     """
 
     id: str
@@ -160,6 +162,9 @@ class Store(Protocol):
 
     def next_due(self, queues: Collection[str] | None) -> datetime | None:
         """Tell when the next record can be claimed; None if none waits."""
+
+    def follow(self, options: Options) -> None:
+        """Keep to other options from now on."""
 
     def close(self) -> None:
         """Let go of what belongs to this process: connections, threads."""

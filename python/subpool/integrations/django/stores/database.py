@@ -8,8 +8,8 @@ Guarantees, on a database that keeps what it has committed:
   and more than once where a process stood still for longer than its lease.
 - Only who holds a claim can begin and finish its task. A second run's result is not mixed up with
   that of the first, which comes too late.
-- A task that has been begun `max_attempts` times and never ended has failed: it may be what ends
-  the processes.
+- A task that has been begun `max_attempts` times and never ended, since its process died or it was
+  cut off, has failed: it may be what ends the processes.
 
 A claim is one statement that says what it expects (`claimant = ''`), or holds row locks that others
 skip, where the database has them. No transaction is held open while a task runs. Times are the
@@ -25,11 +25,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections, transaction
-from django.db.models import Q
+from django.db import DataError, Error, IntegrityError, connections, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
-from subpool.integrations.django import results
+from subpool.integrations.django import failures
 from subpool.integrations.django.models import SECOND, Clock, StoredTask
 from subpool.integrations.django.stores import (
     FAILED,
@@ -46,11 +46,11 @@ from subpool.integrations.django.stores import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from subpool.integrations.django.config import Config
+    from subpool.integrations.django.config import Config, Options
 
 logger = logging.getLogger("subpool.integrations.django")
 
-# Of the results that are deleted in one statement, so that it locks no table for long.
+# Of the results that are deleted before a claim, which waits for it.
 _PRUNED_AT_ONCE = 1000
 _PRUNE_EVERY = 60.0
 _LONGEST_WAIT = 2.0
@@ -67,19 +67,24 @@ class DatabaseStore:
     poll_interval: float
 
     def __init__(self, config: Config) -> None:
-        options = config.options
-        self.lease = options.lease
-        self.poll_interval = options.poll_interval
-        self.database = options.database
+        self.database = config.options.database
         self._alias = config.alias
-        self._keep_results = options.keep_results
-        self._max_attempts = options.max_attempts
+        self.follow(config.options)
         # When the claimant has last said that it holds them: not to be taken from it by itself.
         self._held: dict[str, float] = {}
         self._rescue_at = self._prune_at = 0.0
+        # Whether more was due, at the last claim, than that asked for.
+        self._has_backlog = False
         # What is to be begun here, and what was: `begin` and `finish` need not read it again.
         self._expected: dict[str, Record] = {}
         self._begun: dict[str, Record] = {}
+
+    def follow(self, options: Options) -> None:
+        """Keep to other options from now on; the database stays."""
+        self.lease = options.lease
+        self.poll_interval = options.poll_interval
+        self._keep_results = options.keep_results
+        self._max_attempts = options.max_attempts
 
     @property
     def _all(self) -> Any:
@@ -120,13 +125,21 @@ class DatabaseStore:
         def claim() -> list[Record]:
             self._upkeep(claimant)
             rows = self._claim(_of(queues, self._rows), limit, claimant)
+            self._has_backlog = len(rows) >= limit
             self._hold(row.pk for row in rows)
             return [_record(row) for row in rows]
 
         return self._again(claim)
 
     def _claim(self, rows: Any, limit: int, claimant: str) -> list[StoredTask]:
-        due = rows.filter(status=READY, claimant="", due__lte=Clock()).order_by("-priority", "due")
+        waiting = rows.filter(status=READY, claimant="")
+        if self._has_backlog:
+            # No index on the time alone will do for this: it would sort all that is due.
+            due = waiting.alias(since=F("due") + 0).filter(since__lte=Clock())
+        else:
+            # One will, past all that wait for another day.
+            due = waiting.filter(due__lte=Clock())
+        due = due.order_by("-priority", "due")
         taken = {"claimant": claimant, "lease": self._lease_from_now()}
         if connections[self.database].features.has_select_for_update_skip_locked:
             with transaction.atomic(using=self.database):
@@ -175,6 +188,8 @@ class DatabaseStore:
 
     def renew(self, record_ids: Collection[str], claimant: str) -> set[str]:
         """Prolong the leases of claims; give those that are not lost to others, or deleted."""
+        # Of all else that it has held the claimant knows the end.
+        self._held = {one: when for one, when in self._held.items() if one in record_ids}
         if not record_ids:
             return set()
 
@@ -251,8 +266,8 @@ class DatabaseStore:
         ids = list(record_ids)
         for one in ids:
             self._held.pop(one, None)
-        claimed = self._claimed(ids, claimant)
-        self._again(lambda: claimed.update(claimant="", lease=0, status=READY) if ids else 0)
+        if ids:
+            self._again(lambda: self._free(self._claimed(ids, claimant), len(ids)))
 
     def next_due(self, queues: Collection[str] | None) -> datetime | None:
         """Tell when the next record can be claimed."""
@@ -305,24 +320,37 @@ class DatabaseStore:
         if now >= self._rescue_at:
             self._rescue_at = now + min(self.lease / 4, 15.0)
             self.rescue(claimant)
-        if self._keep_results is not None and now >= self._prune_at:
+        # One piece before each claim, for nothing is begun while it lasts.
+        if now >= self._prune_at and self.prune() < _PRUNED_AT_ONCE:
             self._prune_at = now + _PRUNE_EVERY
-            self.prune()
 
     def rescue(self, claimant: str) -> list[Record]:
         """Free the claims that have run out; give the records that failed for good."""
         last = time.monotonic() - self.lease
         self._held = {one: when for one, when in self._held.items() if when > last}
-        expired = self._rows.filter(lease__gt=0, lease__lt=Clock()).exclude(
-            claimant=claimant, pk__in=list(self._held)
+        expired = self._rows.filter(lease__gt=0, lease__lt=Clock())
+        failed = self._free(expired.exclude(claimant=claimant))
+        # Not in the statement: what it holds may be many, what it has lost is seldom any.
+        mine = expired.filter(claimant=claimant)
+        if lost := [one for one in mine.values_list("pk", flat=True) if one not in self._held]:
+            failed += self._free(mine.filter(pk__in=lost))
+        return failed
+
+    def _free(self, claimed: Any, count: int | None = None) -> list[Record]:
+        """End claims, so many if that is known; give the records that failed for good."""
+        freed = claimed.filter(Q(status=READY) | Q(attempts__lt=self._max_attempts)).update(
+            status=READY, claimant="", lease=0
         )
+        if freed == count:
+            return []
         failed = []
-        for row in expired.filter(status=RUNNING, attempts__gte=self._max_attempts):
+        for row in claimed.filter(status=RUNNING, attempts__gte=self._max_attempts):
             record = _record(row)
             error = WorkerLost(
-                f"task {record.task} ({record.id}) was begun {row.attempts} times, and each time "
-                "its process ended before it: see the system's log for what crashed or was killed. "
-                "The admin page can run it again; OPTIONS['max_attempts'] allows more attempts"
+                f"task {record.task} ({record.id}) was begun {row.attempts} times, and never came "
+                "to its end: its process crashed or was killed (the system's log may say why), or "
+                "was told to end before the task did. The admin page can run it again; "
+                "OPTIONS['max_attempts'] allows more attempts"
             )
             record.finish(Outcome(failure=_failure(error)), utc_now())
             changes = {
@@ -332,24 +360,20 @@ class DatabaseStore:
                 "claimant": "",
                 "lease": 0,
             }
-            if expired.filter(pk=row.pk, claimant=row.claimant).update(**changes):
+            if claimed.filter(pk=row.pk, claimant=row.claimant).update(**changes):
                 failed.append(record)
-                _announce(record, error)
-        expired.filter(Q(status=READY) | Q(attempts__lt=self._max_attempts)).update(
-            status=READY, claimant="", lease=0
-        )
+                logger.error("%s", error)
+                failures.announce(record, error)
         return failed
 
     def prune(self) -> int:
-        """Delete the results that are older than `keep_results`; tell how many."""
+        """Delete results that are older than `keep_results`, a bounded number; tell how many."""
         if self._keep_results is None:
             return 0
         oldest = _local(utc_now() - timedelta(seconds=self._keep_results))
         old = self._rows.filter(finished_at__lt=oldest)
-        deleted = 0
-        while ids := list(old.values_list("pk", flat=True)[:_PRUNED_AT_ONCE]):
-            deleted += cast("int", self._all.filter(pk__in=ids).delete()[0])
-        return deleted
+        ids = list(old.values_list("pk", flat=True)[:_PRUNED_AT_ONCE])
+        return cast("int", self._all.filter(pk__in=ids).delete()[0]) if ids else 0
 
     def _again[T](self, operation: Callable[[], T]) -> T:
         """Do it, and once more on a new connection if this one fails.
@@ -366,11 +390,17 @@ class DatabaseStore:
             return operation()
         try:
             return operation()
-        except (OperationalError, InterfaceError):
+        except (DataError, IntegrityError):  # the values' fault, whatever the connection
+            raise
+        except Error:
+            # Of any kind: a server that has become a standby says "internal error", a table that a
+            # migration changes is a "programming error".
             connection.close()
         try:
             return operation()
-        except (OperationalError, InterfaceError) as error:
+        except (DataError, IntegrityError):
+            raise
+        except Error as error:
             connection.close()
             # Others could not renew their leases either. They get the time to, when it is back.
             self._rescue_at = time.monotonic() + self.lease
@@ -381,14 +411,6 @@ class DatabaseStore:
 def store_for(config: Config) -> DatabaseStore:
     """Give a store that enqueues to an alias and reads its results."""
     return DatabaseStore(config)
-
-
-def _announce(record: Record, error: Exception) -> None:
-    logger.error("%s", error)
-    try:
-        results.announce_failure(record, error)
-    except Exception:
-        logger.exception("nobody could be told that task %s has failed", record.id)
 
 
 def _failure(error: Exception) -> Failure:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
+    from subpool.integrations.django.config import Options
     from subpool.integrations.django.stores import Outcome, Record
 
 
@@ -146,6 +147,11 @@ class MemoryStore:
         store = MemoryStore(self._max_results)
         store._finished.update(self._finished)
         return store
+
+    def follow(self, options: Options) -> None:
+        """Keep to other options from now on."""
+        with self._lock:
+            self._max_results = options.max_results
 
     def close(self) -> None:
         """Nothing to let go of."""

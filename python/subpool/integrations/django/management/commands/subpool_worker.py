@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, task_backends
 from django.tasks.exceptions import InvalidTaskBackend
 from django.utils.autoreload import run_with_reloader
@@ -124,11 +124,12 @@ class Command(BaseCommand):
         """Fail at once where the database is not prepared."""
         from subpool.integrations.django.models import StoredTask  # noqa: PLC0415 - needs the app
 
-        connection = connections[config.options.database]
+        database = config.options.database
+        connection = connections[database]
         table = StoredTask._meta.db_table  # noqa: SLF001 - Django documents it
         if table not in connection.introspection.table_names():
+            of_it = "" if database == DEFAULT_DB_ALIAS else f" --database {database}"
             raise CommandError(
-                f"the database {config.options.database!r} has no table {table}: run "
-                "`manage.py migrate`."
+                f"the database {database!r} has no table {table}: run `manage.py migrate{of_it}`."
             )
         connection.close()

@@ -1,0 +1,3 @@
+from dj_asgi import application
+
+__all__ = ["application"]

@@ -1,0 +1,54 @@
+"""`subpool_serve`, without its server: which app it serves, and whose tasks it runs.
+
+The whole of it is tested with the example's site (tests/examples/test_django_site.py).
+"""
+
+import io
+
+import dj_asgi
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
+from django.core.management import call_command
+from django.test import override_settings
+
+from subpool.integrations.django import serving
+
+pytest.importorskip("hypercorn")
+
+
+@pytest.mark.parametrize(
+    ("settings", "app"),
+    [
+        ({"ASGI_APPLICATION": "dj_asgi.other", "ROOT_URLCONF": "dj_site.urls"}, dj_asgi.other),
+        # The module `asgi` of the project's package; and a project that has none.
+        ({"ROOT_URLCONF": "dj_site.urls"}, dj_asgi.application),
+        ({"ROOT_URLCONF": "dj_outside"}, ASGIHandler),
+        ({}, ASGIHandler),
+    ],
+    ids=["named", "the project's", "no module", "nothing"],
+)
+def test_which_app(settings, app):
+    with override_settings(**settings):
+        found = serving._project()
+    assert found is app or type(found) is app
+
+
+def test_an_app_that_is_not_there_is_named():
+    with (
+        override_settings(ASGI_APPLICATION="dj_asgi.another"),
+        pytest.raises(ImproperlyConfigured, match=r"no app at dj_asgi\.another"),
+    ):
+        serving._project()
+
+
+def test_no_tasks_leaves_those_of_databases_to_others(monkeypatch):
+    from subpool.integrations import hypercorn
+
+    served = []
+    monkeypatch.setattr(hypercorn, "serve", lambda config, **_: served.append(config) or 0)
+    said = io.StringIO()
+    call_command("subpool_serve", "--no-tasks", stdout=said)
+    assert [config.application_path for config in served] == [serving.PATH]
+    whose = [line.split("'")[1] for line in said.getvalue().splitlines()]
+    assert whose == ["default", "single", "two each", "idle"]
