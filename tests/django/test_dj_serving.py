@@ -43,10 +43,10 @@ def test_an_app_that_is_not_there_is_named():
 
 
 def test_no_tasks_leaves_those_of_databases_to_others(monkeypatch):
-    from subpool.integrations import hypercorn
+    from subpool.integrations.hypercorn import _main
 
     served = []
-    monkeypatch.setattr(hypercorn, "serve", lambda config, **_: served.append(config) or 0)
+    monkeypatch.setattr(_main, "serve", lambda config, *_, **__: served.append(config) or 0)
     said = io.StringIO()
     call_command("subpool_serve", "--no-tasks", stdout=said)
     assert [config.application_path for config in served] == [serving.PATH]

@@ -14,7 +14,6 @@ from django.tasks import task_backends
 from subpool.integrations.django import registry, serving
 from subpool.integrations.django.backend import InterpreterBackend
 from subpool.integrations.django.dispatcher import Dispatcher
-from subpool.integrations.django.stores import StoreUnavailable
 from subpool.integrations.django.worker import _ENDED, CUT_OFF, FAILED, _messages
 
 if TYPE_CHECKING:
@@ -26,20 +25,22 @@ if TYPE_CHECKING:
 
 
 class ServingDispatcher(Dispatcher):
-    """A dispatcher that knows whether all went well with it."""
+    """A dispatcher that ends for good, and can tell how that went."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.cut_off = 0
-        self.failed = False
         self._is_closed = False
 
+    @property
+    def failed(self) -> bool:
+        """Whether it could not do its work at the end."""
+        return self._trouble is not None or self._unstarted
+
     def wake(self) -> None:
-        """Look for tasks that are due, anew if it has failed; not once it was told to end."""
+        """Look for tasks that are due; not once it was told to end."""
         with self._changed:
             if not self._is_closed:
-                if self._thread is None:
-                    self.failed = False
                 super().wake()
 
     def close(
@@ -48,15 +49,6 @@ class ServingDispatcher(Dispatcher):
         """End for good."""
         self._is_closed = True
         super().close(timeout, wait=wait, run_due=run_due)
-
-    def _turn(self) -> bool:
-        try:
-            return super()._turn()
-        except StoreUnavailable:
-            raise
-        except Exception:
-            self.failed = True  # it will be logged
-            raise
 
     def _end(self) -> None:
         self.cut_off = len(self._running)
@@ -184,8 +176,8 @@ def finish_tasks(say: Callable[[str], object]) -> int:
         waiter = threading.Thread(target=wait, daemon=True)
         waiter.start()
         while (message := receive()) != _ENDED:
-            if message == signal.SIGHUP:
-                continue
+            if message not in (signal.SIGTERM, signal.SIGINT):
+                continue  # SIGHUP, or some other handler's
             say(f"{signal.Signals(message).name}: interrupting the tasks that run")
             for one in every:
                 one.close(0, wait=False, run_due=False)
