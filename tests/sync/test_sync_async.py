@@ -7,7 +7,7 @@ import queue
 import sys
 
 import pytest
-from sync_support import count, until_waiting, waiting
+from sync_support import until_waiting, waiting
 
 import tasks_sync
 from subpool import Event, InterpreterPoolExecutor, Lock, Queue, TaskInterrupted
