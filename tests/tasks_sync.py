@@ -19,11 +19,12 @@ def wait(event, timeout=None):
     return event.wait(timeout)
 
 
-def wait_again_and_again(event):
+def wait_again_and_again(event, caught):
     """Catch the interrupt and wait on: what was raised once is not raised again."""
     try:
         event.wait()
     except subpool.TaskInterrupted:
+        caught.set()
         return event.wait(20)
     return "was not interrupted"
 
@@ -183,6 +184,36 @@ class Named(subpool.Event):
 
 def make_named():
     return Named()
+
+
+class Titled(subpool.Event):
+    """One with attributes."""
+
+    def __init__(self, title):
+        super().__init__()
+        self.title = title
+
+
+class Slotted(subpool.Lock):
+    """One with a slot."""
+
+    __slots__ = ("title",)
+
+
+def title_and_same(shared):
+    return shared.title, shared
+
+
+def wait_in_a_loop_of_another_thread(event):
+    """Run a loop here that another thread ran first."""
+    loop = asyncio.new_event_loop()
+    try:
+        first = threading.Thread(target=lambda: loop.run_until_complete(event.wait_async(0)))
+        first.start()
+        first.join()
+        return loop.run_until_complete(event.wait_async())
+    finally:
+        loop.close()
 
 
 def needs_refused(event):

@@ -440,4 +440,18 @@ MUTANTS = [
         "",
         ("who_gives_up_leaves_the_lock_to_the_next",),
     ),
+    Mutant(
+        "who sleeps for a brief lock is not woken",
+        "brief.rs",
+        "word.swap(FREE, Ordering::Release) == WANTED",
+        "word.swap(FREE, Ordering::Release) == HELD",
+        ("who_sleeps_for_a_brief_lock_is_woken",),
+    ),
+    Mutant(
+        "a brief lock that is let go of shows nothing",
+        "brief.rs",
+        "word.swap(FREE, Ordering::Release)",
+        "word.swap(FREE, Ordering::Relaxed)",
+        ("who_sleeps_for_a_brief_lock_is_woken",),
+    ),
 ]

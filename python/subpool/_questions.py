@@ -3,6 +3,8 @@
 A question names a function of a module; it runs in main, on the completer's thread, with arguments
 that were pickled. So it must be quick: what it blocks, deliveries wait for. Whatever it raises is
 raised where the question was asked.
+A worker that waits for its answer cannot be interrupted: an interrupt is raised when the answer is
+there. Main answers while the pool lives, so that is soon, unless a callback holds up the completer.
 
 Guarantees: a question is answered once, also while the program ends, as long as a worker is left.
 """

@@ -30,19 +30,41 @@ class Shared:
     _core: Any
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return take_core, (type(self), self._core)
+        cls = type(self)
+        made = take_core, (cls, self._core)
+        if cls in stateless:
+            return made
+        state = state_of(self)
+        return (*made, state) if state else made
 
+    # By the number alone, which no other thing of the process has: the process's own part of the
+    # name changes with a fork, and a handle's place in a dict must not.
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Shared):
             return NotImplemented
-        return bool(self._core.name() == other._core.name())
+        return self._number() == other._number()
 
     def __hash__(self) -> int:
-        return hash(self._core.name())
+        return hash(self._number())
 
     def _number(self) -> int:
         number: int = self._core.name()[1]
         return number
+
+
+# The classes of `subpool.sync` themselves, whose handles have no attributes.
+stateless: set[type] = set()
+
+
+def state_of(handle: Shared) -> Any:
+    """Give what a subclass has added to its instances, as `pickle` wants it."""
+    cls: Any = type(handle)
+    if cls.__getstate__ is not object.__getstate__:
+        return cls.__getstate__(handle)
+    # The second is that of slots, among which is ours.
+    attributes, slots = object.__getstate__(handle)
+    slots = {name: value for name, value in slots.items() if name != "_core"}
+    return (attributes, slots) if slots else attributes
 
 
 class Native:

@@ -146,7 +146,7 @@ class Lock(Shared):
         A cancelled wait leaves the lock to the next one. ``async with lock:`` does this, too.
         """
         core = self._core
-        if core.acquire():
+        if core.acquire_in_loop():
             return True
         from subpool._doors import wait  # noqa: PLC0415 - for those who have a loop
 
@@ -400,6 +400,7 @@ class Queue(Shared, Generic[T]):
 
 for _class in (Event, Lock, Queue):
     _class.__module__ = "subpool"  # where pickle looks for them
+    _sharing.stateless.add(_class)
 
 
 def _seconds(block: bool, timeout: float | None) -> float | None:

@@ -5,7 +5,6 @@
 
 pub mod addresses;
 pub mod alarm;
-#[cfg(not(loom))]
 pub mod brief;
 pub mod entrance;
 pub mod idle;

@@ -27,6 +27,23 @@ pub struct Place {
     pub in_loop: bool,
 }
 
+impl Place {
+    /// The same, of a loop that runs there.
+    #[must_use]
+    pub const fn of_loop(self) -> Self {
+        Self {
+            in_loop: true,
+            ..self
+        }
+    }
+
+    /// Whether who is there goes on in the child of a fork by the thread `own`. Coroutines do not.
+    #[cfg(not(loom))]
+    const fn survives(self, own: u64) -> bool {
+        self.thread == own && !self.in_loop
+    }
+}
+
 /// What has become of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -124,7 +141,7 @@ fn step_out<T>(line: &mut Line<T>, turn: &Arc<Turn<T>>) -> bool {
 fn forget_others<T>(line: &mut Line<T>, own: u64) {
     let (kept, others): (Line<T>, Line<T>) = std::mem::take(line)
         .into_iter()
-        .partition(|turn| turn.place.thread == own && !turn.place.in_loop);
+        .partition(|turn| turn.place.survives(own));
     *line = kept;
     std::mem::forget(others);
 }

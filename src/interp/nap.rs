@@ -15,7 +15,7 @@ use crate::core::brief::Brief;
 use crate::core::latch::Unpark;
 use crate::ffi;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a thread may be disturbed in.
@@ -98,7 +98,11 @@ static ALL: Brief<All> = Brief::new(All {
 });
 
 /// The time in which a thread can be disturbed.
-pub struct Rest(u64);
+pub struct Rest {
+    number: u64,
+    /// As in the list; written under its lock.
+    thread: AtomicU64,
+}
 
 impl Rest {
     /// For the calling thread.
@@ -113,7 +117,25 @@ impl Rest {
             thread,
             what,
         });
-        Self(number)
+        Self {
+            number,
+            thread: AtomicU64::new(thread),
+        }
+    }
+
+    /// From now on for the calling thread, which rests there in the place of the one before. Attached,
+    /// as `new`.
+    pub fn follow(&self) {
+        let thread = own_thread();
+        // Relaxed, here and below: who sees another's number goes by the list's lock.
+        if self.thread.load(Ordering::Relaxed) == thread {
+            return;
+        }
+        let mut all = ALL.lock();
+        if let Some(own) = all.resting.iter_mut().find(|it| it.number == self.number) {
+            own.thread = thread;
+        }
+        self.thread.store(thread, Ordering::Relaxed);
     }
 }
 
@@ -121,7 +143,7 @@ impl Drop for Rest {
     fn drop(&mut self) {
         let ended = {
             let mut all = ALL.lock();
-            let place = all.resting.iter().position(|it| it.number == self.0);
+            let place = all.resting.iter().position(|it| it.number == self.number);
             place.map(|place| all.resting.swap_remove(place))
         };
         drop(ended);

@@ -57,17 +57,35 @@ impl What {
 struct Registry {
     last: u64,
     things: Option<HashMap<u64, Weak<Thing>>>,
+    /// Those whose last handle went while the process forked: they go with the next call.
+    late: Vec<Thing>,
+}
+
+impl Registry {
+    fn forget(&mut self, number: u64) {
+        if let Some(things) = &mut self.things {
+            things.remove(&number);
+        }
+    }
+}
+
+/// Drops what a fork has left. What is dropped may run code of Python's.
+fn drop_late() {
+    let late = std::mem::take(&mut REGISTRY.lock().late);
+    drop(late);
 }
 
 static REGISTRY: Brief<Registry> = Brief::new(Registry {
     last: 0,
     things: None,
+    late: Vec::new(),
 });
 
 impl Thing {
     #[must_use]
     pub fn new(what: What) -> Arc<Self> {
         survive_forks();
+        drop_late();
         let mut registry = REGISTRY.lock();
         registry.last += 1;
         let number = registry.last;
@@ -107,9 +125,7 @@ impl Thing {
 
 impl Drop for Thing {
     fn drop(&mut self) {
-        if let Some(things) = &mut REGISTRY.lock().things {
-            things.remove(&self.number);
-        }
+        REGISTRY.lock().forget(self.number);
         if let What::Queue { channel, .. } = &mut self.what {
             drop_in_turn(channel.take_all());
         }
@@ -151,6 +167,7 @@ fn drop_in_turn(items: VecDeque<Payload>) {
 /// How many things there are.
 #[must_use]
 pub fn count() -> usize {
+    drop_late();
     REGISTRY.lock().things.as_ref().map_or(0, HashMap::len)
 }
 
@@ -232,8 +249,22 @@ unsafe fn after(child: Option<u64>) {
         }
         REGISTRY.force_unlock();
     }
-    // What nobody else holds any more goes here: it wants the registry's lock.
-    drop(things);
+    // Of some the last handle has gone meanwhile. Nothing of theirs is dropped within a fork, which
+    // would run code of Python's; and in the child, where that handle was another thread's, never.
+    let last: Vec<_> = things
+        .into_iter()
+        .flatten()
+        .filter_map(Arc::into_inner)
+        .collect();
+    let mut registry = REGISTRY.lock();
+    if child.is_none() {
+        registry.late.extend(last);
+        return;
+    }
+    for thing in last {
+        registry.forget(thing.number);
+        std::mem::forget(thing);
+    }
 }
 
 /// An interpreter has ended: what it has left in any line goes.

@@ -63,11 +63,18 @@ def test_a_timeout(pool, timeout):
     assert event.wait(timeout) is True
 
 
-def test_a_timeout_that_no_clock_has():
-    event = Event()
+@pytest.mark.parametrize("timeout", [1e300, float("inf")])
+def test_a_timeout_that_no_clock_has(timeout):
+    event, told = Event(), []
+    thread = threading.Thread(target=lambda: told.append(event.wait(timeout)))
+    thread.start()
+    until_waiting(event)
     event.set()
-    assert event.wait(1e300)
-    assert event.wait(float("inf"))
+    thread.join(DEADLINE)
+    assert told == [True]
+
+
+def test_a_timeout_that_is_none():
     with pytest.raises(TypeError):
         Event().wait("soon")
 
@@ -176,6 +183,21 @@ def test_a_subclass(pool):
     event = pool.submit(tasks_sync.make_named).result()
     assert type(event) is tasks_sync.Named
     assert repr(event).startswith("<subpool.Event ")
+
+
+@pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
+def test_a_subclass_with_attributes(pool, protocol):
+    """They were left behind, silently."""
+    lock = tasks_sync.Slotted()
+    for shared in (tasks_sync.Titled("event"), lock):
+        shared.title = ["title"]
+        title, same = pool.submit(tasks_sync.title_and_same, shared).result()
+        assert (title, same, same.title) == (["title"], shared, ["title"])
+        assert type(same) is type(shared)
+        again = pickle.loads(pickle.dumps(shared, protocol))
+        assert (again, again.title) == (shared, ["title"])
+    lock.acquire()
+    assert same.locked()
 
 
 def test_repr():

@@ -85,7 +85,7 @@ def test_loops_do_not_go_on_in_the_child():
         return lines, items.get(timeout=1), lock.locked()
 
     async def main():
-        await lock.acquire_async()
+        assert lock.acquire()
         getter = asyncio.ensure_future(items.get_async())
         waiter = asyncio.ensure_future(lock.acquire_async())
         await asyncio.sleep(0)
@@ -97,6 +97,61 @@ def test_loops_do_not_go_on_in_the_child():
 
     assert asyncio.run(main()) == (2, True)
     lock.release()
+
+
+def test_a_lock_that_a_coroutine_has():
+    """It stayed held in the child by one that never runs again."""
+    lock = Lock()
+
+    def acquires():
+        return lock.acquire(timeout=1)
+
+    async def main():
+        async with lock:
+            assert forked(acquires), "acquired at once"
+            waiter = asyncio.ensure_future(lock.acquire_async())
+            await asyncio.sleep(0)
+        assert await waiter
+        assert forked(acquires), "handed over"
+        assert lock.locked()
+        lock.release()
+
+    asyncio.run(main())
+
+
+def test_handles_keep_their_places_in_a_dict():
+    """Their hash was of the process as well: the child found few of its keys."""
+    places = {Event(): number for number in range(200)}
+    assert forked(lambda: [places.get(event) for event in list(places)]) == list(range(200))
+
+
+def test_a_last_handle_that_goes_within_a_fork(check):
+    """What nobody has any more was counted for ever in the child, or kept in the parent."""
+    assert check(WITHIN) == ""
+
+
+# Hooks of `fork` run before it in the reverse order of their registration: this one after ours.
+WITHIN = """
+import ctypes, os, warnings
+from subpool import Queue
+from subpool._sharing import room
+data, queues = bytearray(10), []
+hook = ctypes.CFUNCTYPE(None)(queues.clear)
+getattr(ctypes.CDLL(None), "__register_atfork")(hook, None, None, None)
+queues.append(Queue())
+queues[0].put(memoryview(data))
+warnings.simplefilter("ignore", DeprecationWarning)  # of threads
+pid = os.fork()
+if pid == 0:
+    os._exit(room.count())
+assert os.waitpid(pid, 0)[1] == 0
+assert room.count() == 0
+while data:
+    try:
+        data.clear()
+    except BufferError:
+        Queue()
+"""
 
 
 def test_a_lock_that_another_thread_has():
@@ -111,15 +166,17 @@ def test_a_lock_that_another_thread_has():
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait()
-    with mine:
-        assert forked(lambda: (mine.locked(), other.locked(), other.acquire(timeout=1))) == (
-            True,
-            False,
-            True,
-        )
-        assert other.locked()
-    release.set()
-    thread.join()
+
+    def body():
+        return mine.locked(), other.locked(), other.acquire(timeout=1)
+
+    try:
+        with mine:
+            assert forked(body) == (True, False, True)
+            assert other.locked()
+    finally:
+        release.set()
+        thread.join()
 
 
 def test_a_lock_that_a_worker_has(pool):
@@ -168,11 +225,13 @@ def test_while_other_threads_use_them(times):
             Event().set()
         return items.get(timeout=1)
 
-    for _ in times(10, long=200):
-        assert forked(body) == "own"
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for _ in times(10, long=200):
+            assert forked(body) == "own"
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_fork_within_a_wait():

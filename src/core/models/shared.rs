@@ -2,11 +2,13 @@
 //! gives up.
 
 use super::{Bed, PREEMPTIONS, check};
+use crate::core::brief;
 use crate::core::shared::channel::{Channel, Refusal, Standing};
 use crate::core::shared::event::Event;
 use crate::core::shared::lock::Lock;
 use crate::core::shared::{Fate, Place, Turn};
 use crate::core::sync::{Arc, AtomicU32, Ordering, thread};
+use loom::sync::{Condvar, Mutex};
 
 const PLACE: Place = Place {
     interpreter: 0,
@@ -277,5 +279,50 @@ fn who_gives_up_leaves_the_lock_to_the_next() {
         holder.join().unwrap();
         next.join().unwrap();
         assert!(!shared.0.is_held());
+    });
+}
+
+/// What the kernel does for futexes: the look at the word and the sleep are one step for who wakes.
+#[derive(Default)]
+struct Futex(Mutex<()>, Condvar);
+
+impl Futex {
+    fn sleep(&self, word: &AtomicU32, value: u32) {
+        let kernel = self.0.lock().unwrap();
+        if word.load(Ordering::Relaxed) == value {
+            drop(self.1.wait(kernel).unwrap());
+        }
+    }
+
+    fn wake(&self) {
+        let _kernel = self.0.lock().unwrap();
+        self.1.notify_one();
+    }
+}
+
+/// The lock within each of them (brief.rs).
+#[test]
+fn who_sleeps_for_a_brief_lock_is_woken() {
+    check(Some(PREEMPTIONS), || {
+        let shared = Arc::new((AtomicU32::new(0), Futex::default(), AtomicU32::new(0)));
+        let turn = |(word, futex, count): &(AtomicU32, Futex, AtomicU32)| {
+            if !brief::try_take(word) {
+                brief::take(word, |word, value| futex.sleep(word, value));
+            }
+            let before = count.load(Ordering::Relaxed);
+            count.store(before + 1, Ordering::Relaxed);
+            if brief::let_go(word) {
+                futex.wake();
+            }
+        };
+        let others = [0, 1].map(|_| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || turn(&shared))
+        });
+        turn(&shared);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(shared.2.load(Ordering::Relaxed), 3);
     });
 }

@@ -97,7 +97,8 @@ impl Lock {
         std::mem::forget(self.0.lock());
     }
 
-    /// In the child it is held if the thread that forked has it, and free otherwise.
+    /// In the child it is held if the thread that forked has it, and free otherwise; also if a
+    /// coroutine of that thread's loop had it.
     ///
     /// # Safety
     /// The calling thread has called `hold_for_fork`; in the child of the fork or in the parent.
@@ -107,7 +108,7 @@ impl Lock {
         if let Some(own) = child {
             let mut inner = self.0.lock();
             super::forget_others(&mut inner.line, own);
-            inner.holder = inner.holder.filter(|place| place.thread == own);
+            inner.holder = inner.holder.filter(|place| place.survives(own));
         }
     }
 }

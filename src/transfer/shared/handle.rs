@@ -33,7 +33,8 @@ pub struct Ticket {
 
 pub struct Door {
     pub door: Arc<door::Door>,
-    pub _rest: Rest,
+    /// Of the thread that runs the loop.
+    pub rest: Rest,
 }
 
 static FREE: boxed::Free = free;
@@ -84,7 +85,7 @@ impl Handle {
     }
 }
 
-static METHODS: Methods<22> = methods!(
+static METHODS: Methods<23> = methods!(
     Handle,
     c"set": METH_NOARGS => |own, given| own.with_event(given, Event::set),
     c"clear": METH_NOARGS => |own, given| own.with_event(given, Event::clear),
@@ -96,6 +97,13 @@ static METHODS: Methods<22> = methods!(
     c"acquire": METH_NOARGS => |own, given| match &own.thing.what {
         What::Lock(lock) => {
             let place = own.room()?.place();
+            Ok(Object::boolean(given.token, lock.acquire(place)))
+        }
+        _ => own.refuse(given.token),
+    },
+    c"acquire_in_loop": METH_NOARGS => |own, given| match &own.thing.what {
+        What::Lock(lock) => {
+            let place = own.room()?.place().of_loop();
             Ok(Object::boolean(given.token, lock.acquire(place)))
         }
         _ => own.refuse(given.token),
@@ -295,9 +303,11 @@ impl Ticket {
         let door = given.argument.as_ref();
         // SAFETY: `FREE_DOOR` is the end of doors alone.
         let door = door.and_then(|door| unsafe { boxed::value_of::<Door>(door, FREE_DOOR) });
-        let Some(Door { door, .. }) = door else {
+        let Some(Door { door, rest }) = door else {
             return Err(Raised::value_error(token, "not a door"));
         };
+        // A loop may be run by one thread after the other.
+        rest.follow();
         let place = room_of(&self.room)?.place();
         let Some(number) = self.shared.enter(place, door) else {
             return Ok(Object::none(token));
@@ -349,6 +359,7 @@ static DOOR_METHODS: Methods<4> = methods!(
     // `drain(told)`: adds the numbers of those that were called to the list.
     c"drain": METH_O => |own, given| {
         let token = given.token;
+        own.rest.follow();
         for number in own.door.empty() {
             let number = Object::integer(token, number.cast_signed())?;
             if let Some(told) = &given.argument {

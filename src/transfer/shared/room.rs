@@ -212,7 +212,7 @@ impl Room {
         // SAFETY: the caller gives them up (`subpool._doors`). Descriptors are ints of C's.
         let door = unsafe { door::Door::new(self.interpreter, reader, writer) };
         let door = Door {
-            _rest: Rest::new(door.clone()),
+            rest: Rest::new(door.clone()),
             door,
         };
         // SAFETY: the doors' type is for those.

@@ -278,11 +278,7 @@ impl Shared {
     /// Waits by way of a loop's door. `None`: there is nothing to wait for.
     pub fn enter(self: &Arc<Self>, place: Place, door: &Arc<Door>) -> Option<u64> {
         let (number, bell) = door.enter(self);
-        let place = Place {
-            in_loop: true,
-            ..place
-        };
-        if self.line_up(place, bell) {
+        if self.line_up(place.of_loop(), bell) {
             return Some(number);
         }
         door.leave(number);
