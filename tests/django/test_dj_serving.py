@@ -12,7 +12,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.management import call_command
 from django.test import override_settings
 
-from subpool.integrations.django import serving
+from subpool.integrations.django import registry, serving
 
 pytest.importorskip("hypercorn")
 
@@ -45,6 +45,8 @@ def test_an_app_that_is_not_there_is_named():
 def test_no_tasks_leaves_those_of_databases_to_others(monkeypatch):
     from subpool.integrations.hypercorn import _main
 
+    # Tasks for another day, of other tests, would be lost with this one's end.
+    monkeypatch.setattr(registry, "_dispatchers", {})
     served = []
     monkeypatch.setattr(_main, "serve", lambda config, *_, **__: served.append(config) or 0)
     said = io.StringIO()
