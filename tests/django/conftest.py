@@ -42,7 +42,7 @@ def nothing_left_over():
 
 @pytest.fixture(scope="package", autouse=True)
 def site(tmp_path_factory):
-    """Make the tests' database, a file; close the pools when all of these tests have run."""
+    """Make the tests' database, a file; look for what was left over."""
     from django.core.management import call_command
     from django.db import connection, connections
 
@@ -58,14 +58,26 @@ def site(tmp_path_factory):
     call_command("migrate", "subpool", database="queue", verbosity=0)
     connection.close()
     yield
-    registry.close_all()
-    registry._dispatchers.clear()  # and the tasks for another day
+    assert not registry.all_of_them()
     del os.environ["DJ_FAIL"]
     connections.close_all()
     assert interpreters() == before, "an interpreter was left over"
 
     left = [name for name in os_threads().values() if name.startswith(("subpool-tasks", "tasks-"))]
     assert not left, "a thread was left over"
+
+
+@pytest.hookimpl(trylast=True)  # after the tests' own fixtures
+def pytest_runtest_teardown(nextitem):
+    """Close the pools after the last of these tests: a folder that is no package has no fixtures.
+
+    Its own would end with the session, and all other tests run beside these interpreters.
+    """
+    if nextitem is None or HERE not in nextitem.path.parents:
+        from subpool.integrations.django import registry
+
+        registry.close_all()
+        registry._dispatchers.clear()  # and the tasks for another day
 
 
 @pytest.fixture
