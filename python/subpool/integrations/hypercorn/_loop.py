@@ -72,10 +72,10 @@ class Connections:
 
             # asyncio's own loop comes here for each connection with TLS that it has accepted.
             def _make_ssl_transport(
-                self, sock: Any, protocol: Any, context: Any, waiter: Any = None, **options: Any
+                self, sock: Any, protocol: Any, secure: Any, waiter: Any = None, **options: Any
             ) -> Any:
-                transport = super()._make_ssl_transport(sock, protocol, context, waiter, **options)
-                noted.note_handshake(context, waiter, transport)
+                transport = super()._make_ssl_transport(sock, protocol, secure, waiter, **options)
+                noted.note_handshake(secure, waiter, transport)
                 return transport
 
         return Noting()
