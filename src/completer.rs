@@ -83,11 +83,14 @@ static FORKS: AtomicUsize = AtomicUsize::new(0);
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// Makes sure there is a completer. Called by the first listener of each future, and when main
-/// lends a buffer.
+/// lends a buffer. Past `stop` there is none any more: all tasks have ended, who listens to one of
+/// them has its end delivered then and there, and a new thread would be attached to main while
+/// Python finalizes.
 pub fn start() -> io::Result<()> {
     graveyard::call_with(clear_soon);
     let mut place = COMPLETER.lock();
-    if place.is_none() {
+    // Relaxed: `stop` writes it before it takes the lock.
+    if place.is_none() && !STOPPED.load(Ordering::Relaxed) {
         let (sender, receiver) = unbounded();
         let shared = Arc::new(Shared {
             receiver,
@@ -118,7 +121,8 @@ pub fn start() -> io::Result<()> {
 /// Has the threads deliver what is left and end, and gives them to wait for, in that order. After
 /// the last worker has ended.
 pub fn stop() -> impl Iterator<Item = Joinable> {
-    // Relaxed: read by `write_soon` on threads of workers, which were joined before.
+    // Relaxed: read by `write_soon` on threads of workers, which were joined before, and by `start`
+    // under the lock.
     STOPPED.store(true, Ordering::Relaxed);
     let stopped = COMPLETER.lock().take().map(|completer| {
         drop(completer.sender);
