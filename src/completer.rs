@@ -89,7 +89,7 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 pub fn start() -> io::Result<()> {
     graveyard::call_with(clear_soon);
     let mut place = COMPLETER.lock();
-    // Relaxed: `stop` writes it before it takes the lock.
+    // Relaxed: written in `stop` before it takes this lock.
     if place.is_none() && !STOPPED.load(Ordering::Relaxed) {
         let (sender, receiver) = unbounded();
         let shared = Arc::new(Shared {
@@ -121,8 +121,7 @@ pub fn start() -> io::Result<()> {
 /// Has the threads deliver what is left and end, and gives them to wait for, in that order. After
 /// the last worker has ended.
 pub fn stop() -> impl Iterator<Item = Joinable> {
-    // Relaxed: read by `write_soon` on threads of workers, which were joined before, and by `start`
-    // under the lock.
+    // Relaxed: read by `start` under the lock that is taken next.
     STOPPED.store(true, Ordering::Relaxed);
     let stopped = COMPLETER.lock().take().map(|completer| {
         drop(completer.sender);
@@ -250,8 +249,7 @@ fn with_completer(send: impl FnOnce(&Completer)) {
     let mut place = COMPLETER.lock();
     if place.is_none() {
         drop(place);
-        // Relaxed: no worker is left when it is set.
-        if STOPPED.load(Ordering::Relaxed) || start().is_err() {
+        if start().is_err() {
             return;
         }
         place = COMPLETER.lock();

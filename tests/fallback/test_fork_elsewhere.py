@@ -53,12 +53,14 @@ def test_from_a_call_on_a_thread(closing):
 @pytest.fixture
 def patient_lanes(monkeypatch):
     """Threads and processes with nothing to do do not end within the test, but after it."""
-    with monkeypatch.context() as patch:
-        patch.setattr(_fallback, "_IDLE", 100.0)
-        yield
-    for lanes in _fallback._lanes.values():
+    monkeypatch.setattr(_fallback, "_IDLE", 100.0)
+    yield
+    monkeypatch.setattr(_fallback, "_IDLE", 0.0)
+    every = _fallback._lanes.values()
+    for lanes in every:
         with lanes._changed:
-            lanes._changed.notify_all()  # now they wait for the shorter time
+            lanes._changed.notify_all()  # who wakes waits for the shorter time
+    eventually(lambda: not any(lanes._threads for lanes in every), "the end of the lanes")
 
 
 @pytest.mark.usefixtures("patient_lanes")
