@@ -74,6 +74,7 @@ pub fn after_fork_in_child(
     let (parents, undelivered) = unsafe {
         let undelivered = completer::forget_after_fork();
         let parents = fork::forget_after_fork();
+        crate::interp::owned::forget_after_fork();
         crate::warden::forget_after_fork();
         graveyard::forget_after_fork();
         crate::transfer::environment::forget_after_fork();
