@@ -46,7 +46,10 @@ def test_sigterm_finishes_a_request_in_flight(kind, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reload_under_load_fails_no_request(kind, times):
-    """Guards against connections that are dropped with the worker that has accepted them."""
+    """Guards against connections that are dropped with the worker that has accepted them.
+
+    Also when it is asked again while a new worker begins to accept.
+    """
     reloads = len(times(2 if kind == "interpreter" else 1, long=20))
     enough = len(times(400, long=5_000))
     with Served("serve_apps:hello", "-w", 2, "--workers-kind", kind) as served:
@@ -55,6 +58,9 @@ def test_a_reload_under_load_fails_no_request(kind, times):
             for number in range(1, reloads + 1):
                 kept.wait_for(kept.answers + 100)
                 new.wait_for(new.answers + 100)
+                running = served.log.count("Running on")
+                served.tell(signal.SIGHUP)
+                served.wait_for("Running on", running + 1)
                 served.reload(number)
             kept.wait_for(enough)
             new.wait_for(enough)

@@ -1,10 +1,7 @@
-"""The supervisor of `subpool serve` with workers that are not there, and a clock that is set."""
+"""The supervisor of `subpool serve`, with the workers and the clock of `serve_workers`."""
 
 import asyncio
 import errno
-import heapq
-import itertools
-import logging
 import os
 import signal
 import socket
@@ -13,135 +10,12 @@ from concurrent.futures import Future
 import pytest
 from hypercorn.config import Config
 
+from serve_workers import made, run_on, start
 from subpool import TaskInterrupted
 from subpool.errors import IncompatibleModuleError
 from subpool.integrations.hypercorn import _listening, _supervisor, _watch, _workers
 from subpool.integrations.hypercorn._listening import Listening
 from subpool.integrations.hypercorn._signals import Signals
-
-
-class Worker:
-    """A worker that does what the test says."""
-
-    def __init__(self, loop, settings, number, heard, ended):
-        if made.fails is not None:
-            raise made.fails
-        self.number = number
-        self.orders, self.forces, self.sockets = [], [], None
-        self.closes = True
-        self.gone = None
-        self._heard, self._ended = heard, ended
-        made.append(self)
-
-    def says(self, *message):
-        self._heard(self, list(message))
-        return self
-
-    def is_ready(self):
-        return self.says("loaded").says("ready")
-
-    def ends(self, error=None):
-        self._ended(self, error)
-
-    def give(self, sockets):
-        self.sockets = sockets
-
-    def order(self, word):
-        self.orders.append(word)
-
-    def force(self, *, hard):
-        self.forces.append(hard)
-
-    def when_gone(self, gone):
-        if self.closes:
-            gone()
-        else:
-            self.gone = gone
-
-
-class Made(list):
-    fails = None
-
-
-made = Made()
-
-
-class Clock:
-    """Timers that go off when the test says."""
-
-    def __init__(self, loop):
-        self.now = 0.0
-        self._timers = []
-        self._count = itertools.count()
-        loop.call_later, loop.time = self.call_later, lambda: self.now
-
-    def call_later(self, seconds, call, *args):
-        timer = type("Timer", (), {"is_cancelled": False})()
-        timer.cancel = lambda: setattr(timer, "is_cancelled", True)
-        heapq.heappush(
-            self._timers, (self.now + seconds, next(self._count), timer, lambda: call(*args))
-        )
-        return timer
-
-    def go(self, seconds):
-        until = self.now + seconds
-        while self._timers and self._timers[0][0] <= until:
-            self.now, _, timer, call = heapq.heappop(self._timers)
-            if not timer.is_cancelled:
-                call()
-        self.now = until
-
-
-@pytest.fixture
-def serving(monkeypatch, caplog):
-    """Make a supervisor of such workers."""
-    monkeypatch.setitem(_supervisor.KINDS, "interpreter", Worker)
-    made.clear()
-    made.fails = None
-    every = []
-
-    def make(workers=1, **settings):
-        config = Config()
-        config.application_path = "app:app"
-        config.workers = workers
-        config.bind = ["127.0.0.1:0"]
-        config.errorlog = logging.getLogger("serve-test")
-        for name, value in settings.items():
-            setattr(config, name, value)
-        supervisor = _supervisor.Supervisor(config, {}, "interpreter", Listening(config))
-        supervisor.clock = Clock(supervisor._loop)
-        every.append(supervisor)
-        return supervisor
-
-    caplog.set_level(logging.INFO)
-    yield make
-    for supervisor in every:
-        supervisor._listening.close()
-        supervisor._loop.close()
-
-
-def start(supervisor):
-    """Have all workers ready."""
-    for place in supervisor._places:
-        supervisor._start(place)
-    for worker in list(made):
-        worker.is_ready()
-    assert supervisor._was_up
-    return supervisor
-
-
-def run_on(supervisor, signals):
-    """Run what has started; the wait at the end is over at once."""
-    supervisor._places = []
-    wait = supervisor._leaving.wait
-
-    def wait_and_go(seconds):
-        supervisor._loop.call_soon(supervisor.clock.go, seconds)
-        return wait(seconds)
-
-    supervisor._leaving.wait = wait_and_go
-    return supervisor.run(signals)
-
 
 # Hypercorn leaves a socket that cannot be bound to the garbage collector.
 LEFT = pytest.mark.filterwarnings(
@@ -212,28 +86,6 @@ def test_a_first_start_that_hangs_ends_the_server(serving):
     assert made[0].forces == [False, False, False, True]
     assert supervisor._over.done()
     assert supervisor.code == 1
-
-
-def test_a_reload_while_a_follower_starts_replaces_that(serving, caplog):
-    """Guards against a change that is not taken up, since it came while a worker started."""
-    supervisor = start(serving(workers=2))
-    supervisor._reload("a file changed")
-    supervisor._reload("a file mended")
-    first, second = made[2:]
-    assert first.number == second.number == 1
-    assert first.orders == ["stop"]
-    first.ends(SyntaxError())
-    assert "The reload has failed" not in caplog.text
-    second.is_ready()
-    made[0].says("draining").ends()
-    assert made[4].number == 2
-    made[4].is_ready()
-    # The second worker's follower is ready, and the one before it has not given way: all again.
-    supervisor._reload("changed once more")
-    made[4].ends(RuntimeError())
-    assert made[5].number == 1
-    assert "All workers are replaced" not in caplog.text
-    assert "The reload has failed" not in caplog.text
 
 
 def test_the_end_starts_nothing(serving, caplog):

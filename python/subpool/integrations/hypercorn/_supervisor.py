@@ -78,7 +78,7 @@ class Supervisor:
             self._places,
             self._log,
             self._start,
-            lambda place, life: self._tell(place, life, "stop"),
+            lambda place, life: self._tell(place, life, "retire"),
         )
         self._watch = Watch()
         self.code = 0
@@ -209,8 +209,11 @@ class Supervisor:
     def _is_ready(self, place: Place, life: Life) -> None:
         if life.state != "starting":  # it was told to end before it was ready to hear that
             life.state = "draining"
+            if place.follower is life:
+                place.follower = None
             if not life.forced:
-                self._limit(place, life, self._config.graceful_timeout + _MARGIN)
+                word = "stop" if self._is_stopping else "retire"
+                self._limit(place, life, patience(self._config, word) + _MARGIN)
             return
         life.cancel_timer()
         life.state = "ready"
@@ -228,13 +231,15 @@ class Supervisor:
 
     def _tell(self, place: Place, life: Life, word: str) -> None:
         life.handle.order(word)
+        seconds = patience(self._config, word)
         if life.state == "ready":
             life.state = "draining"
         elif life.state == "starting":
             life.state = "unwanted"
+            seconds = self._config.graceful_timeout  # no request is known of
         elif life.state == "unwanted" or life.is_closing or life.forced:
             return  # it has a limit already, and no longer one
-        self._limit(place, life, patience(self._config, word) + _MARGIN)
+        self._limit(place, life, seconds + _MARGIN)
 
     def _limit(self, place: Place, life: Life, seconds: float) -> None:
         life.cancel_timer()
@@ -295,10 +300,12 @@ class Supervisor:
             if not self._lives:
                 settle(self._over)
             return
-        self._reloads.go_on_without(life)
-        if place.follower is life:
+        was_follower = place.follower is life
+        if was_follower:
             place.follower = None
-            if place.needs_another():
+        self._reloads.go_on_without(life)
+        if was_follower:
+            if place.follower is None and place.needs_another():
                 self._start_later(place)
         elif place.current is life:
             place.current = None
