@@ -84,3 +84,51 @@ def test_a_dropped_follower_that_hangs_is_given_up(serving):
     supervisor.clock.go(4)
     made[2].is_ready()
     assert made[0].orders == ["retire"]
+
+
+def test_a_worker_that_does_not_give_way_does_not_hold_the_others(serving):
+    """Guards against old code on all further places for a minute, because one request spins."""
+    supervisor = start(serving(workers=2))
+    supervisor._reload("SIGHUP")
+    made[2].is_ready()
+    supervisor.clock.go(4)
+    assert len(made) == 3
+    supervisor.clock.go(2)
+    assert made[3].number == 2
+    made[3].is_ready()
+    made[0].says("draining")  # at last: which is not what is waited for now
+    assert supervisor._reloads._giving_way.handle is made[1]
+    supervisor.clock.go(6)
+    assert supervisor._reloads._giving_way is None
+
+
+def test_failures_of_long_ago_do_not_count(serving, caplog):
+    """Guards against ten seconds without a worker, because followers failed days before."""
+    supervisor = serving()
+    supervisor.clock.go(1)  # no clock says 0 as a worker comes to be ready
+    start(supervisor)
+    supervisor.clock.go(40)
+    made[0].says("worn")
+    for number in range(1, 4):
+        made[number].ends(RuntimeError())
+        supervisor.clock.go(10)
+    made[4].is_ready()
+    made[0].says("draining").ends()
+    made[4].ends(RuntimeError())
+    assert caplog.text.count("starts again in 0.1 s") == 2
+    supervisor.clock.go(0.1)
+    made[5].is_ready().ends(RuntimeError())
+    assert caplog.text.count("starts again in 0.2 s") == 2
+
+
+def test_what_follows_the_server_fails(serving, caplog):
+    """Guards against a server that ends because of a hook of the caller's."""
+    supervisor = serving()
+    supervisor.on_ready = supervisor.on_reload = lambda: 1 / 0
+    start(supervisor)
+    assert "on_ready has failed" in caplog.text
+    supervisor._reload("SIGHUP")
+    assert "on_reload has failed" in caplog.text
+    made[1].is_ready()
+    assert made[0].orders == ["retire"]
+    assert supervisor.code == 0

@@ -139,6 +139,26 @@ def test_two_signals(serving, caplog):
     assert supervisor.code == 4
 
 
+def test_the_first_signal_after_a_failure(serving, caplog):
+    """Guards against a signal that is taken for a second one, and cuts off what ends in time."""
+    supervisor = serving(workers=2, graceful_timeout=60)
+    for place in supervisor._places:
+        supervisor._start(place)
+    made[0].is_ready()
+    made[1].ends(RuntimeError())
+    assert made[0].orders == ["stop"]
+    supervisor.clock.go(2)
+    supervisor._stop(signal.SIGTERM)
+    supervisor.clock.go(2)
+    assert not made[0].forces
+    supervisor._stop(signal.SIGTERM)
+    supervisor.clock.go(0)
+    assert made[0].forces == [False]
+    assert caplog.text.count("SIGTERM again") == 1
+    made[0].ends()
+    assert supervisor.code == 1
+
+
 @pytest.mark.parametrize("is_closing", [False, True])
 def test_a_stop_gives_a_replaced_worker_less_time(serving, is_closing):
     """Guards against a stop that waits for a minute, and one that cuts the lifespan's end short."""

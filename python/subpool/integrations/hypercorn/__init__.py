@@ -33,7 +33,8 @@ def serve(
         workers_kind: ``"interpreter"``: all workers in this process. ``"process"``: a process for
             each.
         on_reload: Called when the workers begin to be replaced.
-        on_ready: Called when all workers are ready for the first time.
+        on_ready: Called when all workers are ready for the first time. What these two raise is
+            logged, and the server goes on.
 
     Returns:
         0 after a graceful stop, 1 if the app failed, 3 if it needs a library that cannot load in
@@ -41,6 +42,7 @@ def serve(
 
     Raises:
         ValueError: `workers_kind` or ``config.worker_class`` is unknown.
+        RuntimeError: It was not called in the main thread.
 
     Example::
 

@@ -43,6 +43,9 @@ _INTERRUPTS = 3  # how often it is then interrupted, a second apart
 # process and its group. After that it means that the user will not wait.
 _TWICE = 1.0
 _LOOK = 1.0  # seconds between two looks at the app's files
+# Seconds that a reload waits for a replaced worker to stop accepting, before it goes on with the
+# next place. Its loop may be busy for longer.
+_GIVE_WAY = 5.0
 
 
 class Supervisor:
@@ -73,7 +76,7 @@ class Supervisor:
         self._leaving = Leaving(self._loop, self._log)
         self._was_up = False
         self._is_stopping = False
-        self._told_at = 0.0
+        self._told_at: float | None = None  # when the first signal to end came
         self._reloads = Reloads(
             self._places,
             self._log,
@@ -128,6 +131,12 @@ class Supervisor:
             settle(self._over)
         else:
             self._fail(FAILED)
+
+    def _call(self, name: str, hook: Callable[[], object]) -> None:
+        try:
+            hook()
+        except Exception:  # noqa: BLE001 - it is logged
+            self._log.exception("%s has failed; the server goes on", name)
 
     # Workers start.
 
@@ -221,10 +230,13 @@ class Supervisor:
         before, place.current, place.follower = place.current, life, None
         if before is not None:
             self._tell(place, before, "retire")
+            self._loop.call_later(_GIVE_WAY, self._reloads.is_draining, before)
+            if self._has_lived(before):
+                place.delay = FIRST_DELAY
         if not self._was_up and all(each.current for each in self._places):
             self._was_up = True
             self._log.info("All %d worker(s) are ready", len(self._places))
-            self.on_ready()
+            self._call("on_ready", self.on_ready)
         self._reloads.is_ready(life, before)
 
     # Workers end.
@@ -309,10 +321,13 @@ class Supervisor:
                 self._start_later(place)
         elif place.current is life:
             place.current = None
-            if life.ready_at and self._loop.time() - life.ready_at >= _GOOD_LIFE:
+            if self._has_lived(life):
                 place.delay = FIRST_DELAY
             if place.follower is None:
                 self._start_later(place)
+
+    def _has_lived(self, life: Life) -> bool:
+        return life.ready_at > 0 and self._loop.time() - life.ready_at >= _GOOD_LIFE
 
     def _start_later(self, place: Place) -> None:
         if place.timer is None:
@@ -354,24 +369,23 @@ class Supervisor:
         for handler in self._log.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.close()  # it opens its file anew: somebody may have moved it
-        self.on_reload()
+        self._call("on_reload", self.on_reload)
         self._reloads.ask()
 
     # The end.
 
     def _stop(self, number: signal.Signals) -> None:
         now = self._loop.time()
-        if self._is_stopping:
-            if now < self._told_at + _TWICE:
-                return
+        if self._told_at is None:
+            self._told_at = now
+            self._log.info("%s: the workers finish their requests and end", number.name)
+            if not self._is_stopping:  # as after a failure
+                self._end_all()
+        elif now >= self._told_at + _TWICE:
             self._log.warning("%s again: what still runs is cut off", number.name)
             for place, life in self._with_places():
                 life.was_cut = True
                 self._limit(place, life, 0)
-            return
-        self._told_at = now
-        self._log.info("%s: the workers finish their requests and end", number.name)
-        self._end_all()
 
     def _fail(self, code: int) -> None:
         if not self._is_stopping:
