@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from concurrent.futures import Future
+from unittest.mock import Mock
 
 import pytest
 from hypercorn.config import Config
@@ -220,6 +221,25 @@ def test_a_worker_that_its_pool_has_given_up():
     loop.run_forever()
     assert ended == [error]
     loop.close()
+
+
+def test_no_thread_to_wait_for_what_ends(serving):
+    """Guards against a server that ends in a reload because one thread cannot be started."""
+    supervisor = start(serving())
+    supervisor._reload("SIGHUP")
+    made[1].is_ready()
+    old = made[0]
+    old.when_gone = failing = Mock(side_effect=RuntimeError("can't start new thread"))
+    old.says("draining").ends()
+    supervisor.clock.go(1)
+    assert failing.call_count == 2
+    failing.side_effect = None
+    supervisor.clock.go(1)
+    failing.call_args.args[0]()
+    supervisor.clock.go(10)
+    assert failing.call_count == 3
+    assert not supervisor._leaving._lives
+    assert supervisor.code == 0
 
 
 def test_signals_in_the_last_seconds(serving):
