@@ -41,7 +41,8 @@ def serve(
         an interpreter, 4 if requests were cut off.
 
     Raises:
-        ValueError: `workers_kind` or ``config.worker_class`` is unknown.
+        ValueError: `workers_kind` or ``config.worker_class`` is unknown, or `config` has something
+            that cannot be, such as a certificate's file that is not there.
         RuntimeError: It was not called in the main thread.
 
     Example::
@@ -53,6 +54,7 @@ def serve(
     """
     from subpool.integrations.hypercorn import _main  # noqa: PLC0415 - main's
 
+    _main.check(config, workers_kind)
     return _main.serve(config, workers_kind, on_reload, on_ready)
 
 
