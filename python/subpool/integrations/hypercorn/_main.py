@@ -40,7 +40,7 @@ def check(config: Config, kind: str) -> None:
             continue
         if not isinstance(value, int if is_whole else (int, float)):
             what = "whole number" if is_whole else "number"
-            raise ValueError(f"{name} must be a {what}, not {value!r}")
+            raise ValueError(f"{name} must be a {what}, not {value!r}")  # noqa: TRY004 - as below
     if config.workers < 0:
         raise ValueError(f"workers must be 0 or more, not {config.workers}")
     if config.workers == 0 and config.use_reloader:

@@ -11,12 +11,11 @@ itself, as when no descriptor is left, ends the server, or is one worker's failu
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from typing import TYPE_CHECKING, Any
 
 from subpool.errors import IncompatibleModuleError
-from subpool.integrations.hypercorn import _errors
+from subpool.integrations.hypercorn import _errors, _logs
 from subpool.integrations.hypercorn._leaving import Leaving, leave_at_the_end, settle
 from subpool.integrations.hypercorn._messages import patience
 from subpool.integrations.hypercorn._places import FIRST_DELAY, Life, Place
@@ -67,7 +66,7 @@ class Supervisor:
         self._listening = listening
         self._kind = KINDS[kind]
         self._settings = settings
-        self._log = _logger(config)
+        self._log = _logs.logger_of(config)
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._broken)
         self._over: asyncio.Future[None] = self._loop.create_future()
@@ -366,9 +365,7 @@ class Supervisor:
         if self._is_stopping:
             return
         self._log.info("%s: all workers are replaced, one after another", why)
-        for handler in self._log.handlers:
-            if isinstance(handler, logging.FileHandler):
-                handler.close()  # it opens its file anew: somebody may have moved it
+        _logs.reopen(self._log)  # somebody may have moved its files
         self._call("on_reload", self.on_reload)
         self._reloads.ask()
 
@@ -404,8 +401,3 @@ class Supervisor:
 
     def _with_places(self) -> list[tuple[Place, Life]]:
         return [(self._places[life.handle.number - 1], life) for life in self._lives]
-
-
-def _logger(config: Config) -> logging.Logger:
-    logger = getattr(config.log, "error_logger", None)
-    return logger if isinstance(logger, logging.Logger) else logging.getLogger("hypercorn.error")
