@@ -26,7 +26,9 @@ def serve(
     """Serve ``config.application_path`` until a signal ends it, and give the exit code.
 
     What ``subpool serve`` does. SIGTERM and SIGINT let the requests in flight finish, SIGHUP
-    replaces the workers one after another. Call it in the main thread.
+    replaces the workers one after another. Call it in the main thread. If a worker does not end at
+    all, that is logged, and the program's end does not wait for it, nor for threads: the process
+    then exits with this code, whatever the program's own would have been.
 
     Args:
         config: Hypercorn's own configuration.
