@@ -50,8 +50,8 @@ def test_one_follower_starts_at_a_time(serving, caplog):
     assert not supervisor._reloads._left
 
 
-@pytest.mark.parametrize("is_stopped", [False, True])
-def test_a_dropped_follower_that_has_begun_to_serve(serving, is_stopped):
+@pytest.mark.parametrize(("is_stopped", "gives_way"), [(0, 0), (0, 1), (1, 0)])
+def test_a_dropped_follower_that_has_begun_to_serve(serving, is_stopped, gives_way):
     """Guards against requests of such a worker that are cut off, and one that is waited for."""
     supervisor = start(serving(graceful_timeout=1))
     supervisor._reload("SIGHUP")
@@ -65,12 +65,15 @@ def test_a_dropped_follower_that_has_begun_to_serve(serving, is_stopped):
         supervisor.clock.go(1 + 2)
         assert dropped.forces
         return
-    dropped.says("draining")
+    if gives_way:
+        dropped.says("draining")
+    else:
+        supervisor.clock.go(5)
     made[2].is_ready()
     assert made[0].orders == ["retire"]
-    supervisor.clock.go(60)
+    supervisor.clock.go(55)
     assert not dropped.forces
-    supervisor.clock.go(2)
+    supervisor.clock.go(7)
     assert dropped.forces
 
 

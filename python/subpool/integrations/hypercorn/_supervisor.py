@@ -219,6 +219,7 @@ class Supervisor:
             life.state = "draining"
             if place.follower is life:
                 place.follower = None
+                self._loop.call_later(_GIVE_WAY, self._reloads.is_draining, life)
             if not life.forced:
                 word = "stop" if self._is_stopping else "retire"
                 self._limit(place, life, patience(self._config, word) + _MARGIN)
