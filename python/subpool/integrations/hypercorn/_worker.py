@@ -8,8 +8,10 @@ socket that keeps messages apart; the end of that means that nobody supervises i
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import json
+import os
 import random
 import signal
 import socket
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
     from subpool import Event
 
-_MANY = 100  # files named in one message
+_FILES = 1 << 14  # bytes of names in one message; one name alone may be longer
+_TOLD = MESSAGE // 13  # characters of what went wrong; JSON makes up to twelve bytes of one
 
 _MOST = socket.CMSG_LEN(250 * 4)  # bytes of the descriptors that come with one
 
@@ -94,13 +97,17 @@ class Channel:
     def sockets(self) -> tuple[list[socket.socket], list[int]] | None:
         """Wait for the sockets, and how many there are of each sort; ``None``: shall not serve."""
         # `socket.recv_fds` drops the flag: what the app starts would have the sockets, too.
-        data, more, _, _ = self.socket.recvmsg(MESSAGE, _MOST, socket.MSG_CMSG_CLOEXEC)
+        data, more, flags, _ = self.socket.recvmsg(MESSAGE, _MOST, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return None
         word, *counts = json.loads(data)
         if word != "serve":
             return None
         descriptors = [number for _, _, each in more for number in memoryview(each).cast("i")]
+        if flags & socket.MSG_CTRUNC or len(descriptors) != sum(counts):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise OSError(errno.EMFILE, "too many open files for the listening sockets")
         return [_loop.OneByOne(fileno=descriptor) for descriptor in descriptors], counts
 
 
@@ -252,13 +259,16 @@ def serve(
     """
     channel = Channel(descriptor)
     try:
+        channel.tell("here")
         _serve(settings, number, channel, events)
     except BaseException as error:
+        channel.wait_again()
         if settings.get("use_reloader"):
             from subpool.integrations.hypercorn._watch import files_of  # noqa: PLC0415 - rare
 
-            channel.socket.setblocking(True)
             tell_files(channel, files_of(error))
+        if events is None:
+            channel.tell("failed", _errors.told(error)[-_TOLD:])
         raise
     finally:
         channel.socket.close()
@@ -314,8 +324,16 @@ def tell_files(channel: Channel, more: set[str] | frozenset[str] = frozenset()) 
             if type(file := getattr(module, "__file__", None)) is str
         }
     )
-    for start in range(0, len(files), _MANY):
-        channel.tell("files", *files[start : start + _MANY])
+    batch: list[str] = []
+    size = 0
+    for file in files:
+        length = len(json.dumps(file))
+        if batch and size + length > _FILES:
+            channel.tell("files", *batch)
+            batch, size = [], 0
+        batch.append(file)
+        size += length
+    channel.tell("files", *batch)
 
 
 def _loop_class(name: str) -> Any:

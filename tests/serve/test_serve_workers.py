@@ -1,0 +1,147 @@
+"""Workers of `subpool serve` as the supervisor holds them: how they fail, and what they tell."""
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import socket
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from subpool import NotTransferableError, TaskInterrupted
+from subpool.integrations.hypercorn import _messages, _worker, _workers
+
+THREADED = """
+import threading, time
+from pathlib import Path
+
+def wait():
+    while not Path("end").exists():
+        time.sleep(0.01)
+
+threading.Thread(target=wait).start()
+1 / 0
+"""
+
+
+@pytest.fixture
+def loop():
+    with contextlib.closing(asyncio.SelectorEventLoop()) as loop:
+        yield loop
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["interpreter", "process"])
+def test_a_worker_that_fails_with_a_thread_left_has_ended(kind, loop, tmp_path, monkeypatch):
+    """Python waits for such threads: a place whose process has failed stayed empty for ever.
+
+    And against a log without the traceback, which was on the process's standard error only.
+    """
+    monkeypatch.setattr(_workers, "_AFTER_FAILURE", 0.1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / f"threaded_{kind}.py").write_text(THREADED)
+    heard, over = [], loop.create_future()
+    settings = {"application_path": f"threaded_{kind}:app"}
+    handle = _workers.KINDS[kind](
+        loop, settings, 1, lambda _, message: heard.append(message),
+        lambda _, error: over.set_result(error),
+    )  # fmt: skip
+    try:
+        error = loop.run_until_complete(asyncio.wait_for(over, 20))
+    finally:
+        Path("end").touch()
+    assert "ZeroDivisionError" in repr(error)
+    assert heard == [["here"]]
+    if kind == "process":
+        assert "threaded_process.py" in str(error)
+        assert handle._process.returncode == -9
+    gone = loop.create_future()
+    handle.when_gone(lambda: gone.set_result(None))
+    loop.run_until_complete(asyncio.wait_for(gone, 40))
+
+
+class Made(_workers.InterpreterHandle):
+    """A worker in an interpreter whose pool says what the test does."""
+
+    def _begin(self, settings):
+        self._future = Future()
+        self._descriptor = self._theirs.detach()
+
+
+@pytest.mark.parametrize(
+    "error", [NotTransferableError("an earlier task had harmed it"), TaskInterrupted("in load()")]
+)
+@pytest.mark.parametrize("is_here", [False, True])
+def test_a_worker_that_has_never_begun(error, is_here, loop):
+    """Guards against a descriptor that nobody closes, one closed twice, and a worker for ever."""
+    ended = []
+    handle = Made(loop, {}, 1, lambda *_: None, lambda _, error: ended.append(error))
+    if is_here:
+        channel = _worker.Channel(handle._descriptor)
+        kept = os.dup(handle._descriptor)  # what the app starts has it for a moment
+        channel.tell("here")
+        channel.socket.close()
+        os.dup2(kept, handle._descriptor)  # it is somebody else's now
+    handle._future.set_exception(error)
+    handle._settle()
+    assert ended == [error]
+    if is_here:
+        os.close(handle._descriptor)
+        os.close(kept)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handle._descriptor)
+
+
+def test_a_worker_that_was_given_up_may_still_run(loop):
+    """Guards against a descriptor that is closed under a worker that comes to it late.
+
+    And against an end that waits for ever for a call that cannot be interrupted.
+    """
+    ended = []
+    handle = Made(loop, {}, 1, lambda *_: None, lambda _, error: ended.append(error))
+    handle._is_given_up = True
+    handle._future.set_exception(TaskInterrupted("while it imported"))
+    handle._settle()
+    assert not ended
+    os.close(handle._descriptor)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+    assert ended == [handle._future.exception()]
+
+
+@contextlib.contextmanager
+def channels():
+    theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel = _worker.Channel(theirs.detach())
+    with ours, channel.socket:
+        yield channel, ours
+
+
+@pytest.mark.parametrize(("sent", "room"), [(2, 1), (1, 2)])
+def test_a_worker_without_room_for_its_sockets_fails(sent, room, monkeypatch):
+    """Linux gives those that have room: a worker listened on some, or none, and was ready."""
+    monkeypatch.setattr(_worker, "_MOST", socket.CMSG_LEN(4 * room))
+    with channels() as (channel, ours), socket.create_server(("127.0.0.1", 0)) as listening:
+        socket.send_fds(ours, [b'["serve", 0, 2, 0]'], [listening.fileno()] * sent)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(OSError, match="listening sockets") as met:
+            channel.sockets()
+        assert met.value.errno == errno.EMFILE
+        assert len(list(Path("/proc/self/fd").iterdir())) == before  # what came is closed
+
+
+def test_names_of_files_fit_into_messages(monkeypatch):
+    """A hundred long names in Chinese made a message that was cut, and so ended the server."""
+    names = {f"/{'深' * 1300}/{number}.py" for number in range(300)}
+    with channels() as (channel, ours):
+        sent = []
+        monkeypatch.setattr(_worker.sys, "modules", {})
+        monkeypatch.setattr(channel, "tell", lambda *message: sent.append(json.dumps(message)))
+        _worker.tell_files(channel, names)
+        assert max(map(len, sent)) < _messages.MESSAGE
+        assert {name for message in sent for name in json.loads(message)[1:]} == names
+        assert ours
