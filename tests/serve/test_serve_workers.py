@@ -121,6 +121,23 @@ def channels():
         yield channel, ours
 
 
+def test_last_words_are_heard(loop):
+    """Who closes with an order unread resets the channel: exit code 0, though a request was cut."""
+    heard, ended = [], []
+    handle = Made(
+        loop, {}, 1, lambda _, message: heard.append(message), lambda _, error: ended.append(error)
+    )
+    channel = _worker.Channel(handle._descriptor)
+    handle._ours.send(b'["stop"]')
+    channel.tell("cut", 1, 3)
+    channel.tell("ended", True)
+    channel.socket.close()
+    handle._future.set_result(None)
+    handle._settle()
+    assert heard == [["cut", 1, 3], ["ended", True]]
+    assert ended == [None]
+
+
 @pytest.mark.parametrize(("sent", "room"), [(2, 1), (1, 2)])
 def test_a_worker_without_room_for_its_sockets_fails(sent, room, monkeypatch):
     """Linux gives those that have room: a worker listened on some, or none, and was ready."""

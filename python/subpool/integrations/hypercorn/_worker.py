@@ -48,6 +48,10 @@ _LAST_WORDS = 5.0
 # about to use it again gets its answer, and is told to open another one.
 _LINGER = 2.0
 
+# Seconds after that in which a busy HTTP/2 connection may come to a moment with no request under
+# way. Its client is told to send no more after them, or when half of the requests' time is over.
+_BUSY = 10.0
+
 # Seconds that an app has to notice that its client is gone, before its requests are cancelled.
 _CANCEL = 0.3
 
@@ -123,6 +127,8 @@ class Server:
         self, config: Config, number: int, channel: Channel, events: dict[str, Event] | None
     ) -> None:
         self._config = config
+        self._patience = {word: patience(config, word) for word in ("retire", "stop")}
+        self._has_quic = bool(config.ssl_enabled and config.quic_bind)
         self._events = events
         self._channel = channel
         self._number = number
@@ -181,15 +187,17 @@ class Server:
         self._channel.tell("ready")
         word = await self._orders.get()
         self._app.is_draining = True
-        self._cut_in(patience(self._config, word))
+        self._cut_after(word)
         hurry = loop.create_task(self._hurry())
         self._tasks.append(hurry)
         self._announce_close()
+        if word == "stop":  # nobody else will
+            await self._connections.accept_what_waits(self._config.backlog)
         await self._connections.stop_accepting()
         self._channel.tell("draining")
         self._tasks.append(loop.create_task(self._app.close_websockets()))
         if word == "retire":
-            linger = loop.create_task(self._linger(min(_LINGER, self._config.graceful_timeout)))
+            linger = loop.create_task(self._linger())
             await asyncio.wait((linger, hurry), return_when=asyncio.FIRST_COMPLETED)
             linger.cancel()
         await self._connections.read_what_came()
@@ -199,17 +207,24 @@ class Server:
         await event.wait_async()
         self.order(word)
 
-    async def _linger(self, seconds: float) -> None:
+    async def _linger(self) -> None:
+        seconds = min(_LINGER, self._patience["stop"])
         await self._connections.all_closed(seconds)
-        await self._app.none_over_http2()
+        left = self._patience["retire"] / 2 - seconds
+        await self._app.none_over_http2(max(0.0, min(_BUSY, left)))
 
     async def _hurry(self) -> None:
         """Wait until the server stops: a retired worker has less time then."""
         while await self._orders.get() != "stop":
             pass
-        self._cut_in(patience(self._config, "stop"))
+        self._cut_after("stop")
 
-    def _cut_in(self, seconds: float) -> None:
+    def _cut_after(self, word: str) -> None:
+        seconds = self._patience[word]
+        if not self._has_quic:
+            # Hypercorn cancels then what goes on after the last connection, as work after an
+            # answer may: not before we do, who tell it. QUIC takes all of that time.
+            self._config.graceful_timeout = seconds + 2 * _CANCEL
         if self._end is not None:
             self._end[0].cancel()
         self._end = asyncio.get_running_loop().call_later(seconds, self._cut), seconds

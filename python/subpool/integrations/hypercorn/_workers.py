@@ -83,7 +83,10 @@ class Handle:
         if self._has_hung_up:
             return False
         try:
-            data = self._ours.recv(MESSAGE)
+            try:
+                data = self._ours.recv(MESSAGE)
+            except ConnectionResetError:  # it has left an order unread; its last words come now
+                data = self._ours.recv(MESSAGE)
         except BlockingIOError:
             return False
         except OSError:
