@@ -1,5 +1,6 @@
 """The supervisor of `subpool serve` with workers that are not there, and a clock that is set."""
 
+import asyncio
 import errno
 import heapq
 import itertools
@@ -7,12 +8,14 @@ import logging
 import os
 import signal
 import socket
+from concurrent.futures import Future
 
 import pytest
 from hypercorn.config import Config
 
+from subpool import TaskInterrupted
 from subpool.errors import IncompatibleModuleError
-from subpool.integrations.hypercorn import _listening, _supervisor, _watch
+from subpool.integrations.hypercorn import _listening, _supervisor, _watch, _workers
 from subpool.integrations.hypercorn._listening import Listening
 from subpool.integrations.hypercorn._signals import Signals
 
@@ -322,6 +325,30 @@ def test_who_does_not_end_counts_only_at_the_end(serving, monkeypatch, caplog):
         with Signals() as signals:
             assert run_on(supervisor, signals) == (0 if ends else 4)
         assert codes == ([] if ends else [4])
+
+
+def test_a_worker_that_its_pool_has_given_up():
+    """Guards against an end that waits for ever for a call that cannot be interrupted."""
+
+    class Stuck(_workers.InterpreterHandle):
+        def _begin(self, settings):
+            self._future = Future()
+
+    loop = asyncio.new_event_loop()
+    ended = []
+    stuck = Stuck(loop, {}, 1, None, lambda _, error: ended.append(error))
+    error = TaskInterrupted("it still runs")
+    stuck._is_given_up = True
+    stuck._future.set_exception(error)
+    stuck._settle()
+    assert not ended
+    stuck._theirs.close()
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    assert ended == [error]
+    loop.close()
 
 
 def test_signals_in_the_last_seconds(serving):

@@ -10,9 +10,10 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from hypercorn.config import Config
 
 from subpool import NotTransferableError, TaskInterrupted
-from subpool.integrations.hypercorn import _messages, _worker, _workers
+from subpool.integrations.hypercorn import _main, _messages, _worker, _workers
 
 THREADED = """
 import threading, time
@@ -96,23 +97,6 @@ def test_a_worker_that_has_never_begun(error, is_here, loop):
         os.fstat(handle._descriptor)
 
 
-def test_a_worker_that_was_given_up_may_still_run(loop):
-    """Guards against a descriptor that is closed under a worker that comes to it late.
-
-    And against an end that waits for ever for a call that cannot be interrupted.
-    """
-    ended = []
-    handle = Made(loop, {}, 1, lambda *_: None, lambda _, error: ended.append(error))
-    handle._is_given_up = True
-    handle._future.set_exception(TaskInterrupted("while it imported"))
-    handle._settle()
-    assert not ended
-    os.close(handle._descriptor)
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.run_until_complete(asyncio.sleep(0))
-    assert ended == [handle._future.exception()]
-
-
 @contextlib.contextmanager
 def channels():
     theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -162,3 +146,30 @@ def test_names_of_files_fit_into_messages(monkeypatch):
         assert max(map(len, sent)) < _messages.MESSAGE
         assert {name for message in sent for name in json.loads(message)[1:]} == names
         assert ours
+
+
+class Strict(Config):
+    """A configuration with a class of its own."""
+
+    keep_alive_timeout = 65
+
+    def response_headers(self, protocol):
+        return [(b"x-from", self.application_path.encode())]
+
+
+def test_a_configuration_of_ones_own_class():
+    """Guards against methods and defaults, as stricter TLS, that hold in main and in no worker."""
+    config = Strict()
+    config.application_path = "app:app"
+    settings = _main._settings(config)
+    config = _worker.configuration(settings)
+    assert type(config) is Strict
+    assert config.keep_alive_timeout == 65
+    assert config.response_headers("h11") == [(b"x-from", b"app:app")]
+
+    class Local(Config):
+        pass
+
+    with pytest.raises(ValueError, match=r"class .*Local cannot be sent to workers"):
+        _main._settings(Local())
+    assert type(_worker.configuration(_main._settings(Config()))) is Config

@@ -266,7 +266,7 @@ def serve(
     """Load the app, wait for the sockets, and serve.
 
     Args:
-        settings: The attributes of Hypercorn's configuration.
+        settings: The attributes of Hypercorn's configuration, and its class if that is another.
         number: The worker's, from 1.
         descriptor: The worker's end of the channel; it belongs to the worker from now on.
         events: What tells the worker to end, by order; ``None``: the channel does.
@@ -292,8 +292,7 @@ def serve(
 def _serve(
     settings: dict[str, Any], number: int, channel: Channel, events: dict[str, Event] | None
 ) -> None:
-    config = Config()
-    vars(config).update(settings)
+    config = configuration(settings)
     integration._number = number  # noqa: SLF001 - its own package
     _load_for_options(config, channel)
     app = load_application(config.application_path, config.wsgi_max_body_size)
@@ -307,6 +306,19 @@ def _serve(
     )
     config._set_quic_addresses(listening.quic_sockets)  # noqa: SLF001 - as `create_sockets` does
     Server(config, number, channel, events).run(app, listening)
+
+
+def configuration(settings: dict[str, Any]) -> Config:
+    """Make Hypercorn's configuration anew, of the user's own class if it has one."""
+    kind: type[Config] = Config
+    plain = dict(settings)
+    if name := plain.pop("class", None):
+        import pkgutil  # noqa: PLC0415 - rare
+
+        kind = pkgutil.resolve_name(name)
+    config = kind.__new__(kind)  # as pickle does
+    vars(config).update(plain)
+    return config
 
 
 def _load_for_options(config: Config, channel: Channel) -> None:
