@@ -211,6 +211,7 @@ def test_a_worker_that_its_pool_has_given_up():
     ended = []
     stuck = Stuck(loop, {}, 1, None, lambda _, error: ended.append(error))
     error = TaskInterrupted("it still runs")
+    stuck._is_given_up = True
     stuck._future.set_exception(error)
     stuck._settle()
     assert not ended

@@ -129,7 +129,10 @@ def _serve_in_main(config: Config) -> int:
 
 def _settings(config: Config) -> dict[str, Any]:
     """Give what makes another `Config` the same, without what cannot be sent."""
-    found = {}
+    found: dict[str, Any] = {}
+    kind = type(config)
+    if kind.__module__ != "hypercorn.config":
+        found["class"] = _name(kind)
     for name, value in vars(config).items():
         if name == "_log":  # it has handlers; each worker makes its own
             continue
@@ -144,3 +147,19 @@ def _settings(config: Config) -> dict[str, Any]:
             ) from error
         found[name] = value
     return found
+
+
+def _name(kind: type[Config]) -> str:
+    """Give the name under which workers find that class."""
+    import pkgutil  # noqa: PLC0415 - rare
+
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    try:
+        if kind.__module__ != "__main__" and pkgutil.resolve_name(name) is kind:
+            return name
+    except (ImportError, AttributeError, ValueError):
+        pass
+    raise ValueError(
+        f"the configuration's class {kind.__qualname__} cannot be sent to workers. Let it be what "
+        f"a module, other than the one that is run, has under its name"
+    )
