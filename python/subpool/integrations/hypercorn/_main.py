@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from subpool.integrations.hypercorn import _listening, _signals
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
 
 
+# What a configuration file may have as something else.
+_NUMBERS = (
+    "workers", "backlog", "graceful_timeout", "startup_timeout", "shutdown_timeout",
+    "keep_alive_timeout", "read_timeout", "websocket_ping_interval", "max_requests",
+    "max_requests_jitter",
+)  # fmt: skip
+
+
 def check(config: Config, kind: str) -> None:
     """Raise for what cannot be served, before anything is started."""
     if kind not in KINDS:
@@ -24,11 +33,43 @@ def check(config: Config, kind: str) -> None:
             f"worker class {config.worker_class!r} is not supported: use asyncio, or uvloop on "
             f"processes"
         )
+    for name in _NUMBERS:
+        value = getattr(config, name)
+        is_whole = name == "workers"
+        if value is None and not is_whole:
+            continue
+        if not isinstance(value, int if is_whole else (int, float)):
+            what = "whole number" if is_whole else "number"
+            raise ValueError(f"{name} must be a {what}, not {value!r}")  # noqa: TRY004 - as below
     if config.workers < 0:
         raise ValueError(f"workers must be 0 or more, not {config.workers}")
+    if config.workers == 0 and config.use_reloader:
+        raise ValueError("--reload needs at least one worker, and workers is 0")
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("serve() handles signals: call it in the main thread")
+    _check_tls(config)
+    try:
+        _ = config.log
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the log cannot be made as configured: {type(error).__name__}: {error}"
+        ) from error
     _settings(config)
+
+
+def _check_tls(config: Config) -> None:
+    if not config.ssl_enabled:
+        return
+    try:
+        for file in (config.certfile, config.keyfile, config.ca_certs):
+            if file is not None:
+                Path(file).open("rb").close()  # `ssl` does not name the one that is not there
+        config.create_ssl_context()
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"TLS cannot be had with the certfile {config.certfile} and the keyfile "
+            f"{config.keyfile}: {error}"
+        ) from error
 
 
 def serve(
@@ -39,7 +80,7 @@ def serve(
     *,
     is_last: bool = False,
 ) -> int:
-    """Do what `subpool.integrations.hypercorn.serve` says.
+    """Do what `subpool.integrations.hypercorn.serve` says, with what `check` has passed.
 
     Args:
         config: Hypercorn's configuration.
@@ -49,12 +90,8 @@ def serve(
         is_last: Whether the program ends after it: then signals do nothing from that on.
 
     """
-    check(config, kind)
     if config.workers == 0:
-        # In main, without anybody to supervise it, as Hypercorn does.
-        from hypercorn.run import run  # noqa: PLC0415 - rare
-
-        return run(config)
+        return _serve_in_main(config)
     if kind == "interpreter":
         _listening.raise_limit()
     listening = _listening.Listening(config)
@@ -75,9 +112,27 @@ def serve(
             listening.remove_pid()
 
 
+def _serve_in_main(config: Config) -> int:
+    """Run Hypercorn's worker without anybody to supervise it, as Hypercorn does."""
+    from hypercorn.asyncio import run  # noqa: PLC0415 - rare
+
+    worker = run.uvloop_worker if config.worker_class == "uvloop" else run.asyncio_worker
+    listening = _listening.Listening(config)
+    try:
+        sockets = config.create_sockets()
+        listening.write_pid()
+        worker(config, sockets)
+    finally:
+        listening.remove_pid()
+    return 0
+
+
 def _settings(config: Config) -> dict[str, Any]:
     """Give what makes another `Config` the same, without what cannot be sent."""
-    found = {}
+    found: dict[str, Any] = {}
+    kind = type(config)
+    if kind.__module__ != "hypercorn.config":
+        found["class"] = _name(kind)
     for name, value in vars(config).items():
         if name == "_log":  # it has handlers; each worker makes its own
             continue
@@ -92,3 +147,19 @@ def _settings(config: Config) -> dict[str, Any]:
             ) from error
         found[name] = value
     return found
+
+
+def _name(kind: type[Config]) -> str:
+    """Give the name under which workers find that class."""
+    import pkgutil  # noqa: PLC0415 - rare
+
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    try:
+        if kind.__module__ != "__main__" and pkgutil.resolve_name(name) is kind:
+            return name
+    except (ImportError, AttributeError, ValueError):
+        pass
+    raise ValueError(
+        f"the configuration's class {kind.__qualname__} cannot be sent to workers. Let it be what "
+        f"a module, other than the one that is run, has under its name"
+    )
