@@ -247,6 +247,22 @@ def test_a_claim_prunes_no_more_than_a_piece(make_store, rows, monkeypatch):
     assert left == [3, 1, 0]
 
 
+def test_pruning_spares_what_is_put_back_meanwhile(store, add, rows, database):
+    """The admin's "Run again" came between the two statements, and its task was deleted."""
+    for _ in range(2):
+        add()
+    rows.update(finished_at=utc_now() - timedelta(days=30), status="FAILED")
+
+    def put_back(execute, sql, *rest):
+        if sql.startswith("DELETE"):
+            assert module.run_again(rows.filter(pk="a")) == 1
+        return execute(sql, *rest)
+
+    with connections[database].execute_wrapper(put_back):
+        assert store.prune() == 1
+    assert ids(store.claim(None, 9, "me")) == ["a"]
+
+
 @on_postgres
 def test_connection_that_was_lost(store, add, database):
     """A database that was restarted: the next operation has a new connection."""

@@ -373,7 +373,8 @@ class DatabaseStore:
         oldest = _local(utc_now() - timedelta(seconds=self._keep_results))
         old = self._rows.filter(finished_at__lt=oldest)
         ids = list(old.values_list("pk", flat=True)[:_PRUNED_AT_ONCE])
-        return cast("int", self._all.filter(pk__in=ids).delete()[0]) if ids else 0
+        # Still old: the admin may have put one back into its queue since.
+        return cast("int", old.filter(pk__in=ids).delete()[0]) if ids else 0
 
     def _again[T](self, operation: Callable[[], T]) -> T:
         """Do it, and once more on a new connection if this one fails.
