@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from support import eventually
+from support import eventually, unless_absent
 
 pytest.importorskip("django", "6.0")
 pytest.importorskip("hypercorn")
@@ -150,13 +150,11 @@ def test_a_task_of_the_site_and_its_progress(site):
 
 
 def test_the_page_in_a_browser(site):
-    from browser import NoBrowser, Page
+    from browser import Page
 
     site.open("/")  # it is up
-    try:
+    with unless_absent():
         page = Page()
-    except NoBrowser as error:
-        pytest.skip(f"no browser: {error}")
     with contextlib.closing(page):
         page.open(f"http://127.0.0.1:{site.port}/")
         assert page.ask("document.title") == "The standard library, measured"
