@@ -98,7 +98,7 @@ def test_each_record_has_one_claimant(make_store, store):
 
 def test_life_of_a_task(store, add):
     before = utc_now()
-    add(args=[1], kwargs={"two": 2}, takes_context=True, is_async=True, priority=3)
+    add(args=[1], kwargs={"two": 2}, takes_context=True, priority=3)
     (claimed,) = store.claim(None, 1, "me")
     assert claimed.status == "READY"
     assert not claimed.worker_ids
@@ -114,7 +114,6 @@ def test_life_of_a_task(store, add):
     assert finished.finished_at.tzinfo is UTC
     assert (finished.args, finished.kwargs) == ([1], {"two": 2})
     assert finished.takes_context
-    assert finished.is_async
     assert store.claim(None, 1, "me") == []
 
 
