@@ -172,8 +172,9 @@ def _is_count(value: object) -> bool:
 
 def _is_time(value: object) -> bool:
     # The most that a lock waits, some 292 years: infinity is none of it.
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 < value <= threading.TIMEOUT_MAX
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value <= threading.TIMEOUT_MAX
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
