@@ -93,9 +93,10 @@ def test_what_waits_in_the_queue_is_taken_at_the_end():
     with serving() as (loop, connections, others), contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(socket.create_connection(others.getsockname()))
-        loop.run_until_complete(connections.accept_what_waits(1))
-        assert len(every) < 5
-        loop.run_until_complete(connections.accept_what_waits(100))
+        for most, seconds in ((1, 100), (100, -1)):
+            loop.run_until_complete(connections.accept_what_waits(most, seconds))
+            assert len(every) < 5
+        loop.run_until_complete(connections.accept_what_waits(100, 100))
         loop.run_until_complete(connections.stop_accepting())
         assert len([each for each in every if each.is_open]) == 5
 

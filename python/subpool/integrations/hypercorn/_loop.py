@@ -123,9 +123,13 @@ class Connections:
 
         return make
 
-    async def accept_what_waits(self, most: int) -> None:
+    async def accept_what_waits(self, most: int, seconds: float) -> None:
         """Take the connections that wait in the queue, which will be gone, but not without end."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
         for _ in range(most):
+            if loop.time() > until:
+                return
             poll = select.poll()
             for server in self.servers:
                 for listening in server.sockets:

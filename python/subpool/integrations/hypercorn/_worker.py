@@ -192,7 +192,8 @@ class Server:
         self._tasks.append(hurry)
         self._announce_close()
         if word == "stop":  # nobody else will
-            await self._connections.accept_what_waits(self._config.backlog)
+            half = self._patience["stop"] / 2  # the rest is for their answers
+            await self._connections.accept_what_waits(self._config.backlog, half)
         await self._connections.stop_accepting()
         self._channel.tell("draining")
         self._tasks.append(loop.create_task(self._app.close_websockets()))
