@@ -14,9 +14,10 @@ from hypercorn.config import Config
 from serve_workers import made, run_on, start
 from subpool import TaskInterrupted
 from subpool.errors import IncompatibleModuleError
+from subpool.integrations._signals import Signals
 from subpool.integrations.hypercorn import _listening, _supervisor, _watch, _workers
 from subpool.integrations.hypercorn._listening import Listening
-from subpool.integrations.hypercorn._signals import Signals
+from subpool.integrations.hypercorn._main import SIGNALS
 
 # Hypercorn leaves a socket that cannot be bound to the garbage collector.
 LEFT = pytest.mark.filterwarnings(
@@ -27,7 +28,7 @@ LEFT = pytest.mark.filterwarnings(
 def test_workers_that_cannot_be_made(serving, caplog):
     """Guards against a server without descriptors, which SIGTERM and SIGINT do not end."""
     made.fails = OSError(errno.EMFILE, "Too many open files")
-    with Signals() as signals:
+    with Signals(*SIGNALS) as signals:
         assert serving().run(signals) == 1
     assert "Worker 1 cannot be started" in caplog.text
     made.fails = None
@@ -195,7 +196,7 @@ def test_who_does_not_end_counts_only_at_the_end(serving, monkeypatch, caplog):
         supervisor._stop(signal.SIGTERM)
         made[1].ends()
         assert supervisor._over.done()
-        with Signals() as signals:
+        with Signals(*SIGNALS) as signals:
             assert run_on(supervisor, signals) == (0 if ends else 4)
         assert codes == ([] if ends else [4])
 
@@ -258,14 +259,14 @@ def test_signals_in_the_last_seconds(serving):
     numbers = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
     before = [signal.getsignal(number) for number in numbers]
     try:
-        with Signals(stay=True) as signals:
+        with Signals(*SIGNALS, stay=True) as signals:
             assert run_on(supervisor, signals) == 0
         for number in numbers:
             os.kill(os.getpid(), number)
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-    with Signals():
+    with Signals(*SIGNALS):
         assert signal.getsignal(signal.SIGINT) is not before[1]
     assert [signal.getsignal(number) for number in numbers] == before
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from subpool.integrations.hypercorn import _listening, _signals
+from subpool.integrations._signals import Signals
+from subpool.integrations.hypercorn import _listening
 from subpool.integrations.hypercorn._workers import KINDS
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
     from hypercorn.config import Config
 
+
+SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 
 # What a configuration file may have as something else.
 _NUMBERS = (
@@ -95,7 +99,7 @@ def serve(
     if kind == "interpreter":
         _listening.raise_limit()
     listening = _listening.Listening(config)
-    with _signals.Signals(stay=is_last) as signals:
+    with Signals(*SIGNALS, stay=is_last) as signals:
         try:
             KINDS[kind].prepare(config.workers)
             # With it comes asyncio: meanwhile the workers import theirs.

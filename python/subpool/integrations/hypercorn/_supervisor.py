@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from hypercorn.config import Config
 
+    from subpool.integrations._signals import Signals
     from subpool.integrations.hypercorn._listening import Listening
-    from subpool.integrations.hypercorn._signals import Signals
 
 FAILED, INCOMPATIBLE, CUT_OFF = 1, 3, 4
 
