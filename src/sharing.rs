@@ -1,37 +1,58 @@
 //! Main's side of events, queues and locks: how its items are encoded, and the room itself.
 
 use crate::encode;
-use crate::interp::object::Raised;
+use crate::interp::object::{Outcome, Raised};
 use crate::transfer::shared::room::{self, Upcalls};
+use crate::transfer::value::Payload;
 use pyo3::prelude::*;
 
 static UPCALLS: Upcalls = Upcalls {
     encode: |item| {
-        in_call(|py| {
-            // SAFETY: a live object of main.
-            let item = unsafe { Bound::from_borrowed_ptr(py, item.as_ptr()) };
-            encode::variable(|| "the item".to_owned(), &item).map_err(|error| {
-                error.restore(py);
-                Raised::pending(encode::token(py))
-            })
-        })
+        // SAFETY: main's room is called attached to main (`make_room`), with a live object.
+        let item = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), item.as_ptr()) };
+        encode(&item)
     },
-    decode: |token, item| {
-        in_call(|py| match encode::decode(py, item) {
-            Ok(item) => Ok(encode::object(&item)),
-            Err(error) => {
-                error.restore(py);
-                Err(Raised::pending(token))
-            }
-        })
-    },
+    // SAFETY: as above.
+    decode: |_, item| decode(unsafe { Python::assume_attached() }, item),
 };
 
-/// Within a call of PyO3's, as far as that knows: or it would keep what is dropped here, errors with
+/// What is more than to encode the item as it is happens in a call of PyO3's.
+fn encode(item: &Bound<'_, PyAny>) -> Result<Payload, Raised> {
+    let begun = encode::main_side(item.py()).map(|main| {
+        let encoded = main.transfer.encode(&encode::object(item));
+        (main, encoded)
+    });
+    match begun {
+        Ok((main, Ok(payload))) if payload.buffers.is_empty() && !main.goes_by_value(&payload) => {
+            Ok(payload)
+        }
+        begun => in_call(|py| {
+            begun
+                .and_then(|(main, encoded)| {
+                    encode::variable_of(main, || "the item".to_owned(), item, encoded)
+                })
+                .map_err(|error| raised(py, error))
+        }),
+    }
+}
+
+fn decode(py: Python<'_>, item: Payload) -> Outcome<'static> {
+    match encode::main_side(py) {
+        Ok(main) => main.transfer.decode(encode::token(py), item),
+        Err(error) => in_call(|py| Err(raised(py, error))),
+    }
+}
+
+fn raised(py: Python<'_>, error: PyErr) -> Raised {
+    error.restore(py);
+    Raised::pending(encode::token(py))
+}
+
+/// Within a call of PyO3's, as far as that knows: or it would keep what is dropped, errors with
 /// their frames, until the next such call of any thread.
 fn in_call<R>(act: impl FnOnce(Python<'_>) -> R) -> R {
-    // SAFETY: main's room is called attached to main (`make_room`), which so is what this finds; it
-    // does not ask whether Python finalizes, since this thread need not wait for it.
+    // SAFETY: called attached to main, as above, which so is what this finds. It does not ask
+    // whether Python finalizes, since this thread need not wait for it.
     unsafe { Python::attach_unchecked(act) }
 }
 

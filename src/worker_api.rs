@@ -135,7 +135,10 @@ unsafe extern "C" fn make_room(
     // SAFETY: attached, with a live object, by the contract; the result leaves as an owned pointer.
     let (token, look) = unsafe {
         let token: Attached<'_> = Attached::assume();
-        (token, Object::from_borrowed(token, NonNull::new_unchecked(look)))
+        (
+            token,
+            Object::from_borrowed(token, NonNull::new_unchecked(look)),
+        )
     };
     room::make(token, look, None).map_or(ptr::null_mut(), Object::into_ptr)
 }

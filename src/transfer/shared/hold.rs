@@ -115,6 +115,7 @@ unsafe extern "C" fn nothing_to_wait_for(_done: *mut ffi::PyObject) -> *mut ffi:
     // SAFETY: attached, by the contract; new references or null with an error.
     unsafe {
         let token: Attached<'_> = Attached::assume();
-        Object::tuple(token, []).map_or(ptr::null_mut(), |none| ffi::PyObject_GetIter(none.as_ptr()))
+        Object::tuple(token, [])
+            .map_or(ptr::null_mut(), |none| ffi::PyObject_GetIter(none.as_ptr()))
     }
 }

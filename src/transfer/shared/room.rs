@@ -137,8 +137,13 @@ impl Room {
     /// Has Python raise what was set for this thread: it does when a function of its begins.
     pub(super) fn look(&self) -> Result<(), Raised> {
         // SAFETY: live, and attached, by the object's token; a new reference or null with an error.
-        unsafe { Object::from_new(self.look.token(), ffi::PyObject_CallNoArgs(self.look.as_ptr())) }
-            .map(drop)
+        unsafe {
+            Object::from_new(
+                self.look.token(),
+                ffi::PyObject_CallNoArgs(self.look.as_ptr()),
+            )
+        }
+        .map(drop)
     }
 
     /// What may be awaited, and is done.

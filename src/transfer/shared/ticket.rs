@@ -219,7 +219,8 @@ impl Shared {
     /// Whether it waited in a loop of the process that this one was forked from. A lock that it was
     /// handed there was free at the beginning here, and may be another's by now.
     fn is_of_the_parent(&self) -> bool {
-        // Relaxed, as in `enter`: written by whoever owns the ticket, before the fork.
+        // Relaxed, as in `enter`: written by the loop's thread, which is the one that forked if this
+        // is not the process that it was written in.
         let process = self.process.load(Ordering::Relaxed);
         process != 0 && process != super::token()
     }
@@ -299,6 +300,7 @@ impl Shared {
 
     /// Waits by way of a loop's door. `None`: there is nothing to wait for.
     pub fn enter(self: &Arc<Self>, place: Place, door: &Arc<Door>) -> Option<u64> {
+        // Relaxed: as in `is_of_the_parent`.
         self.process.store(super::token(), Ordering::Relaxed);
         let (number, bell) = door.enter(self);
         if self.line_up(place.of_loop(), bell) {
