@@ -26,7 +26,8 @@ def _look() -> None:
 
 # With globals of its own: the room keeps it, and no garbage collector looks into the room, so by
 # these it would keep all of this module.
-room: Any = _native.make_room(type(_look)(_look.__code__, {}))
+_function: Any = type(_look)
+room: Any = _native.make_room(_function(_look.__code__, {}))
 
 
 class Shared:
