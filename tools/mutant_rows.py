@@ -478,9 +478,7 @@ MUTANTS = [
         """    let mut woken = false;
     while word.swap(if woken { HELD } else { WANTED }, Ordering::Acquire) != FREE {
         woken = !woken;
-        if woken {
-            sleep(word, WANTED);
-        }
+        if woken { sleep(word, WANTED); }
     }
 """,
         ("who_sleeps_for_a_brief_lock_is_woken",),
