@@ -220,7 +220,7 @@ def test_a_task_that_raises_taskinterrupted_itself(make):
     assert store.get("a").errors[0].exception_class_path.endswith("TaskInterrupted")
     # But what was interrupted from here is for others to run.
     store.renew = lambda *_: set()
-    one._renewed = 0.0
+    one._calls.renewed = 0.0
     one.wake()
     eventually(lambda: call.interrupted, "the interrupt")
     call.set_exception(TaskInterrupted("from here"))

@@ -80,11 +80,11 @@ class WorkerDispatcher(Dispatcher):
         room = super()._room()
         if self._max_tasks is None:
             return room
-        return min(room, self._max_tasks - self.ran - len(self._running))
+        return min(room, self._max_tasks - self._calls.ran - len(self._calls))
 
     def _settle(self) -> None:
         super()._settle()
-        if self._max_tasks is not None and self.ran >= self._max_tasks:
+        if self._max_tasks is not None and self._calls.ran >= self._max_tasks:
             self.close(wait=False, run_due=False)
 
     def _submit(self, record: Record) -> None:
@@ -94,7 +94,7 @@ class WorkerDispatcher(Dispatcher):
         super()._submit(record)
 
     def _end(self) -> None:
-        self.cut_off = len(self._running)
+        self.cut_off = len(self._calls)
         try:
             super()._end()
         finally:

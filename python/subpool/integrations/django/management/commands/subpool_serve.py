@@ -51,7 +51,7 @@ class ServingDispatcher(Dispatcher):
         super().close(timeout, wait=wait, run_due=run_due)
 
     def _end(self) -> None:
-        self.cut_off = len(self._running)
+        self.cut_off = len(self._calls)
         super()._end()
 
 
