@@ -228,6 +228,23 @@ def test_a_task_that_raises_taskinterrupted_itself(make):
     assert not store.get("b").is_finished
 
 
+def test_an_interpreter_that_does_not_reach_the_store(make, caplog):
+    """Too many connections, say: its tasks are not claimed and given back as fast as it goes."""
+    store = LeasedStore()
+    one = make(store)
+    one._pools._pause = 1000.0
+    one.add(record("a"))
+    runs(one, "a").set_exception(StoreUnavailable("task a cannot begin"))
+    eventually(lambda: store.released == ["a"], "its release")
+    assert not store.get("a").is_finished
+    assert one._room() == 0
+    assert "tasks 'own' wait: in an interpreter, task a cannot begin" in caplog.text
+    one._pools.not_before = 0.0
+    one._pools.calls.clear()
+    one.wake()
+    runs(one, "a")
+
+
 def test_an_announcement_that_fails(make, monkeypatch):
     """Main may not be able to import the task; the next one runs all the same."""
     one = make()

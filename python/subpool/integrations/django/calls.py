@@ -59,8 +59,8 @@ class Calls:
         self._changed = changed
         self._is_ending = is_ending
         # Those of them that have ended are in both.
-        self._running: dict[str, Future[None]] = {}
-        self._ended: list[tuple[str, Future[None]]] = []
+        self._running: dict[str, Future[bool]] = {}
+        self._ended: list[tuple[str, Future[bool]]] = []
         # Tasks that were interrupted here, and claims that could not be given back yet.
         self._interrupted: set[str] = set()
         self._unwanted: list[str] = []
@@ -87,7 +87,7 @@ class Calls:
         self._running[record.id] = future
         future.add_done_callback(partial(self._note_end, record.id))
 
-    def _note_end(self, record_id: str, future: Future[None]) -> None:
+    def _note_end(self, record_id: str, future: Future[bool]) -> None:
         """Hear that a call has ended. On the completer's thread, or in the child of a fork."""
         if os.getpid() != self._process:
             return
@@ -168,7 +168,7 @@ class Calls:
             self._interrupted.add(record_id)
             self._running[record_id].interrupt()
 
-    def _settle_one(self, record_id: str, future: Future[None], store: Store, pools: Pools) -> None:
+    def _settle_one(self, record_id: str, future: Future[bool], store: Store, pools: Pools) -> None:
         try:
             self._note(record_id, future, store, pools)
         except StoreUnavailable:
@@ -176,7 +176,7 @@ class Calls:
         except Exception:  # of this task alone, whose lease runs out
             logger.exception("the end of task %s cannot be noted", record_id)
 
-    def _note(self, record_id: str, future: Future[None], store: Store, pools: Pools) -> None:
+    def _note(self, record_id: str, future: Future[bool], store: Store, pools: Pools) -> None:
         if future.cancelled():
             store.release([record_id], self._claimant)
             return
@@ -187,6 +187,8 @@ class Calls:
         if isinstance(error, BrokenInterpreterPool):
             pools.have_failed(error)
         if store.lease is not None and self._is_cut_off(record_id, error):
+            if isinstance(error, StoreUnavailable):
+                pools.have_no_store(error)
             store.release([record_id], self._claimant)  # for another process to try
             return
         if isinstance(error, IncompatibleModuleError):
