@@ -66,10 +66,11 @@ class LeasedStore(MemoryStore):
     def __init__(self):
         super().__init__()
         self.released = []
-        self.looks = 0
+        self.looks = self.writes = 0
 
     def release(self, record_ids, claimant):
         self.released += record_ids
+        self.writes += 1
         super().release(record_ids, claimant)
 
     def next_due(self, queues):

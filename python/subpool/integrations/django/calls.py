@@ -1,7 +1,8 @@
 """What a dispatcher has claimed and given to its pool: from the claim until its end is noted.
 
 Guarantees: each ends in the store or is given back, whatever becomes of its interpreter, and if the
-store does not answer, that is tried again; claims that have been lost are interrupted.
+store does not answer, that is tried again; what was claimed in advance and has not begun after a
+second is given back; claims that have been lost are interrupted.
 
 All is the dispatcher's thread's, but `_note_end`.
 """
@@ -14,7 +15,8 @@ import time
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from subpool import BrokenInterpreterPool, IncompatibleModuleError, TaskInterrupted
 from subpool.integrations.django import failures
@@ -35,10 +37,17 @@ logger = logging.getLogger("subpool.integrations.django")
 _RENEWALS = 3.0
 # For how many seconds, at the rate seen, tasks are claimed in advance; and at most how many.
 _AHEAD, _MOST_AHEAD = 0.1, 64
-# Seconds of standstill after which they are given back.
-_STANDSTILL = 1.0
+# Seconds after which those that have not begun are given back.
+_KEPT = 1.0
 # Seconds that interrupted tasks get, at the end of the program.
 _GRACE = 5.0
+
+
+class _Call(NamedTuple):
+    """A task that the pool has, and since when."""
+
+    future: Future[bool]
+    since: float
 
 
 class Calls:
@@ -58,18 +67,17 @@ class Calls:
         self._process = os.getpid()
         self._changed = changed
         self._is_ending = is_ending
-        # Those of them that have ended are in both.
-        self._running: dict[str, Future[bool]] = {}
+        # In the order in which the pool begins them. Those of them that have ended are in both.
+        self._running: dict[str, _Call] = {}
         self._ended: list[tuple[str, Future[bool]]] = []
-        # Tasks that were interrupted here, and claims that could not be given back yet.
+        # Tasks that were interrupted here, and claims that are to be given back.
         self._interrupted: set[str] = set()
         self._unwanted: list[str] = []
         self.renewed = 0.0
         # Tasks that have run, and the last look at how fast: when, how many by then, how many a
-        # second before that; and when the last one has ended.
+        # second before that.
         self.ran = 0
         self._looked, self._ran_by_then, self._rate = time.monotonic(), 0, 0.0
-        self._ended_at = 0.0
 
     def __len__(self) -> int:
         return len(self._running)
@@ -84,7 +92,7 @@ class Calls:
         # From a database an interpreter would read it once more.
         data = record if store.lease is not None else None
         future = pools.submit(self._claimant, record.id, data)
-        self._running[record.id] = future
+        self._running[record.id] = _Call(future, time.monotonic())
         future.add_done_callback(partial(self._note_end, record.id))
 
     def _note_end(self, record_id: str, future: Future[bool]) -> None:
@@ -115,21 +123,34 @@ class Calls:
         return min(int(self._rate * _AHEAD), _MOST_AHEAD)
 
     def give_back(self, width: int, *, at_once: bool) -> None:
-        """Cancel what was claimed in advance, if its turn does not come: others may have time."""
-        now = time.monotonic()
-        stands_still = len(self._running) > width and now >= self._ended_at + _STANDSTILL
-        if stands_still or at_once:
-            for future in reversed(list(self._running.values())):
-                future.cancel()
-            self._looked, self._ran_by_then, self._rate = now, self.ran, 0.0
+        """Cancel what was claimed in advance, if its turn does not come: others may have time.
+
+        And what is due meanwhile may come before it.
+        """
+        now, since = time.monotonic(), self._in_advance_since(width)
+        if not at_once and (since is None or now < since + _KEPT):
+            return
+        surplus = len(self._running) if at_once else len(self._running) - width
+        for call in reversed(list(self._running.values())):
+            if surplus <= 0:
+                break
+            surplus -= call.future.cancel()
+        self._looked, self._ran_by_then, self._rate = now, self.ran, 0.0
+
+    def _in_advance_since(self, width: int) -> float | None:
+        """Tell when the oldest was claimed of what was so in advance, and has not begun."""
+        for future, since in islice(self._running.values(), width, None):
+            if not (future.running() or future.done()):
+                return since
+        return None
 
     def next_times(self, width: int, store: Store) -> list[float]:
         """Tell when there is something to do for them that nobody tells of."""
         times = []
         if store.lease is not None and self._running:
             times.append(self.renewed + store.lease / _RENEWALS)
-        if len(self._running) > width:
-            times.append(self._ended_at + _STANDSTILL)
+        if (since := self._in_advance_since(width)) is not None:
+            times.append(since + _KEPT)
         return times
 
     # Ends.
@@ -139,13 +160,13 @@ class Calls:
         with self._changed:
             ended = list(self._ended)
         for record_id, future in ended:
-            if self._running.get(record_id) is future:
+            call = self._running.get(record_id)
+            if call is not None and call.future is future:
                 self._settle_one(record_id, future, store, pools)
                 del self._running[record_id]
                 self._interrupted.discard(record_id)
                 if not future.cancelled():
                     self.ran += 1
-                    self._ended_at = time.monotonic()
             # Not before it is settled: the store may not answer.
             with self._changed:
                 self._ended.remove((record_id, future))
@@ -166,7 +187,7 @@ class Calls:
                 record_id,
             )
             self._interrupted.add(record_id)
-            self._running[record_id].interrupt()
+            self._running[record_id].future.interrupt()
 
     def _settle_one(self, record_id: str, future: Future[bool], store: Store, pools: Pools) -> None:
         try:
@@ -178,7 +199,7 @@ class Calls:
 
     def _note(self, record_id: str, future: Future[bool], store: Store, pools: Pools) -> None:
         if future.cancelled():
-            store.release([record_id], self._claimant)
+            self._unwanted.append(record_id)
             return
         error = future.exception()
         if error is None:
@@ -189,7 +210,7 @@ class Calls:
         if store.lease is not None and self._is_cut_off(record_id, error):
             if isinstance(error, StoreUnavailable):
                 pools.have_no_store(error)
-            store.release([record_id], self._claimant)  # for another process to try
+            self._unwanted.append(record_id)  # for another process to try
             return
         if isinstance(error, IncompatibleModuleError):
             error.add_note(failures.NO_FALLBACK)
@@ -210,13 +231,15 @@ class Calls:
         for pool in every:
             pool.terminate_workers()
         until = time.monotonic() + _GRACE
-        for record_id, future in list(self._running.items()):
+        for record_id, (future, _) in list(self._running.items()):
             with suppress(TimeoutError, CancelledError):
                 future.exception(max(0.0, until - time.monotonic()))
             if future.done():
                 del self._running[record_id]
                 with suppress(StoreUnavailable):
                     self._settle_one(record_id, future, store, pools)
+        with suppress(StoreUnavailable):
+            self.release([], store)
 
     def clear(self) -> None:
         """Forget them, since the pool has ended."""
