@@ -105,3 +105,23 @@ def test_what_runs_is_no_claim_in_advance(calls, store, pools, claim, now):
     calls.give_back(1, at_once=False)
     assert calls.next_times(1, store) == [1020.0]  # the leases'
     assert len(calls) == 3
+
+
+def test_its_own_running_task_is_not_begun_beside_itself(calls, store, pools, claim, caplog):
+    """Another process had freed the claim, and this one took it again: two runs at a time."""
+    claim("a")
+    pools.begin("a")
+    first = pools.calls["a"]
+    store.release(["a"], "me")  # as another's `rescue`
+    store.released.clear()
+    (again,) = store.claim(None, 1, "me")
+    calls.submit(again, store, pools)
+    assert pools.calls["a"] is first
+    assert len(calls) == 1
+    assert not first.interrupted
+    assert "task a was freed by another process" in caplog.text
+    pools.end("a")
+    calls.settle(store, pools)
+    assert not calls
+    # Had that run ended before the claim was this one's again, nobody would run the task now.
+    assert store.released == ["a"]

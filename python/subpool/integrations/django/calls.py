@@ -1,8 +1,8 @@
 """What a dispatcher has claimed and given to its pool: from the claim until its end is noted.
 
 Guarantees: each ends in the store or is given back, whatever becomes of its interpreter, and if the
-store does not answer, that is tried again; what was claimed in advance and has not begun after a
-second is given back; claims that have been lost are interrupted.
+store does not answer, that is tried again; no task is with the pool twice; what was claimed in
+advance and has not begun after a second is given back; claims that were lost are interrupted.
 
 All is the dispatcher's thread's, but `_note_end`.
 """
@@ -73,6 +73,8 @@ class Calls:
         # Tasks that were interrupted here, and claims that are to be given back.
         self._interrupted: set[str] = set()
         self._unwanted: list[str] = []
+        # Tasks that were claimed anew while they ran.
+        self._regained: set[str] = set()
         self.renewed = 0.0
         # Tasks that have run, and the last look at how fast: when, how many by then, how many a
         # second before that.
@@ -88,7 +90,15 @@ class Calls:
         return bool(self._ended)
 
     def submit(self, record: Record, store: Store, pools: Pools) -> None:
-        """Give a claimed task to the pool."""
+        """Give a claimed task to the pool, unless that has it already."""
+        if record.id in self._running:
+            logger.warning(
+                "task %s was freed by another process, since its lease was over, and is this "
+                "one's again: its run goes on",
+                record.id,
+            )
+            self._regained.add(record.id)
+            return
         # From a database an interpreter would read it once more.
         data = record if store.lease is not None else None
         future = pools.submit(self._claimant, record.id, data)
@@ -165,6 +175,10 @@ class Calls:
                 self._settle_one(record_id, future, store, pools)
                 del self._running[record_id]
                 self._interrupted.discard(record_id)
+                if record_id in self._regained:
+                    # If its end is noted that does nothing. Else it came before the second claim.
+                    self._regained.remove(record_id)
+                    self._unwanted.append(record_id)
                 if not future.cancelled():
                     self.ran += 1
             # Not before it is settled: the store may not answer.
@@ -245,3 +259,4 @@ class Calls:
         """Forget them, since the pool has ended."""
         self._running.clear()
         self._interrupted.clear()
+        self._regained.clear()
