@@ -100,7 +100,7 @@ def make():
     for one in made:
         for call in one._pools.calls.values():
             if not call.done():
-                call.set_result(None)
+                call.set_result(True)
         one.close(0)
 
 
@@ -272,7 +272,7 @@ def test_a_program_that_ends_lets_go_what_runs_finish(make, monkeypatch, caplog)
     eventually(lambda: "cannot start interpreters" in caplog.text, "the refusal")
     one.store.begin("a", one.claimant, "w")
     one.store.finish("a", one.claimant, Outcome("done"))
-    call.set_result(None)
+    call.set_result(True)
     one.join()
     assert "shutdown_timeout" not in caplog.text
     assert one.get("a").status == "SUCCESSFUL"
@@ -317,7 +317,7 @@ def test_a_fork_that_did_not_wait(make, monkeypatch):
         one._changed.notify_all()
     assert seen.wait(60)
     monkeypatch.undo()
-    call.set_result(None)
+    call.set_result(True)
     one.add(record("b"))
     runs(one, "b")
     assert not one._pools.ended
@@ -332,7 +332,7 @@ def test_a_fork_waits_for_a_thread_that_leaves(make):
     one.rest()
     assert not first.is_alive()
     one.go_on()
-    call.set_result(None)
+    call.set_result(True)
     one.add(record("b"))
     runs(one, "b")
     assert one._thread is not first

@@ -172,15 +172,13 @@ class Calls:
         for record_id, future in ended:
             call = self._running.get(record_id)
             if call is not None and call.future is future:
-                self._settle_one(record_id, future, store, pools)
+                self.ran += self._settle_one(record_id, future, store, pools)
                 del self._running[record_id]
                 self._interrupted.discard(record_id)
                 if record_id in self._regained:
                     # If its end is noted that does nothing. Else it came before the second claim.
                     self._regained.remove(record_id)
                     self._unwanted.append(record_id)
-                if not future.cancelled():
-                    self.ran += 1
             # Not before it is settled: the store may not answer.
             with self._changed:
                 self._ended.remove((record_id, future))
@@ -203,34 +201,37 @@ class Calls:
             self._interrupted.add(record_id)
             self._running[record_id].future.interrupt()
 
-    def _settle_one(self, record_id: str, future: Future[bool], store: Store, pools: Pools) -> None:
+    def _settle_one(self, record_id: str, future: Future[bool], store: Store, pools: Pools) -> bool:
+        """Do so; tell whether the task was begun."""
         try:
-            self._note(record_id, future, store, pools)
+            return self._note(record_id, future, store, pools)
         except StoreUnavailable:
             raise
         except Exception:  # of this task alone, whose lease runs out
             logger.exception("the end of task %s cannot be noted", record_id)
+            return True
 
-    def _note(self, record_id: str, future: Future[bool], store: Store, pools: Pools) -> None:
+    def _note(self, record_id: str, future: Future[bool], store: Store, pools: Pools) -> bool:
         if future.cancelled():
             self._unwanted.append(record_id)
-            return
+            return False
         error = future.exception()
         if error is None:
             pools.have_worked()
-            return
+            return future.result()
         if isinstance(error, BrokenInterpreterPool):
             pools.have_failed(error)
         if store.lease is not None and self._is_cut_off(record_id, error):
             if isinstance(error, StoreUnavailable):
                 pools.have_no_store(error)
             self._unwanted.append(record_id)  # for another process to try
-            return
+            return isinstance(error, TaskInterrupted)
         if isinstance(error, IncompatibleModuleError):
             error.add_note(failures.NO_FALLBACK)
         record = store.finish(record_id, self._claimant, Outcome(failure=failure_of(error)))
         if record is not None:
             failures.announce(record, error)
+        return True
 
     def _is_cut_off(self, record_id: str, error: BaseException) -> bool:
         """Tell whether a task has ended through no doing of its own."""

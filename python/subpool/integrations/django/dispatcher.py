@@ -71,6 +71,8 @@ class Dispatcher:
         self._resting = self._has_left = False
         self._draining = False
         self._claims = True
+        # Whether the last look found all that is due.
+        self._has_looked = False
         self._deadline: float | None = None
         # What went wrong in the last turn, and how long it was waited for after it; 0: nothing.
         self._trouble: type[Exception] | None = None
@@ -252,6 +254,7 @@ class Dispatcher:
         room = self._room()
         claimed = self.store.claim(self.queues, room, self.claimant) if room > 0 else []
         submitted = self._submit_all(claimed)
+        self._has_looked = room > 0 and submitted
         if self._draining:
             if not submitted:
                 self._claims = False  # none of what is due can run; what runs shall end

@@ -53,12 +53,15 @@ class WorkerDispatcher(Dispatcher):
         self._only = queues
         super().__init__(config)
         self.cut_off = 0
+        # Whether it could not do its work.
         self.failed = False
         self.ended: Callable[[], object] = lambda: None
         self._max_tasks = max_tasks
         self._batch = batch
         self._imports = imports
         self._was_started = False
+        # Whether a signal has told it to end.
+        self.was_told = False
 
     def _set(self, config: Config) -> None:
         super()._set(config)
@@ -84,8 +87,11 @@ class WorkerDispatcher(Dispatcher):
 
     def _settle(self) -> None:
         super()._settle()
-        if self._max_tasks is not None and self._calls.ran >= self._max_tasks:
+        if self._has_run_all():
             self.close(wait=False, run_due=False)
+
+    def _has_run_all(self) -> bool:
+        return self._max_tasks is not None and self._calls.ran >= self._max_tasks
 
     def _submit(self, record: Record) -> None:
         if self._imports:
@@ -95,6 +101,8 @@ class WorkerDispatcher(Dispatcher):
 
     def _end(self) -> None:
         self.cut_off = len(self._calls)
+        if self._batch and not (self._has_looked or self.was_told or self._has_run_all()):
+            self.failed = True  # it was logged
         try:
             super()._end()
         finally:
@@ -114,19 +122,18 @@ def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
     with _messages() as (receive, send):
         dispatcher.ended = lambda: send(bytes([_ENDED]))
         dispatcher.wake()
-        told = False
         while (message := receive()) != _ENDED:
             if message not in (signal.SIGTERM, signal.SIGINT):
                 continue  # some other handler's signal: all are told of here
             name = signal.Signals(message).name
-            if told:
+            if dispatcher.was_told:
                 say(f"{name} again: interrupting what runs")
                 dispatcher.close(0, wait=False, run_due=False)
             else:
+                dispatcher.was_told = True
                 say(f"{name}: finishing what runs; again to interrupt it")
                 timeout = dispatcher.config.options.shutdown_timeout
                 dispatcher.close(timeout, wait=False, run_due=False)
-            told = True
         dispatcher.join()
     if dispatcher.failed:
         return FAILED

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -30,12 +31,13 @@ class ServingDispatcher(Dispatcher):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.cut_off = 0
+        self._was_waiting = False
         self._is_closed = False
 
     @property
     def failed(self) -> bool:
         """Whether it could not do its work at the end."""
-        return self._trouble is not None or self._unstarted
+        return self._trouble is not None or self._unstarted or self._was_waiting
 
     def wake(self) -> None:
         """Look for tasks that are due; not once it was told to end."""
@@ -52,6 +54,7 @@ class ServingDispatcher(Dispatcher):
 
     def _end(self) -> None:
         self.cut_off = len(self._calls)
+        self._was_waiting = time.monotonic() < self._pools.not_before
         super()._end()
 
 
