@@ -77,7 +77,7 @@ def test_a_batch_that_could_not_claim(code, caplog):
 
 def test_max_tasks_counts_what_was_run(code):
     """Interpreters that could not start, and lost claims, ended the worker with nothing run."""
-    ends = [BrokenInterpreterPool("no"), False, StoreUnavailable("no"), True]
+    ends = [BrokenInterpreterPool("no"), StoreUnavailable("no"), False, True]
     assert code(*ends, max_tasks=1) == 0
 
 
