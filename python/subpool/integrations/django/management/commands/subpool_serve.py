@@ -112,7 +112,9 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"tasks of {one.config.alias!r} run in {one.width} interpreters of this process"
             )
-        code = _main.serve(config, kind, renew, keep_warm, is_last=True)
+        if not config.workers:
+            keep_warm()  # nobody will tell when the server is ready
+        code = _main.serve(config, kind, renew, keep_warm, is_last=True, on_stop=begin_no_more)
         of_tasks = finish_tasks(self.say)
         if code := code or of_tasks:
             sys.exit(code)
@@ -137,7 +139,7 @@ class Command(BaseCommand):
 
 
 def start_tasks(*, memory: bool, database: bool) -> list[Dispatcher]:
-    """Prepare to run the tasks of memory stores, and start to run those of database stores."""
+    """Make the dispatchers. What is in databases is not looked for before `keep_warm`."""
     started = []
     for backend in task_backends.all():
         if not isinstance(backend, InterpreterBackend):
@@ -149,15 +151,24 @@ def start_tasks(*, memory: bool, database: bool) -> list[Dispatcher]:
         elif database:
             one = ServingDispatcher(config)
             registry.register(one)
-            one.wake()
             started.append(one)
     return started
 
 
 def keep_warm() -> None:
-    """Start the interpreters of tasks: the web workers, which were first, are ready."""
+    """Start the interpreters of tasks: the web workers, which were first, are ready.
+
+    Before that a server may yet find that its port is in use, and end.
+    """
     for one in registry.all_of_them():
         one.keep_warm()
+
+
+def begin_no_more() -> None:
+    """Leave what waits in databases to others: this process ends when its requests have."""
+    for one in registry.all_of_them():
+        if isinstance(one, ServingDispatcher):
+            one.close(wait=False, run_due=False)
 
 
 def finish_tasks(say: Callable[[str], object]) -> int:
