@@ -422,3 +422,50 @@ def test_a_worker_without_a_thread_says_so(monkeypatch, caplog):
     monkeypatch.setattr(threading.Thread, "start", no_start)
     assert worker.run(with_fakes(WorkerDispatcher(CONFIG)), print) == worker.FAILED
     assert "can't start new thread" in caplog.text
+
+
+def test_a_store_that_is_slow_to_make(monkeypatch):
+    """It was made on the thread on which all of the process's calls end, and under the lock.
+
+    Where main has not set up Django that is half a second, and an app that enqueued a task when it
+    was ready waited for the lock for ever.
+    """
+    made = threading.Event()
+    store = LeasedStore()
+
+    def make_store(config):
+        assert threading.current_thread().name == "subpool-tasks-own"
+        assert made.wait(60)
+        assert registry._lock.acquire(timeout=60)
+        registry._lock.release()
+        return store
+
+    monkeypatch.setattr(registry, "_dispatchers", {})
+    monkeypatch.setattr(module, "_make_store", make_store)
+    monkeypatch.setattr(module, "Pools", FakePools)
+    options = Options(store="database", embedded=True, max_interpreters=1, max_results=5)
+    config = replace(CONFIG, options=options)
+    registry.wake_from_interpreter(config)
+    one = registry.find("own")
+    # Meanwhile other settings come.
+    new = replace(config, options=replace(options, max_results=7), since=config.since + 1)
+    registry.wake_from_interpreter(new)
+    made.set()
+    store.add(record("a"))
+    one.wake()
+    try:
+        runs(one, "a").set_result(True)
+        assert store._max_results == 7
+        assert one.lost() == 0
+    finally:
+        one.close(0)
+
+
+def test_a_store_that_cannot_be_made(monkeypatch, caplog):
+    """The thread says so and goes on, but nobody waits for it at the end."""
+    monkeypatch.setattr(module, "_make_store", lambda _: 1 / 0)
+    one = with_fakes(Dispatcher(replace(CONFIG, options=Options(store="database"))))
+    one.wake()
+    eventually(lambda: "ZeroDivisionError" in caplog.text, "the word")
+    one.close()
+    assert one._pools.ended

@@ -56,7 +56,11 @@ class Dispatcher:
     is_over = False
 
     def __init__(self, config: Config, store: Store | None = None) -> None:
-        self.store = _make_store(config) if store is None else store
+        if store is None and config.options.store == "memory":
+            store = _make_store(config)
+        self._store = store
+        # Whether others share the store, and what it has stays when this process ends.
+        self.is_shared = store is None or store.lease is not None
         self._set(config)
         # Whose claims these are: no other process has the name, on whatever machine.
         self.claimant = f"{socket.gethostname()[:30]}.{os.getpid()}.{secrets.token_hex(4)}"
@@ -81,8 +85,18 @@ class Dispatcher:
     def _set(self, config: Config) -> None:
         self.config = config
         # What is in this process's memory nobody else can run: it was valid when it was enqueued.
-        self.queues: Collection[str] | None = None if self.store.lease is None else config.queues
+        self.queues: Collection[str] | None = config.queues if self.is_shared else None
         self.width = config.options.max_interpreters or os.process_cpu_count() or 1
+
+    @property
+    def store(self) -> Store:
+        """The store. One that is not in memory is made by the thread: Django is set up for it."""
+        if self._store is None:
+            made = _make_store(self.config)
+            with self._changed:
+                made.follow(self.config.options)  # there may be others by now
+                self._store = made
+        return self._store
 
     def follow(self, config: Config) -> bool:
         """Work by other settings from now on, unless they are older.
@@ -100,7 +114,8 @@ class Dispatcher:
                 return False
             self._set(config)
             if old != new or mine.site != config.site:
-                self.store.follow(new)
+                if self._store is not None:
+                    self._store.follow(new)
                 self._pools.follow(config, self.width)
             self._awake = True
             self._changed.notify_all()
@@ -209,7 +224,7 @@ class Dispatcher:
                 self._end()
                 return
         with suppress(Exception):
-            self.store.close()
+            self._close_store()
 
     def _leaves(self) -> bool:
         # What is said here holds, though the fork be over before the thread has ended.
@@ -235,7 +250,8 @@ class Dispatcher:
                     self._claims = False  # only what runs is waited for
                 if not self._is_late() and not self._resting:
                     self._changed.wait(self._trouble_pause)
-                return not self._is_late()
+                # Without a store there is nothing to see to, either.
+                return not (self._is_late() or (self._draining and self._store is None))
 
     def _note_success(self) -> None:
         if self._trouble is not None:
@@ -344,7 +360,11 @@ class Dispatcher:
             for pool in pools:
                 pool.shutdown()
         self._calls.clear()
-        self.store.close()
+        self._close_store()
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
 
     def get(self, record_id: str) -> Record | None:
         """Give a record as it is now."""
@@ -354,9 +374,9 @@ class Dispatcher:
 
     def lost(self) -> int:
         """Count what ends with this process."""
-        return self.store.open_count() if isinstance(self.store, MemoryStore) else 0
+        return self._store.open_count() if isinstance(self._store, MemoryStore) else 0
 
     def in_child(self) -> Dispatcher:
         """Make the one for the child of a fork."""
-        store = self.store.in_child() if isinstance(self.store, MemoryStore) else None
+        store = self._store.in_child() if isinstance(self._store, MemoryStore) else None
         return Dispatcher(self.config, store)

@@ -117,9 +117,8 @@ def _finish_all() -> None:
     try:
         for dispatcher in dispatchers:
             # What is due in a store that stays is left for the next process.
-            stays = dispatcher.store.lease is not None
             timeout = dispatcher.config.options.shutdown_timeout
-            dispatcher.close(timeout, wait=False, run_due=not stays)
+            dispatcher.close(timeout, wait=False, run_due=not dispatcher.is_shared)
         for dispatcher in dispatchers:
             dispatcher.join()
     except BaseException:  # Ctrl-C; subpool interrupts what runs

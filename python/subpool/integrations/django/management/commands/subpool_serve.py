@@ -185,8 +185,8 @@ def finish_tasks(say: Callable[[str], object]) -> int:
 
     with _messages() as (receive, send):
         for one in every:
-            stays = one.store.lease is not None
-            one.close(one.config.options.shutdown_timeout, wait=False, run_due=not stays)
+            timeout = one.config.options.shutdown_timeout
+            one.close(timeout, wait=False, run_due=not one.is_shared)
         waiter = threading.Thread(target=wait, daemon=True)
         waiter.start()
         while (message := receive()) != _ENDED:
