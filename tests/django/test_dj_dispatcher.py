@@ -14,8 +14,8 @@ from django.tasks import TaskResultStatus, task_backends
 
 from subpool import TaskInterrupted
 from subpool.integrations.django import dispatcher as module
+from subpool.integrations.django import failures, registry, worker
 from subpool.integrations.django import pools as pools_module
-from subpool.integrations.django import registry, worker
 from subpool.integrations.django.config import Config, Options, Site
 from subpool.integrations.django.dispatcher import Dispatcher
 from subpool.integrations.django.pools import Pools
@@ -258,6 +258,29 @@ def test_an_announcement_that_fails(make, monkeypatch):
     one.add(record("b"))
     runs(one, "b")
     assert one.get("a").status == "FAILED"
+
+
+def test_a_receiver_that_takes_long_or_closes_the_pool(make, monkeypatch):
+    """It stopped all tasks of its alias; and "cannot join current thread", said `close`."""
+    heard, go_on = threading.Event(), threading.Event()
+
+    def hear(record, error):
+        heard.set()
+        assert go_on.wait(60)
+        one.close()
+        told.append(record.id)
+
+    told = []
+    monkeypatch.setattr(failures, "_tell", hear)
+    one = make()
+    one.add(record("a"))
+    one.add(record("b"))
+    runs(one, "a").set_exception(ValueError("why"))
+    assert heard.wait(60)
+    runs(one, "b").set_exception(ValueError("that, too"))
+    go_on.set()
+    one.close()
+    assert told == ["a", "b"]
 
 
 def test_a_program_that_ends_lets_go_what_runs_finish(make, monkeypatch, caplog):

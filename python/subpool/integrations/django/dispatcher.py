@@ -20,6 +20,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from subpool.integrations.django import failures
 from subpool.integrations.django.calls import Calls
 from subpool.integrations.django.pools import Pools
 from subpool.integrations.django.stores import StoreUnavailable, utc_now
@@ -35,8 +36,9 @@ logger = logging.getLogger("subpool.integrations.django")
 
 _LONGEST_STORE_PAUSE = 5.0
 _SHORTEST_PAUSE = 0.01
-# Seconds that a fork waits for a dispatcher's thread, which may be with the database.
-_REST = 5.0
+# Seconds that a fork waits for a dispatcher's thread, which may be with the database, and for what
+# is told of failures.
+REST = 5.0
 
 
 def _make_store(config: Config) -> Store:
@@ -178,10 +180,11 @@ class Dispatcher:
             self.join()
 
     def join(self) -> None:
-        """Wait for the end that `close` has asked for."""
+        """Wait for the end that `close` has asked for, and until its failures are told."""
         thread = self._thread
-        if thread is not None:
+        if thread is not None and thread is not threading.current_thread():
             thread.join()
+        failures.wait()
 
     def rest(self) -> None:
         """End the thread, and nothing else, before a fork: the child shall find no lock held."""
@@ -191,7 +194,7 @@ class Dispatcher:
                 return
             self._resting = True
             self._changed.notify_all()
-        thread.join(_REST)
+        thread.join(REST)
 
     def go_on(self) -> None:
         """Start the thread again after a fork, in the parent."""

@@ -13,7 +13,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from subpool.integrations.django.dispatcher import Dispatcher
+from subpool.integrations.django import failures
+from subpool.integrations.django.dispatcher import REST, Dispatcher
 
 if TYPE_CHECKING:
     from subpool.integrations.django.config import Config
@@ -140,6 +141,7 @@ def _finish_all() -> None:
 def _before_fork() -> None:
     for dispatcher in all_of_them():
         dispatcher.rest()
+    failures.wait(REST)
 
 
 def _in_parent() -> None:
@@ -150,6 +152,7 @@ def _in_parent() -> None:
 def _in_child() -> None:
     global _lock, _dispatchers  # noqa: PLW0603 - the child has none of their threads
     _lock = threading.Lock()
+    failures.in_child()
     _dispatchers = {alias: one.in_child() for alias, one in _dispatchers.items()}
 
 
