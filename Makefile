@@ -14,6 +14,7 @@ BIN     := .venv-3.14/bin
 SOURCES := python tests bench examples tools
 # What has an environment: the optional Python only where setup found one.
 PRESENT  = $(PYTHONS) $(patsubst .venv-%,%,$(wildcard $(OPTIONAL_PYTHONS:%=.venv-%)))
+DJANGO60 = $(patsubst 3.14,test-django60,$(filter 3.14,$(PYTHONS)))
 
 # rustup looks for its toolchains below HOME. With another HOME they still lie beside the cargo on PATH.
 RUSTUP_BESIDE := $(abspath $(dir $(shell command -v cargo 2>/dev/null))../../.rustup)
@@ -33,19 +34,21 @@ ifndef SIDE_BY_SIDE
 endif
 
 help: ## list these words
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 setup: ## get the Pythons, make .venv-X.Y for each, build the extension
-	@$(PYTHON3) tools/setup.py $(sort 3.14 $(PYTHONS)) $(OPTIONAL_PYTHONS:%=--optional %)
+	@$(PYTHON3) tools/setup.py $(sort 3.14 $(PYTHONS)) $(OPTIONAL_PYTHONS:%=--optional %) --django60
 
 demo: setup ## the complexity of the standard library, on five kinds of pool
 	$(BIN)/python examples/stdlib_metrics.py
 
-test: setup ## the Rust core and pytest on every Python, two at a time; fails at the end if any failed
+test: setup ## the Rust core, pytest on every Python, Django 6.0; two at a time; fails at the end
 	@echo "The output of each suite comes at its end."
 	@$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target SIDE_BY_SIDE=1 suites
 
-suites: test-rust test-loom $(PRESENT:%=test-%)
+# On Django 6.0 the contract alone, and nothing where PYTEST_ARGS picks tests.
+suites: test-rust test-loom $(if $(PYTEST_ARGS),,$(DJANGO60)) $(PRESENT:%=test-%)
+suites: DJANGO60_TESTS := tests/django/test_dj_contract.py
 
 test-rust: ## the core, built without Python
 	cargo test --locked --no-default-features
@@ -75,10 +78,10 @@ test-debug: ## pytest on the debug build of 3.14
 	@$(PYTHON3) tools/setup.py --debug-build
 	.venv-3.14-dbg/bin/python -m pytest $(PYTEST_ARGS)
 
-test-django60: setup ## the tests of Django tasks on Django 6.0
-	@$(PYTHON3) tools/setup.py --django60
+DJANGO60_TESTS ?= tests/django
+test-django60: setup ## the tests of Django tasks on Django 6.0; `make test` runs a part of them
 	PYTHONPATH=$(CURDIR)/.venv-django60/lib/python3.14/site-packages \
-		$(BIN)/python -m pytest tests/django $(PYTEST_ARGS)
+		$(BIN)/python -m pytest $(DJANGO60_TESTS) $(PYTEST_ARGS)
 
 test-mutants: ## break each protocol of the core, and see its model fail; ONLY= picks
 	@$(PYTHON3) tools/mutants.py $(ONLY)

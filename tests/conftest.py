@@ -13,7 +13,7 @@ from hypothesis import is_hypothesis_test
 
 import postgres
 from subpool import InterpreterPoolExecutor, InterpreterThreadPoolExecutor, _default
-from support import Gate, Outcome, eventually, interpreters, os_threads
+from support import Gate, Outcome, eventually, interpreters, os_threads, unless_absent
 from tasks_context import request, user
 
 TESTS = Path(__file__).parent
@@ -143,11 +143,9 @@ def default_pool(monkeypatch):
 @pytest.fixture(scope="session")
 def postgres_socket():
     """The folder with the socket of a PostgreSQL server, one for all tests that want it."""
-    try:
-        running = postgres.server()
+    running = postgres.server()
+    with unless_absent():
         folder = running.__enter__()
-    except postgres.Unavailable as error:
-        pytest.skip(f"no PostgreSQL: {error}")
     yield str(folder)
     running.__exit__(None, None, None)
 

@@ -14,15 +14,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import eventually
+from support import Absent, eventually
 
 TOOLS = Path(__file__).parent.parent / "tools"
 USER = "subpool"
 NOBODY = 65534
 
 
-class Unavailable(Exception):  # noqa: N818
+class Unavailable(Absent):
     """Says why there is no PostgreSQL here."""
+
+    def __str__(self):
+        return f"no PostgreSQL: {super().__str__()}"
 
 
 def programs():

@@ -1,6 +1,7 @@
 """What several tests of this suite use on the main interpreter's side."""
 
 import _interpreters
+import contextlib
 import ctypes
 import gc
 import json
@@ -21,6 +22,26 @@ class Outcome(NamedTuple):
     rc: int
     out: str
     err: str
+
+
+class Absent(Exception):  # noqa: N818
+    """Says what this machine does not have, and why."""
+
+
+@contextlib.contextmanager
+def unless_absent():
+    """Skip the tests that need what is absent; in CI fail them, for nobody sees there what is gone.
+
+    So a `make test` without a network is green, and says what it has left out.
+    """
+    import pytest  # not where programs of their own use this module
+
+    try:
+        yield
+    except Absent as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"{error}\nCI is set, so this is not skipped", pytrace=False)
+        pytest.skip(str(error))
 
 
 class Gate:

@@ -342,6 +342,10 @@ def test_urls_have_their_prefix_in_each_task(finished):
         ({"max_results": None}, "'max_results' must be"),
         ({"store": "redis"}, "'store' must be 'memory' or 'database'"),
         ({"workers": 3}, "there is no option 'workers'"),
+        # No lock waits for ever, and no claim was made: OverflowError, each time.
+        ({"shutdown_timeout": float("inf")}, "'shutdown_timeout' must be seconds, or None"),
+        ({"lease": float("inf"), "store": "database"}, "'lease' must be seconds, not inf"),
+        ({"poll_interval": 10**12}, "'poll_interval' must be seconds, not 1000000000000"),
         ({"enqueue_on_commit": "nowhere"}, "not in DATABASES"),
         ({"embedded": False}, "'embedded' cannot be False"),
     ],

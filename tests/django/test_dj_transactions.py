@@ -1,7 +1,7 @@
 """Tasks that are enqueued in transactions: of requests, nested, of other databases, by hand."""
 
 import pytest
-from dj_app import tasks
+from dj_app import apps, tasks
 from django.core.handlers.base import BaseHandler
 from django.db import connection, connections, transaction
 from django.tasks import TaskResultStatus, task_backends
@@ -83,6 +83,29 @@ def test_a_savepoint_that_is_rolled_back(finished, alias):
             kept = one.enqueue("kept")
     assert [result.return_value[0] for result in finished(outer, kept)] == [["outer"], ["kept"]]
     assert not exists(inner, alias)
+
+
+def test_nobody_hears_of_a_stored_task_that_never_was(finished):
+    # The row is the transaction's; the signal was sent at once, and for what was rolled back, too.
+    one = tasks.echo.using(backend="stored")
+
+    def heard(result):
+        return [entry[0] for entry in apps.signals if entry[2] == result.id]
+
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        gone = one.enqueue("gone")
+        raise ZeroDivisionError
+    with transaction.atomic():
+        kept = one.enqueue("kept")
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            inner = one.enqueue("inner")
+            raise ZeroDivisionError
+        assert heard(kept) == []
+        # But it is there, for who is in the transaction.
+        assert kept.enqueued_at is not None
+        assert exists(kept, "stored")
+    assert [heard(result) for result in (gone, inner, kept)] == [[], [], ["task_enqueued"]]
+    assert finished(kept).return_value == [["kept"], {}]
 
 
 def test_a_request_is_a_transaction(finished, monkeypatch):

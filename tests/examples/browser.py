@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from support import Absent
+
 TOOLS = Path(__file__).parents[2] / "tools"
 NAMES = ("chromium-headless-shell", "chromium", "google-chrome", "chrome")
 FLAGS = (
@@ -33,8 +35,11 @@ os.execv(command[0], command)
 """
 
 
-class NoBrowser(Exception):  # noqa: N818
+class NoBrowser(Absent):
     """Says why there is none."""
+
+    def __str__(self):
+        return f"no browser: {super().__str__()}"
 
 
 def program():

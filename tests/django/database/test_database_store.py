@@ -98,7 +98,7 @@ def test_each_record_has_one_claimant(make_store, store):
 
 def test_life_of_a_task(store, add):
     before = utc_now()
-    add(args=[1], kwargs={"two": 2}, takes_context=True, is_async=True, priority=3)
+    add(args=[1], kwargs={"two": 2}, takes_context=True, priority=3)
     (claimed,) = store.claim(None, 1, "me")
     assert claimed.status == "READY"
     assert not claimed.worker_ids
@@ -114,7 +114,6 @@ def test_life_of_a_task(store, add):
     assert finished.finished_at.tzinfo is UTC
     assert (finished.args, finished.kwargs) == ([1], {"two": 2})
     assert finished.takes_context
-    assert finished.is_async
     assert store.claim(None, 1, "me") == []
 
 
@@ -234,6 +233,22 @@ def test_a_claim_prunes_no_more_than_a_piece(make_store, rows, monkeypatch):
         store.claim(None, 1, "me")
         left.append(rows.count())
     assert left == [3, 1, 0]
+
+
+def test_pruning_spares_what_is_put_back_meanwhile(store, add, rows, database):
+    """The admin's "Run again" came between the two statements, and its task was deleted."""
+    for _ in range(2):
+        add()
+    rows.update(finished_at=utc_now() - timedelta(days=30), status="FAILED")
+
+    def put_back(execute, sql, *rest):
+        if sql.startswith("DELETE"):
+            assert module.run_again(rows.filter(pk="a")) == 1
+        return execute(sql, *rest)
+
+    with connections[database].execute_wrapper(put_back):
+        assert store.prune() == 1
+    assert ids(store.claim(None, 9, "me")) == ["a"]
 
 
 @on_postgres

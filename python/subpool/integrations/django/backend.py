@@ -145,14 +145,20 @@ class InterpreterBackend(BaseTaskBackend):
 
     def _add(self, result: Any, record: Record) -> None:
         store_for(self.config).add(record)
+        object.__setattr__(result, "enqueued_at", results.from_utc(record.enqueued_at))
         options = self.config.options
         # An interpreter may be one of a process that runs tasks, and only main knows.
-        if options.store != "memory" and (options.runs_here or worker() is not None):
-            if _is_in_transaction(options.database):
-                transaction.on_commit(self._wake, using=options.database)
-            else:  # committed, or in a transaction whose end Django does not tell
-                self._wake()
-        object.__setattr__(result, "enqueued_at", results.from_utc(record.enqueued_at))
+        wakes = options.store != "memory" and (options.runs_here or worker() is not None)
+        announce = partial(self._announce, result, wakes)
+        if options.store != "memory" and _is_in_transaction(options.database):
+            transaction.on_commit(announce, using=options.database)
+        else:  # committed, or in a transaction whose end Django does not tell
+            announce()
+
+    def _announce(self, result: Any, wakes: bool) -> None:
+        """Tell of a task that is stored: who runs it, and who wants to know."""
+        if wakes:
+            self._wake()
         task_enqueued.send_robust(type(self), task_result=result)
 
     def _add_committed(self, result: Any, record: Record) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -170,7 +171,10 @@ def _is_count(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    # The most that a lock waits, some 292 years: infinity is none of it.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value <= threading.TIMEOUT_MAX
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {

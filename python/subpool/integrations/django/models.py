@@ -76,7 +76,6 @@ class StoredTask(models.Model):
     priority = models.SmallIntegerField(default=0)
     run_after = models.DateTimeField(null=True, blank=True)
     takes_context = models.BooleanField(default=False)
-    is_async = models.BooleanField(default=False)
 
     status = models.CharField(max_length=10)
     enqueued_at = models.DateTimeField()

@@ -36,8 +36,6 @@ def plain(value: Any) -> Any:
 def record_of(result: Any) -> Record:
     """Make the record of a result that is to be enqueued."""
     task = result.task
-    from inspect import iscoroutinefunction  # noqa: PLC0415 - Django has imported it
-
     return Record(
         id=result.id,
         task=task.module_path,
@@ -48,7 +46,6 @@ def record_of(result: Any) -> Record:
         priority=int(task.priority),
         run_after=_to_utc(task.run_after),
         takes_context=task.takes_context,
-        is_async=iscoroutinefunction(task.func),
     )
 
 

@@ -31,7 +31,6 @@ class Migration(migrations.Migration):
                 ("priority", models.SmallIntegerField(default=0)),
                 ("run_after", models.DateTimeField(blank=True, null=True)),
                 ("takes_context", models.BooleanField(default=False)),
-                ("is_async", models.BooleanField(default=False)),
                 ("status", models.CharField(max_length=10)),
                 ("enqueued_at", models.DateTimeField()),
                 ("started_at", models.DateTimeField(blank=True, null=True)),

@@ -64,7 +64,6 @@ class Record:
     priority: int = 0
     run_after: datetime | None = None
     takes_context: bool = False
-    is_async: bool = False
 
     status: str = READY
     enqueued_at: datetime | None = None

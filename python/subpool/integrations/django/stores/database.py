@@ -108,7 +108,6 @@ class DatabaseStore:
             priority=record.priority,
             run_after=_local(record.run_after),
             takes_context=record.takes_context,
-            is_async=record.is_async,
             status=READY,
             enqueued_at=_local(now),
             due=Clock() if record.run_after is None else _microseconds(record.run_after),
@@ -364,7 +363,8 @@ class DatabaseStore:
         oldest = _local(utc_now() - timedelta(seconds=self._keep_results))
         old = self._rows.filter(finished_at__lt=oldest)
         ids = list(old.values_list("pk", flat=True)[:_PRUNED_AT_ONCE])
-        return cast("int", self._all.filter(pk__in=ids).delete()[0]) if ids else 0
+        # Still old: the admin may have put one back into its queue since.
+        return cast("int", old.filter(pk__in=ids).delete()[0]) if ids else 0
 
     def _again[T](self, operation: Callable[[], T]) -> T:
         """Do it, and once more on a new connection if this one fails.
@@ -452,7 +452,6 @@ def _record(row: Any) -> Record:
         priority=row.priority,
         run_after=_aware(row.run_after),
         takes_context=row.takes_context,
-        is_async=row.is_async,
         status=row.status,
         enqueued_at=_aware(row.enqueued_at),
         started_at=_aware(row.started_at),
