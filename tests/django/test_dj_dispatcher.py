@@ -447,6 +447,21 @@ def test_a_worker_without_a_thread_says_so(monkeypatch, caplog):
     assert "can't start new thread" in caplog.text
 
 
+def test_an_end_that_is_told_in_the_middle_of_a_turn(make, monkeypatch):
+    """The thread had looked for that already, and then waited for it: for ever, as did `close`."""
+    one = make()
+    next_look = one._next_look
+
+    def look():
+        pause = next_look()
+        one.close(wait=False)
+        return pause
+
+    monkeypatch.setattr(one, "_next_look", look)
+    one.wake()
+    eventually(lambda: one._pools.ended, "the end")
+
+
 def test_a_store_that_is_slow_to_make(monkeypatch):
     """It was made on the thread on which all of the process's calls end, and under the lock.
 

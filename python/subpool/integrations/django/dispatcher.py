@@ -76,6 +76,8 @@ class Dispatcher:
         # For a fork: whether the thread is to leave all as it is, and whether it does.
         self._resting = self._has_left = False
         self._draining = False
+        # `close` was called, and no turn has begun since.
+        self._was_told = False
         self._claims = True
         # Whether the last look found all that is due.
         self._has_looked = False
@@ -170,7 +172,7 @@ class Dispatcher:
 
         """
         with self._changed:
-            self._draining = True
+            self._draining = self._was_told = True
             self._claims = self._claims and run_due
             self._deadline = None if timeout is None else time.monotonic() + timeout
             if self._unstarted and self._claims and not Dispatcher.is_over:
@@ -266,7 +268,7 @@ class Dispatcher:
         with self._changed:
             if self._resting:
                 return True
-            self._awake = False
+            self._awake = self._was_told = False
         if not self._draining:
             self._pools.warm_up()
         self._settle()
@@ -283,7 +285,8 @@ class Dispatcher:
         pause = self._next_look()
         self._note_success()
         with self._changed:
-            if not self._awake and not self._calls.have_ended and not self._resting:
+            # What comes within a turn may come too late for it.
+            if not (self._awake or self._was_told or self._calls.have_ended or self._resting):
                 self._changed.wait(pause)
         return True
 

@@ -61,7 +61,7 @@ class WorkerDispatcher(Dispatcher):
         self._imports = imports
         self._was_started = False
         # Whether a signal has told it to end.
-        self.was_told = False
+        self.was_signalled = False
 
     def _set(self, config: Config) -> None:
         super()._set(config)
@@ -101,7 +101,7 @@ class WorkerDispatcher(Dispatcher):
 
     def _end(self) -> None:
         self.cut_off = len(self._calls)
-        if self._batch and not (self._has_looked or self.was_told or self._has_run_all()):
+        if self._batch and not (self._has_looked or self.was_signalled or self._has_run_all()):
             self.failed = True  # it was logged
         try:
             super()._end()
@@ -126,11 +126,11 @@ def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
             if message not in (signal.SIGTERM, signal.SIGINT):
                 continue  # some other handler's signal: all are told of here
             name = signal.Signals(message).name
-            if dispatcher.was_told:
+            if dispatcher.was_signalled:
                 say(f"{name} again: interrupting what runs")
                 dispatcher.close(0, wait=False, run_due=False)
             else:
-                dispatcher.was_told = True
+                dispatcher.was_signalled = True
                 say(f"{name}: finishing what runs; again to interrupt it")
                 timeout = dispatcher.config.options.shutdown_timeout
                 dispatcher.close(timeout, wait=False, run_due=False)
