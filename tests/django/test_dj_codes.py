@@ -1,7 +1,10 @@
 """How a worker ends, and whether its exit code is true: with calls that end as the test says."""
 
+import os
+import signal
+
 import pytest
-from test_dj_dispatcher import CONFIG, FakePools, LeasedStore, record, with_fakes
+from test_dj_dispatcher import CONFIG, FakePools, LeasedStore, record, runs, with_fakes
 
 from subpool import BrokenInterpreterPool
 from subpool.integrations.django import dispatcher as module
@@ -94,3 +97,30 @@ def test_serving_that_could_not_run_tasks(monkeypatch):
     one.wake()
     one.close()
     assert one.failed
+
+
+def test_a_signal_holds_when_the_worker_says_so(monkeypatch):
+    """Between its word and the deed a task could still begin."""
+    store = LeasedStore()
+    monkeypatch.setattr(module, "_make_store", lambda _: store)
+    monkeypatch.setattr(registry, "_dispatchers", {})
+    one = with_fakes(WorkerDispatcher(CONFIG))
+    said = []
+
+    def say(text):
+        said.append((text.partition(":")[0], one._claims, one._is_late()))
+        if len(said) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    store.add(record("a"))
+    wake = one.wake
+
+    def woken():
+        wake()
+        runs(one, "a")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(one, "wake", woken)
+    one._pools.take_all = lambda: one._pools.calls["a"].set_result(True) or []
+    assert worker.run(one, say) == worker.CUT_OFF
+    assert said == [("SIGTERM", False, False), ("SIGTERM again", False, True)]

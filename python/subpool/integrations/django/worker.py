@@ -126,14 +126,15 @@ def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
             if message not in (signal.SIGTERM, signal.SIGINT):
                 continue  # some other handler's signal: all are told of here
             name = signal.Signals(message).name
+            # First what is said, then the saying of it: who reads it may rely on it.
             if dispatcher.was_signalled:
-                say(f"{name} again: interrupting what runs")
                 dispatcher.close(0, wait=False, run_due=False)
+                say(f"{name} again: interrupting what runs")
             else:
                 dispatcher.was_signalled = True
-                say(f"{name}: finishing what runs; again to interrupt it")
                 timeout = dispatcher.config.options.shutdown_timeout
                 dispatcher.close(timeout, wait=False, run_due=False)
+                say(f"{name}: finishing what runs; again to interrupt it")
         dispatcher.join()
     if dispatcher.failed:
         return FAILED
