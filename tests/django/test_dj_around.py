@@ -164,6 +164,26 @@ def test_a_setting_that_was_assigned_is_that_of_the_tasks(finished, monkeypatch)
     assert result.return_value == ["testserver"]
 
 
+def test_a_setting_that_is_assigned_while_tasks_come(finished, monkeypatch):
+    # Threads that had looked before it and after it took turns: with each task, whosever it was,
+    # all interpreters were replaced.
+    from django.conf import settings
+
+    def enqueue():
+        return tasks.where.using(backend="single").enqueue()
+
+    def by_another_thread():
+        thread = threading.Thread(target=lambda: results.append(enqueue()))
+        thread.start()
+        thread.join()
+
+    results = [enqueue()]
+    monkeypatch.setattr(settings, "ASSIGNED", "by a library", raising=False)
+    by_another_thread()
+    results.append(enqueue())
+    assert len({result.return_value[1] for result in finished(*results)}) == 1
+
+
 def test_overriding_tasks_waits_no_longer_than_the_end_of_the_program(pipe, tmp_path):
     # It waited for all that was due: a task that hangs held up the tests for ever.
     out = tmp_path / "out"

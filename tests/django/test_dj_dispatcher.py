@@ -4,86 +4,25 @@ import logging
 import os
 import signal
 import threading
-from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
 from dj_app import tasks
+from dj_fakes import CONFIG, FakePools, LeasedStore, record, runs, with_fakes
 from django.db import InternalError
 from django.tasks import TaskResultStatus, task_backends
 
 from subpool import TaskInterrupted
 from subpool.integrations.django import dispatcher as module
+from subpool.integrations.django import failures, registry, worker
 from subpool.integrations.django import pools as pools_module
-from subpool.integrations.django import registry, worker
-from subpool.integrations.django.config import Config, Options, Site
+from subpool.integrations.django.config import Options
 from subpool.integrations.django.dispatcher import Dispatcher
 from subpool.integrations.django.pools import Pools
 from subpool.integrations.django.stores import Outcome, Record, StoreUnavailable
 from subpool.integrations.django.stores.memory import MemoryStore
 from subpool.integrations.django.worker import WorkerDispatcher
 from support import eventually
-
-CONFIG = Config("own", Options(max_interpreters=1), frozenset({"default"}), Site(None, {}, {}))
-
-
-class Call(Future):
-    """A call of a pool, which the test ends."""
-
-    interrupted = False
-
-    def interrupt(self):
-        self.interrupted = True
-
-
-class FakePools(Pools):
-    """Interpreters that do what the test says."""
-
-    def __init__(self, config, width):
-        super().__init__(config, width)
-        self.calls = {}
-        self.ended = False
-
-    def submit(self, claimant, record_id, record):
-        self.calls[record_id] = Call()
-        self.calls[record_id].set_running_or_notify_cancel()
-        return self.calls[record_id]
-
-    def warm_up(self):
-        pass
-
-    def take_all(self):
-        self.ended = True
-        return []
-
-
-class LeasedStore(MemoryStore):
-    """One whose claims run out, as the database's."""
-
-    lease = 60.0
-    poll_interval = 60.0
-
-    def __init__(self):
-        super().__init__()
-        self.released = []
-        self.looks = 0
-
-    def release(self, record_ids, claimant):
-        self.released += record_ids
-        super().release(record_ids, claimant)
-
-    def next_due(self, queues):
-        self.looks += 1
-        return super().next_due(queues)
-
-
-def with_fakes(one):
-    one._pools = FakePools(one.config, one.width)
-    return one
-
-
-def record(name, **more):
-    return Record(id=name, task="dj_app.tasks.echo", backend="default", **more)
 
 
 @pytest.fixture
@@ -99,13 +38,8 @@ def make():
     for one in made:
         for call in one._pools.calls.values():
             if not call.done():
-                call.set_result(None)
+                call.set_result(True)
         one.close(0)
-
-
-def runs(one, name):
-    eventually(lambda: name in one._pools.calls, f"task {name} with the pool")
-    return one._pools.calls[name]
 
 
 def test_a_queue_that_a_reload_has_added(make, monkeypatch):
@@ -220,12 +154,29 @@ def test_a_task_that_raises_taskinterrupted_itself(make):
     assert store.get("a").errors[0].exception_class_path.endswith("TaskInterrupted")
     # But what was interrupted from here is for others to run.
     store.renew = lambda *_: set()
-    one._renewed = 0.0
+    one._calls.renewed = 0.0
     one.wake()
     eventually(lambda: call.interrupted, "the interrupt")
     call.set_exception(TaskInterrupted("from here"))
     eventually(lambda: store.released == ["b"], "its release")
     assert not store.get("b").is_finished
+
+
+def test_an_interpreter_that_does_not_reach_the_store(make, caplog):
+    """Too many connections, say: its tasks are not claimed and given back as fast as it goes."""
+    store = LeasedStore()
+    one = make(store)
+    one._pools._pause = 1000.0
+    one.add(record("a"))
+    runs(one, "a").set_exception(StoreUnavailable("task a cannot begin"))
+    eventually(lambda: store.released == ["a"], "its release")
+    assert not store.get("a").is_finished
+    assert one._room() == 0
+    assert "tasks 'own' wait: in an interpreter, task a cannot begin" in caplog.text
+    one._pools.not_before = 0.0
+    one._pools.calls.clear()
+    one.wake()
+    runs(one, "a")
 
 
 def test_an_announcement_that_fails(make, monkeypatch):
@@ -237,6 +188,29 @@ def test_an_announcement_that_fails(make, monkeypatch):
     one.add(record("b"))
     runs(one, "b")
     assert one.get("a").status == "FAILED"
+
+
+def test_a_receiver_that_takes_long_or_closes_the_pool(make, monkeypatch):
+    """It stopped all tasks of its alias; and "cannot join current thread", said `close`."""
+    heard, go_on = threading.Event(), threading.Event()
+
+    def hear(record, error):
+        heard.set()
+        assert go_on.wait(60)
+        one.close()
+        told.append(record.id)
+
+    told = []
+    monkeypatch.setattr(failures, "_tell", hear)
+    one = make()
+    one.add(record("a"))
+    one.add(record("b"))
+    runs(one, "a").set_exception(ValueError("why"))
+    assert heard.wait(60)
+    runs(one, "b").set_exception(ValueError("that, too"))
+    go_on.set()
+    one.close()
+    assert told == ["a", "b"]
 
 
 def test_a_program_that_ends_lets_go_what_runs_finish(make, monkeypatch, caplog):
@@ -254,7 +228,7 @@ def test_a_program_that_ends_lets_go_what_runs_finish(make, monkeypatch, caplog)
     eventually(lambda: "cannot start interpreters" in caplog.text, "the refusal")
     one.store.begin("a", one.claimant, "w")
     one.store.finish("a", one.claimant, Outcome("done"))
-    call.set_result(None)
+    call.set_result(True)
     one.join()
     assert "shutdown_timeout" not in caplog.text
     assert one.get("a").status == "SUCCESSFUL"
@@ -299,7 +273,7 @@ def test_a_fork_that_did_not_wait(make, monkeypatch):
         one._changed.notify_all()
     assert seen.wait(60)
     monkeypatch.undo()
-    call.set_result(None)
+    call.set_result(True)
     one.add(record("b"))
     runs(one, "b")
     assert not one._pools.ended
@@ -314,7 +288,7 @@ def test_a_fork_waits_for_a_thread_that_leaves(make):
     one.rest()
     assert not first.is_alive()
     one.go_on()
-    call.set_result(None)
+    call.set_result(True)
     one.add(record("b"))
     runs(one, "b")
     assert one._thread is not first
@@ -401,3 +375,65 @@ def test_a_worker_without_a_thread_says_so(monkeypatch, caplog):
     monkeypatch.setattr(threading.Thread, "start", no_start)
     assert worker.run(with_fakes(WorkerDispatcher(CONFIG)), print) == worker.FAILED
     assert "can't start new thread" in caplog.text
+
+
+def test_an_end_that_is_told_in_the_middle_of_a_turn(make, monkeypatch):
+    """The thread had looked for that already, and then waited for it: for ever, as did `close`."""
+    one = make()
+    next_look = one._next_look
+
+    def look():
+        pause = next_look()
+        one.close(wait=False)
+        return pause
+
+    monkeypatch.setattr(one, "_next_look", look)
+    one.wake()
+    eventually(lambda: one._pools.ended, "the end")
+
+
+def test_a_store_that_is_slow_to_make(monkeypatch):
+    """It was made on the thread on which all of the process's calls end, and under the lock.
+
+    Where main has not set up Django that is half a second, and an app that enqueued a task when it
+    was ready waited for the lock for ever.
+    """
+    made = threading.Event()
+    store = LeasedStore()
+
+    def make_store(config):
+        assert threading.current_thread().name == "subpool-tasks-own"
+        assert made.wait(60)
+        assert registry._lock.acquire(timeout=60)
+        registry._lock.release()
+        return store
+
+    monkeypatch.setattr(registry, "_dispatchers", {})
+    monkeypatch.setattr(module, "_make_store", make_store)
+    monkeypatch.setattr(module, "Pools", FakePools)
+    options = Options(store="database", embedded=True, max_interpreters=1, max_results=5)
+    config = replace(CONFIG, options=options)
+    registry.wake_from_interpreter(config)
+    one = registry.find("own")
+    # Meanwhile other settings come.
+    new = replace(config, options=replace(options, max_results=7), since=config.since + 1)
+    registry.wake_from_interpreter(new)
+    made.set()
+    store.add(record("a"))
+    one.wake()
+    try:
+        runs(one, "a").set_result(True)
+        assert store._max_results == 7
+        assert one.lost() == 0
+    finally:
+        one.close(0)
+
+
+def test_a_store_that_cannot_be_made(monkeypatch, caplog):
+    """The thread says so and goes on, but nobody waits for it at the end."""
+    monkeypatch.setattr(module, "_make_store", lambda _: 1 / 0)
+    one = with_fakes(Dispatcher(replace(CONFIG, options=Options(store="database"))))
+    one.wake()
+    eventually(lambda: "ZeroDivisionError" in caplog.text, "the word")
+    one.close()
+    assert one._pools.ended

@@ -149,6 +149,7 @@ def test_a_failure_that_nobody_can_be_told_of(caplog):
     # The settings may not have its backend any more. The dispatcher's thread must go on.
     record = Record(id="a", task="gone.away", backend="gone")
     failures.announce(record, ValueError("why"))
+    assert failures.wait(60)
     assert "nobody could be told that task a has failed" in caplog.text
     assert "ValueError: why" in caplog.text
 

@@ -125,7 +125,7 @@ class Tasks:
         self.ended = threading.Event()
         self.ends, self.cut_off, self.failed, self.closes = ends, 0, failed, []
         self._cut_off, self._lost = cut_off, lost
-        self.store = types.SimpleNamespace(lease=1.0)
+        self.is_shared = True
         self.config = types.SimpleNamespace(options=types.SimpleNamespace(shutdown_timeout=30))
 
     def close(self, timeout, *, wait, run_due):

@@ -46,6 +46,19 @@ def test_workers_that_cannot_be_made(serving, caplog):
     assert supervisor.code == 0
 
 
+def test_what_ends_with_the_server_is_told_once(serving):
+    """Guards against tasks that are begun while the last requests are finished."""
+    supervisor = serving()
+    told = []
+    supervisor.on_stop = lambda: told.append(list(made[0].orders))
+    start(supervisor)
+    supervisor._stop(signal.SIGTERM)
+    supervisor.clock.go(5)
+    supervisor._stop(signal.SIGTERM)
+    assert told == [[]]
+    assert made[0].orders == ["stop"]
+
+
 def test_a_failure_of_the_supervisor_ends_the_server(serving, caplog):
     """Guards against a server that goes on without its supervisor."""
     supervisor = start(serving())

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from dj_app import apps, tasks
+from dj_app.models import Note
 from django.db import transaction
 from django.tasks import TaskResultStatus, task_backends
 from django.tasks.exceptions import TaskResultDoesNotExist
@@ -98,6 +99,18 @@ def test_transactions(finished, stored, database):
     assert finished(kept).return_value == [["kept"], {}]
     with pytest.raises(TaskResultDoesNotExist):
         gone.refresh()
+
+
+def test_a_transaction_that_a_task_leaves_open(finished, stored, database):
+    """Its end was noted in that and lost; all later tasks there failed without being run."""
+    left = stored(tasks.leave_transactions).enqueue("left", database)
+    after = [stored(tasks.echo).enqueue(number) for number in range(3)]
+    for result in finished(*after):
+        assert (result.status, result.attempts) == (TaskResultStatus.SUCCESSFUL, 1), result.errors
+    assert finished(left).status == TaskResultStatus.SUCCESSFUL
+    note = finished(stored(tasks.write_note).enqueue("after it")).return_value
+    assert Note.objects.get(pk=note).text == "after it"
+    assert not Note.objects.filter(text="left").exists()
 
 
 def test_signals(finished, stored):

@@ -4,6 +4,7 @@ import pytest
 from django.db import OperationalError, connections
 from django.tasks.signals import task_finished
 
+from subpool.integrations.django import failures
 from subpool.integrations.django.stores import Outcome, StoreUnavailable
 from subpool.integrations.django.stores import database as module
 
@@ -180,6 +181,7 @@ def test_its_failure_is_announced(make_store, add, expire):
     task_finished.connect(hear)
     try:
         failed = make_store(max_attempts=1).rescue("other")
+        assert failures.wait(60)
     finally:
         task_finished.disconnect(hear)
     assert len(failed) == 2

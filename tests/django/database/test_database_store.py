@@ -179,17 +179,6 @@ def test_transactions(store, add, database):
     assert store.get("b") is None
 
 
-def test_transaction_that_a_task_left_open(store, add, database):
-    """The result would be in it, and go when the connection is closed."""
-    add()
-    store.claim(None, 1, "me")
-    store.begin("a", "me", "w")
-    connections[database].set_autocommit(False)
-    store.finish("a", "me", DONE)
-    connections[database].close()
-    assert store.get("a").status == "SUCCESSFUL"
-
-
 def test_release(store, add):
     """What is given back keeps its place, and is nobody's."""
     add()

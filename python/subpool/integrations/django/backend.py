@@ -33,6 +33,9 @@ _APP = "subpool.integrations.django"
 
 # How often a setting was changed (by tests): what was made before is not true any more.
 _changes = 0
+# How Django was set up after so many of them, when the first task came: the same for all threads,
+# whose backends are their own. If they differed each would have main replace all interpreters.
+_sites: dict[int, Site] = {}
 
 
 class InterpreterBackend(BaseTaskBackend):
@@ -88,7 +91,7 @@ class InterpreterBackend(BaseTaskBackend):
                 f"TASKS[{self.alias!r}]['OPTIONS']: {'; '.join(self._problems)}"
             )
         queues = frozenset(self.queues) or None
-        return Config(self.alias, Options(**self.options), queues, Site.here())
+        return Config(self.alias, Options(**self.options), queues, _site_here())
 
     @property
     def stores_in(self) -> str | None:
@@ -253,6 +256,12 @@ class InterpreterBackend(BaseTaskBackend):
         return found
 
 
+def _site_here() -> Site:
+    changes = _changes
+    # No lock, which a fork could leave held; it is the first one's that all get.
+    return _sites.get(changes) or _sites.setdefault(changes, Site.here())
+
+
 def store_for(config: Config) -> Any:
     """Give the store of an alias, as it can be reached from here."""
     if config.options.store == "memory":
@@ -293,6 +302,7 @@ def _settings_changed(*, setting: str, **_: object) -> None:
     """Have the next task run with the settings as they are then."""
     global _changes  # noqa: PLW0603 - Django's settings are global, too
     _changes += 1
+    _sites.clear()
     dispatchers: Any = sys.modules.get(f"{_APP}.registry")
     if setting == "TASKS" and dispatchers is not None:
         dispatchers.close_all()

@@ -16,27 +16,19 @@ import secrets
 import socket
 import threading
 import time
-from concurrent.futures import CancelledError
 from contextlib import suppress
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from subpool import (
-    BrokenInterpreterPool,
-    IncompatibleModuleError,
-    TaskInterrupted,
-)
 from subpool.integrations.django import failures
-from subpool.integrations.django.execution import failure_of
+from subpool.integrations.django.calls import Calls
 from subpool.integrations.django.pools import Pools
-from subpool.integrations.django.stores import Outcome, StoreUnavailable, utc_now
+from subpool.integrations.django.stores import StoreUnavailable, utc_now
 from subpool.integrations.django.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from subpool import Future
     from subpool.integrations.django.config import Config
     from subpool.integrations.django.stores import Record, Store
 
@@ -44,16 +36,9 @@ logger = logging.getLogger("subpool.integrations.django")
 
 _LONGEST_STORE_PAUSE = 5.0
 _SHORTEST_PAUSE = 0.01
-# A part of the lease, after which it is renewed.
-_RENEWALS = 3.0
-# For how many seconds, at the rate seen, tasks are claimed in advance; and at most how many.
-_AHEAD, _MOST_AHEAD = 0.1, 64
-# Seconds of standstill after which they are given back.
-_STANDSTILL = 1.0
-# Seconds that interrupted tasks get, at the end of the program.
-_GRACE = 5.0
-# Seconds that a fork waits for a dispatcher's thread, which may be with the database.
-_REST = 5.0
+# Seconds that a fork waits for a dispatcher's thread, which may be with the database, and for what
+# is told of failures.
+REST = 5.0
 
 
 def _make_store(config: Config) -> Store:
@@ -73,44 +58,49 @@ class Dispatcher:
     is_over = False
 
     def __init__(self, config: Config, store: Store | None = None) -> None:
-        self.store = _make_store(config) if store is None else store
+        if store is None and config.options.store == "memory":
+            store = _make_store(config)
+        self._store = store
+        # Whether others share the store, and what it has stays when this process ends.
+        self.is_shared = store is None or store.lease is not None
         self._set(config)
         # Whose claims these are: no other process has the name, on whatever machine.
         self.claimant = f"{socket.gethostname()[:30]}.{os.getpid()}.{secrets.token_hex(4)}"
-        self._process = os.getpid()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._pools = Pools(config, self.width)
-        # The calls that the pool has, and those of them that have ended. Only the thread changes
-        # the former.
-        self._running: dict[str, Future[None]] = {}
-        self._ended: list[tuple[str, Future[None]]] = []
+        self._calls = Calls(self.claimant, self._changed, self._is_ending)
         self._awake = False
         # There is work, and no thread was to be had for it.
         self._unstarted = False
         # For a fork: whether the thread is to leave all as it is, and whether it does.
         self._resting = self._has_left = False
         self._draining = False
+        # `close` was called, and no turn has begun since.
+        self._was_told = False
         self._claims = True
+        # Whether the last look found all that is due.
+        self._has_looked = False
         self._deadline: float | None = None
-        self._renewed = 0.0
-        # Tasks that have run, and the last look at how fast: when, how many by then, how many a
-        # second before that; and when the last one has ended.
-        self.ran = 0
-        self._looked, self._ran_by_then, self._rate = time.monotonic(), 0, 0.0
-        self._ended_at = 0.0
         # What went wrong in the last turn, and how long it was waited for after it; 0: nothing.
         self._trouble: type[Exception] | None = None
         self._trouble_pause = 0.0
-        # Tasks that were interrupted here, and claims that could not be given back yet.
-        self._interrupted: set[str] = set()
-        self._unwanted: list[str] = []
 
     def _set(self, config: Config) -> None:
         self.config = config
         # What is in this process's memory nobody else can run: it was valid when it was enqueued.
-        self.queues: Collection[str] | None = None if self.store.lease is None else config.queues
+        self.queues: Collection[str] | None = config.queues if self.is_shared else None
         self.width = config.options.max_interpreters or os.process_cpu_count() or 1
+
+    @property
+    def store(self) -> Store:
+        """The store. One that is not in memory is made by the thread: Django is set up for it."""
+        if self._store is None:
+            made = _make_store(self.config)
+            with self._changed:
+                made.follow(self.config.options)  # there may be others by now
+                self._store = made
+        return self._store
 
     def follow(self, config: Config) -> bool:
         """Work by other settings from now on, unless they are older.
@@ -128,7 +118,8 @@ class Dispatcher:
                 return False
             self._set(config)
             if old != new or mine.site != config.site:
-                self.store.follow(new)
+                if self._store is not None:
+                    self._store.follow(new)
                 self._pools.follow(config, self.width)
             self._awake = True
             self._changed.notify_all()
@@ -181,7 +172,7 @@ class Dispatcher:
 
         """
         with self._changed:
-            self._draining = True
+            self._draining = self._was_told = True
             self._claims = self._claims and run_due
             self._deadline = None if timeout is None else time.monotonic() + timeout
             if self._unstarted and self._claims and not Dispatcher.is_over:
@@ -191,10 +182,11 @@ class Dispatcher:
             self.join()
 
     def join(self) -> None:
-        """Wait for the end that `close` has asked for."""
+        """Wait for the end that `close` has asked for, and until its failures are told."""
         thread = self._thread
-        if thread is not None:
+        if thread is not None and thread is not threading.current_thread():
             thread.join()
+        failures.wait()
 
     def rest(self) -> None:
         """End the thread, and nothing else, before a fork: the child shall find no lock held."""
@@ -204,7 +196,7 @@ class Dispatcher:
                 return
             self._resting = True
             self._changed.notify_all()
-        thread.join(_REST)
+        thread.join(REST)
 
     def go_on(self) -> None:
         """Start the thread again after a fork, in the parent."""
@@ -237,7 +229,7 @@ class Dispatcher:
                 self._end()
                 return
         with suppress(Exception):
-            self.store.close()
+            self._close_store()
 
     def _leaves(self) -> bool:
         # What is said here holds, though the fork be over before the thread has ended.
@@ -263,7 +255,8 @@ class Dispatcher:
                     self._claims = False  # only what runs is waited for
                 if not self._is_late() and not self._resting:
                     self._changed.wait(self._trouble_pause)
-                return not self._is_late()
+                # Without a store there is nothing to see to, either.
+                return not (self._is_late() or (self._draining and self._store is None))
 
     def _note_success(self) -> None:
         if self._trouble is not None:
@@ -275,67 +268,52 @@ class Dispatcher:
         with self._changed:
             if self._resting:
                 return True
-            self._awake = False
+            self._awake = self._was_told = False
         if not self._draining:
             self._pools.warm_up()
         self._settle()
         room = self._room()
         claimed = self.store.claim(self.queues, room, self.claimant) if room > 0 else []
         submitted = self._submit_all(claimed)
+        self._has_looked = room > 0 and submitted
         if self._draining:
             if not submitted:
                 self._claims = False  # none of what is due can run; what runs shall end
-            if self._is_late() or not self._running:
+            if self._is_late() or not self._calls:
                 return False
-        self._give_back()
+        self._calls.give_back(self.width, at_once=not self._claims)
         pause = self._next_look()
         self._note_success()
         with self._changed:
-            if not self._awake and not self._ended and not self._resting:
+            # What comes within a turn may come too late for it.
+            if not (self._awake or self._was_told or self._calls.have_ended or self._resting):
                 self._changed.wait(pause)
         return True
 
     def _room(self) -> int:
         if not self._claims or self._is_late() or time.monotonic() < self._pools.not_before:
             return 0
-        room = self.width + self._ahead() - len(self._running)
+        ahead, running = self._calls.ahead(self.store), len(self._calls)
+        room = self.width + ahead - running
         # A few at a time, while there is enough to do.
-        return room if len(self._running) < self.width or room > self._ahead() // 2 else 0
-
-    def _ahead(self) -> int:
-        """Tell how many more tasks to claim than there are interpreters."""
-        now = time.monotonic()
-        if self.store.lease is None:
-            return 0
-        if now >= self._looked + _AHEAD:
-            self._rate = (self.ran - self._ran_by_then) / (now - self._looked)
-            self._looked, self._ran_by_then = now, self.ran
-        return min(int(self._rate * _AHEAD), _MOST_AHEAD)
-
-    def _give_back(self) -> None:
-        """Cancel what was claimed in advance, if its turn does not come: others may have time."""
-        now = time.monotonic()
-        stands_still = len(self._running) > self.width and now >= self._ended_at + _STANDSTILL
-        if stands_still or not self._claims:
-            for future in reversed(list(self._running.values())):
-                future.cancel()
-            self._looked, self._ran_by_then, self._rate = now, self.ran, 0.0
+        return room if running < self.width or room > ahead // 2 else 0
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
+    def _is_ending(self) -> bool:
+        return self._is_late() or Dispatcher.is_over
+
     def _next_look(self) -> float | None:
         """Tell in how many seconds there is something to do that nobody tells of."""
-        now, times = time.monotonic(), []
+        now = time.monotonic()
+        times: list[float] = []
         if self._deadline is not None:
             times.append(self._deadline - now)
-        if self.store.lease is not None and self._running:
-            times.append(self._renewed + self.store.lease / _RENEWALS - now)
+        times += [when - now for when in self._calls.next_times(self.width, self.store)]
         if now < self._pools.not_before:
             times.append(self._pools.not_before - now)
-        elif len(self._running) > self.width:
-            times.append(self._ended_at + _STANDSTILL - now)
-        elif len(self._running) < self.width and self._room() > 0:
+        elif len(self._calls) < self.width and self._room() > 0:
             if self.store.poll_interval is not None:
                 times.append(self.store.poll_interval)
             due = self.store.next_due(self.queues)
@@ -352,95 +330,15 @@ class Dispatcher:
                 self._submit(record)
             except Exception as error:  # noqa: BLE001 - no thread to be had, a broken pool, the end
                 self._pools.have_failed(error)
-                self._unwanted += [one.id for one in claimed[position:]]
-                self._release_unwanted()
+                self._calls.release([one.id for one in claimed[position:]], self.store)
                 return False
         return True
 
     def _submit(self, record: Record) -> None:
-        # From a database an interpreter would read it once more.
-        data = record if self.store.lease is not None else None
-        future = self._pools.submit(self.claimant, record.id, data)
-        self._running[record.id] = future
-        future.add_done_callback(partial(self._note_end, record.id))
-
-    def _release_unwanted(self) -> None:
-        if self._unwanted:
-            self.store.release(self._unwanted, self.claimant)
-            self._unwanted.clear()
-
-    def _note_end(self, record_id: str, future: Future[None]) -> None:
-        """Hear that a call has ended. On the completer's thread, or in the child of a fork."""
-        if os.getpid() != self._process:
-            return
-        with self._changed:
-            self._ended.append((record_id, future))
-            self._changed.notify_all()
+        self._calls.submit(record, self.store, self._pools)
 
     def _settle(self) -> None:
-        """See to calls that have ended, and to those tasks that did not see to themselves."""
-        with self._changed:
-            ended = list(self._ended)
-        for record_id, future in ended:
-            if self._running.get(record_id) is future:
-                self._settle_one(record_id, future)
-                del self._running[record_id]
-                self._interrupted.discard(record_id)
-                if not future.cancelled():
-                    self.ran += 1
-                    self._ended_at = time.monotonic()
-            # Not before it is settled: the store may not answer.
-            with self._changed:
-                self._ended.remove((record_id, future))
-        self._release_unwanted()
-        now = time.monotonic()
-        lease = self.store.lease
-        if lease is not None and self._running and now >= self._renewed + lease / _RENEWALS:
-            kept = self.store.renew(list(self._running), self.claimant)
-            self._renewed = now
-            for record_id in self._running.keys() - kept:
-                logger.warning(
-                    "task %s is not this process's any more, and is interrupted: it was deleted, "
-                    "or this process stood still and another has taken it",
-                    record_id,
-                )
-                self._interrupted.add(record_id)
-                self._running[record_id].interrupt()
-
-    def _settle_one(self, record_id: str, future: Future[None]) -> None:
-        try:
-            self._note(record_id, future)
-        except StoreUnavailable:
-            raise
-        except Exception:  # of this task alone, whose lease runs out
-            logger.exception("the end of task %s cannot be noted", record_id)
-
-    def _note(self, record_id: str, future: Future[None]) -> None:
-        if future.cancelled():
-            self.store.release([record_id], self.claimant)
-            return
-        error = future.exception()
-        if error is None:
-            self._pools.have_worked()
-            return
-        if isinstance(error, BrokenInterpreterPool):
-            self._pools.have_failed(error)
-        if self.store.lease is not None and self._is_cut_off(record_id, error):
-            self.store.release([record_id], self.claimant)  # for another process to try
-            return
-        if isinstance(error, IncompatibleModuleError):
-            error.add_note(failures.NO_FALLBACK)
-        outcome = Outcome(failure=failure_of(error))
-        record = self.store.finish(record_id, self.claimant, outcome)
-        if record is not None:
-            failures.announce(record, error)
-
-    def _is_cut_off(self, record_id: str, error: BaseException) -> bool:
-        """Tell whether a task has ended through no doing of its own."""
-        if isinstance(error, TaskInterrupted):
-            # A task may raise one itself, for example that of a pool of its own.
-            return record_id in self._interrupted or self._is_late() or Dispatcher.is_over
-        return isinstance(error, BrokenInterpreterPool | StoreUnavailable)
+        self._calls.settle(self.store, self._pools)
 
     def _end(self) -> None:
         """End the pool; what waits stays in the store."""
@@ -457,29 +355,22 @@ class Dispatcher:
 
     def _end_pools(self) -> None:
         pools = self._pools.take_all()
-        if self._running:
+        if self._calls:
             logger.warning(
                 "%d tasks of %r still run after the shutdown_timeout, and are interrupted",
-                len(self._running),
+                len(self._calls),
                 self.config.alias,
             )
-            self._interrupted.update(self._running)
-            for pool in pools:
-                pool.terminate_workers()
-            until = time.monotonic() + _GRACE
-            for record_id, future in list(self._running.items()):
-                with suppress(TimeoutError, CancelledError):
-                    future.exception(max(0.0, until - time.monotonic()))
-                if future.done():
-                    del self._running[record_id]
-                    with suppress(StoreUnavailable):
-                        self._settle_one(record_id, future)
+            self._calls.cut_off(self.store, self._pools, pools)
         else:
             for pool in pools:
                 pool.shutdown()
-        self._running.clear()
-        self._interrupted.clear()
-        self.store.close()
+        self._calls.clear()
+        self._close_store()
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
 
     def get(self, record_id: str) -> Record | None:
         """Give a record as it is now."""
@@ -489,9 +380,9 @@ class Dispatcher:
 
     def lost(self) -> int:
         """Count what ends with this process."""
-        return self.store.open_count() if isinstance(self.store, MemoryStore) else 0
+        return self._store.open_count() if isinstance(self._store, MemoryStore) else 0
 
     def in_child(self) -> Dispatcher:
         """Make the one for the child of a fork."""
-        store = self.store.in_child() if isinstance(self.store, MemoryStore) else None
+        store = self._store.in_child() if isinstance(self._store, MemoryStore) else None
         return Dispatcher(self.config, store)

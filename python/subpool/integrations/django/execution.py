@@ -1,8 +1,9 @@
 """What happens to a task in an interpreter.
 
 Guarantees: each attempt is noted before it begins and when it has ended, here, so that receivers of
-`task_finished` see the result; database connections are looked at before and after each task, as
-around a request, and are closed with the interpreter.
+`task_finished` see the result; a task that could not begin has not failed; database connections are
+looked at before and after each task, as around a request, and are closed with the interpreter; no
+transaction outlives its task, nor is the task's end noted in one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from subpool import TaskInterrupted, worker
 from subpool._bootstrap import is_refusal
-from subpool.integrations.django.stores import Failure, Outcome
+from subpool.integrations.django.stores import Failure, Outcome, StoreUnavailable
 
 if TYPE_CHECKING:
     from subpool.integrations.django.config import Config
@@ -41,34 +42,80 @@ def set_up(config: Config) -> None:
     _config, _store = config, store_for(config)
 
 
-def run(claimant: str, record_id: str, record: Record | None) -> None:
-    """Run a claimed task, unless the claim has been lost. The record as claimed, or None."""
+def run(claimant: str, record_id: str, record: Record | None) -> bool:
+    """Run a claimed task; False if the claim has been lost. The record as claimed, or None.
+
+    Raises:
+        StoreUnavailable: It has not begun, or its end could not be noted.
+
+    """
     # A context of its own, so that what it activates (a language, a time zone) ends with it.
-    Context().run(_run, claimant, record_id, record)
+    return Context().run(_run, claimant, record_id, record)
 
 
-def _run(claimant: str, record_id: str, claimed: Record | None) -> None:
-    from django.conf import settings  # noqa: PLC0415
+def _run(claimant: str, record_id: str, claimed: Record | None) -> bool:
     from django.core.cache import close_caches  # noqa: PLC0415 - not in main
-    from django.db import close_old_connections, reset_queries  # noqa: PLC0415
+
+    try:
+        record = _begin(claimant, record_id, claimed)
+        if record is not None:
+            _attempt(record, claimant)
+    finally:
+        _close_old_connections()
+        close_caches()
+    return record is not None
+
+
+def _begin(claimant: str, record_id: str, claimed: Record | None) -> Record | None:
+    from django.conf import settings  # noqa: PLC0415
+    from django.db import reset_queries  # noqa: PLC0415 - not in main
     from django.urls import set_script_prefix  # noqa: PLC0415
 
-    # As `django.setup` does; it is the context's, and so it is each run's.
-    prefix = settings.FORCE_SCRIPT_NAME
-    set_script_prefix("/" if prefix is None else prefix)
-    reset_queries()
-    close_old_connections()
     try:
+        # As `django.setup` does; it is the context's, and so it is each run's.
+        prefix = settings.FORCE_SCRIPT_NAME
+        set_script_prefix("/" if prefix is None else prefix)
+        reset_queries()
+        _close_old_connections()
         here = worker()
         number = 0 if here is None else here.interpreter_id
         if claimed is not None:
             _store.expect(claimed)
-        record = _store.begin(record_id, claimant, f"{claimant}.{number}")
-        if record is not None:
-            _attempt(record, claimant)
-    finally:
-        close_old_connections()
-        close_caches()
+        begun: Record | None = _store.begin(record_id, claimant, f"{claimant}.{number}")
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        if is_refusal(error):
+            raise  # main can say which library it is, and what to do
+        text = f"task {record_id} cannot begin: {type(error).__name__}: {error}"
+        raise StoreUnavailable(text) from error
+    return begun
+
+
+def _close_old_connections() -> None:
+    from django.db import close_old_connections  # noqa: PLC0415 - not in main
+
+    _leave_transactions()
+    close_old_connections()
+
+
+def _leave_transactions() -> list[str]:
+    """Drop the transactions that a task left open; tell in which databases `atomic` was.
+
+    What is noted in one would never be seen. And a connection that is closed within `atomic` thinks
+    that it is there for ever, and refuses all that comes.
+    """
+    from django.db import connections  # noqa: PLC0415 - not in main
+
+    left = []
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            left.append(connection.alias)
+            connection.close()
+            del connections[connection.alias]
+        elif connection.connection is not None and not connection.autocommit:
+            connection.close()
+    return left
 
 
 def _attempt(record: Record, claimant: str) -> None:
@@ -99,6 +146,13 @@ def _finish(record: Record, claimant: str, outcome: Outcome, result: Any) -> Non
 
     from subpool.integrations.django.results import sender_of, update  # noqa: PLC0415
 
+    if left := _leave_transactions():
+        logger.warning(
+            "task id=%s path=%s left atomic() open for the database %s: it is rolled back",
+            record.id,
+            record.task,
+            ", ".join(map(repr, left)),
+        )
     finished = _store.finish(record.id, claimant, outcome)
     if finished is None:
         logger.warning(

@@ -1,7 +1,8 @@
 """The interpreters of one alias: made when they are needed, replaced when code changes.
 
 Guarantees: tasks go to interpreters of one age at a time; those that are replaced finish what they
-run; interpreters that could not start are not tried again at once, but later and later.
+run; interpreters that could not start, or do not reach the store, are not tried again at once, but
+later and later.
 
 All is the dispatcher's thread's, but `renew`, `follow` and `keep_warm`.
 """
@@ -39,10 +40,10 @@ class Pools:
         self._is_old = False
         self._is_kept_warm = self._is_cold = False
         self._pause = _FIRST_PAUSE
-        # When interpreters that could not start are tried again.
+        # When what has failed is tried again.
         self.not_before = 0.0
 
-    def submit(self, claimant: str, record_id: str, record: Record | None) -> Future[None]:
+    def submit(self, claimant: str, record_id: str, record: Record | None) -> Future[bool]:
         """Have a claimed task run.
 
         Raises:
@@ -107,6 +108,15 @@ class Pools:
         elif time.monotonic() < self.not_before:
             return  # one more task of a pool that is gone already
         logger.error("cannot start interpreters for tasks %r: %s", self._config.alias, error)
+        self._wait()
+
+    def have_no_store(self, error: BaseException) -> None:
+        """Note that an interpreter does not reach the store, though main may: the same pause."""
+        if time.monotonic() >= self.not_before:
+            logger.error("tasks %r wait: in an interpreter, %s", self._config.alias, error)
+            self._wait()
+
+    def _wait(self) -> None:
         self.not_before = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 

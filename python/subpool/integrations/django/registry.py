@@ -13,7 +13,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from subpool.integrations.django.dispatcher import Dispatcher
+from subpool.integrations.django import failures
+from subpool.integrations.django.dispatcher import REST, Dispatcher
 
 if TYPE_CHECKING:
     from subpool.integrations.django.config import Config
@@ -117,9 +118,8 @@ def _finish_all() -> None:
     try:
         for dispatcher in dispatchers:
             # What is due in a store that stays is left for the next process.
-            stays = dispatcher.store.lease is not None
             timeout = dispatcher.config.options.shutdown_timeout
-            dispatcher.close(timeout, wait=False, run_due=not stays)
+            dispatcher.close(timeout, wait=False, run_due=not dispatcher.is_shared)
         for dispatcher in dispatchers:
             dispatcher.join()
     except BaseException:  # Ctrl-C; subpool interrupts what runs
@@ -141,6 +141,7 @@ def _finish_all() -> None:
 def _before_fork() -> None:
     for dispatcher in all_of_them():
         dispatcher.rest()
+    failures.wait(REST)
 
 
 def _in_parent() -> None:
@@ -151,6 +152,7 @@ def _in_parent() -> None:
 def _in_child() -> None:
     global _lock, _dispatchers  # noqa: PLW0603 - the child has none of their threads
     _lock = threading.Lock()
+    failures.in_child()
     _dispatchers = {alias: one.in_child() for alias, one in _dispatchers.items()}
 
 

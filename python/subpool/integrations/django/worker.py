@@ -51,12 +51,15 @@ class WorkerDispatcher(Dispatcher):
         self._only = queues
         super().__init__(config)
         self.cut_off = 0
+        # Whether it could not do its work.
         self.failed = False
         self.ended: Callable[[], object] = lambda: None
         self._max_tasks = max_tasks
         self._batch = batch
         self._imports = imports
         self._was_started = False
+        # Whether a signal has told it to end.
+        self.was_signalled = False
 
     def _set(self, config: Config) -> None:
         super()._set(config)
@@ -78,12 +81,15 @@ class WorkerDispatcher(Dispatcher):
         room = super()._room()
         if self._max_tasks is None:
             return room
-        return min(room, self._max_tasks - self.ran - len(self._running))
+        return min(room, self._max_tasks - self._calls.ran - len(self._calls))
 
     def _settle(self) -> None:
         super()._settle()
-        if self._max_tasks is not None and self.ran >= self._max_tasks:
+        if self._has_run_all():
             self.close(wait=False, run_due=False)
+
+    def _has_run_all(self) -> bool:
+        return self._max_tasks is not None and self._calls.ran >= self._max_tasks
 
     def _submit(self, record: Record) -> None:
         if self._imports:
@@ -92,7 +98,9 @@ class WorkerDispatcher(Dispatcher):
         super()._submit(record)
 
     def _end(self) -> None:
-        self.cut_off = len(self._running)
+        self.cut_off = len(self._calls)
+        if self._batch and not (self._has_looked or self.was_signalled or self._has_run_all()):
+            self.failed = True  # it was logged
         try:
             super()._end()
         finally:
@@ -112,16 +120,16 @@ def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
     with Signals(signal.SIGTERM, signal.SIGINT) as signals:
         dispatcher.ended = signals.end
         dispatcher.wake()
-        told = False
         while (number := signals.wait()) is not None:
-            if told:
-                say(f"{number.name} again: interrupting what runs")
+            # First what is said, then the saying of it: who reads it may rely on it.
+            if dispatcher.was_signalled:
                 dispatcher.close(0, wait=False, run_due=False)
+                say(f"{number.name} again: interrupting what runs")
             else:
-                say(f"{number.name}: finishing what runs; again to interrupt it")
+                dispatcher.was_signalled = True
                 timeout = dispatcher.config.options.shutdown_timeout
                 dispatcher.close(timeout, wait=False, run_due=False)
-            told = True
+                say(f"{number.name}: finishing what runs; again to interrupt it")
         dispatcher.join()
     if dispatcher.failed:
         return FAILED

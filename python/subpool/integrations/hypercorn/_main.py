@@ -83,6 +83,7 @@ def serve(
     on_ready: Callable[[], object] | None = None,
     *,
     is_last: bool = False,
+    on_stop: Callable[[], object] | None = None,
 ) -> int:
     """Do what `subpool.integrations.hypercorn.serve` says, with what `check` has passed.
 
@@ -92,6 +93,7 @@ def serve(
         on_reload: Called when the workers begin to be replaced.
         on_ready: Called when all workers are ready for the first time.
         is_last: Whether the program ends after it: then signals do nothing from that on.
+        on_stop: Called when the workers begin to end. It raises nothing.
 
     """
     if config.workers == 0:
@@ -110,6 +112,8 @@ def serve(
                 supervisor.on_reload = on_reload
             if on_ready is not None:
                 supervisor.on_ready = on_ready
+            if on_stop is not None:
+                supervisor.on_stop = on_stop
             return supervisor.run(signals)
         finally:
             KINDS[kind].drop_prepared()

@@ -209,7 +209,6 @@ class DatabaseStore:
     def finish(self, record_id: str, claimant: str, outcome: Outcome) -> Record | None:
         """Note how a task ended. While the database is away, wait for it as long as the lease."""
         begun = self._begun.pop(record_id, None)
-        self._leave_transaction()
         now, end = utc_now(), time.monotonic() + self.lease
         wait = 0.1
         while True:
@@ -251,14 +250,6 @@ class DatabaseStore:
                 now,
             )
         return record if noted else None
-
-    def _leave_transaction(self) -> None:
-        """Drop a transaction that the task left open: what is noted in it would never be seen."""
-        connection = connections[self.database]
-        if connection.connection is not None and not (
-            connection.in_atomic_block or connection.autocommit
-        ):
-            connection.close()
 
     def release(self, record_ids: Iterable[str], claimant: str) -> None:
         """Give back claims: tasks that have not begun, or must be begun again."""

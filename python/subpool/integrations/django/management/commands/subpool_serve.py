@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -31,12 +32,13 @@ class ServingDispatcher(Dispatcher):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.cut_off = 0
+        self._was_waiting = False
         self._is_closed = False
 
     @property
     def failed(self) -> bool:
         """Whether it could not do its work at the end."""
-        return self._trouble is not None or self._unstarted
+        return self._trouble is not None or self._unstarted or self._was_waiting
 
     def wake(self) -> None:
         """Look for tasks that are due; not once it was told to end."""
@@ -52,7 +54,8 @@ class ServingDispatcher(Dispatcher):
         super().close(timeout, wait=wait, run_due=run_due)
 
     def _end(self) -> None:
-        self.cut_off = len(self._running)
+        self.cut_off = len(self._calls)
+        self._was_waiting = time.monotonic() < self._pools.not_before
         super()._end()
 
 
@@ -110,7 +113,9 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"tasks of {one.config.alias!r} run in {one.width} interpreters of this process"
             )
-        code = _main.serve(config, kind, renew, keep_warm, is_last=True)
+        if not config.workers:
+            keep_warm()  # nobody will tell when the server is ready
+        code = _main.serve(config, kind, renew, keep_warm, is_last=True, on_stop=begin_no_more)
         of_tasks = finish_tasks(self.say)
         if code := code or of_tasks:
             sys.exit(code)
@@ -135,7 +140,7 @@ class Command(BaseCommand):
 
 
 def start_tasks(*, memory: bool, database: bool) -> list[Dispatcher]:
-    """Prepare to run the tasks of memory stores, and start to run those of database stores."""
+    """Make the dispatchers. What is in databases is not looked for before `keep_warm`."""
     started = []
     for backend in task_backends.all():
         if not isinstance(backend, InterpreterBackend):
@@ -147,15 +152,24 @@ def start_tasks(*, memory: bool, database: bool) -> list[Dispatcher]:
         elif database:
             one = ServingDispatcher(config)
             registry.register(one)
-            one.wake()
             started.append(one)
     return started
 
 
 def keep_warm() -> None:
-    """Start the interpreters of tasks: the web workers, which were first, are ready."""
+    """Start the interpreters of tasks: the web workers, which were first, are ready.
+
+    Before that a server may yet find that its port is in use, and end.
+    """
     for one in registry.all_of_them():
         one.keep_warm()
+
+
+def begin_no_more() -> None:
+    """Leave what waits in databases to others: this process ends when its requests have."""
+    for one in registry.all_of_them():
+        if isinstance(one, ServingDispatcher):
+            one.close(wait=False, run_due=False)
 
 
 def finish_tasks(say: Callable[[str], object]) -> int:
@@ -172,8 +186,8 @@ def finish_tasks(say: Callable[[str], object]) -> int:
 
     with Signals(signal.SIGTERM, signal.SIGINT) as signals:
         for one in every:
-            stays = one.store.lease is not None
-            one.close(one.config.options.shutdown_timeout, wait=False, run_due=not stays)
+            timeout = one.config.options.shutdown_timeout
+            one.close(timeout, wait=False, run_due=not one.is_shared)
         waiter = threading.Thread(target=wait, daemon=True)
         waiter.start()
         while (number := signals.wait()) is not None:
