@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from test_dj_dispatcher import CONFIG, Call, FakePools, LeasedStore, record
+from dj_fakes import CONFIG, Call, FakePools, LeasedStore, record
 
 from subpool.integrations.django import calls as module
 from subpool.integrations.django.calls import Calls

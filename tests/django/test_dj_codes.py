@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from test_dj_dispatcher import CONFIG, FakePools, LeasedStore, record, runs, with_fakes
+from dj_fakes import CONFIG, FakePools, LeasedStore, record, runs, with_fakes
 
 from subpool import BrokenInterpreterPool
 from subpool.integrations.django import dispatcher as module

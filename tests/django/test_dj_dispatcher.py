@@ -4,11 +4,11 @@ import logging
 import os
 import signal
 import threading
-from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
 from dj_app import tasks
+from dj_fakes import CONFIG, FakePools, LeasedStore, record, runs, with_fakes
 from django.db import InternalError
 from django.tasks import TaskResultStatus, task_backends
 
@@ -16,78 +16,13 @@ from subpool import TaskInterrupted
 from subpool.integrations.django import dispatcher as module
 from subpool.integrations.django import failures, registry, worker
 from subpool.integrations.django import pools as pools_module
-from subpool.integrations.django.config import Config, Options, Site
+from subpool.integrations.django.config import Options
 from subpool.integrations.django.dispatcher import Dispatcher
 from subpool.integrations.django.pools import Pools
 from subpool.integrations.django.stores import Outcome, Record, StoreUnavailable
 from subpool.integrations.django.stores.memory import MemoryStore
 from subpool.integrations.django.worker import WorkerDispatcher
 from support import eventually
-
-CONFIG = Config("own", Options(max_interpreters=1), frozenset({"default"}), Site(None, {}, {}))
-
-
-class Call(Future):
-    """A call of a pool, which the test ends."""
-
-    interrupted = False
-
-    def interrupt(self):
-        self.interrupted = True
-
-
-class FakePools(Pools):
-    """Interpreters that do what the test says."""
-
-    def __init__(self, config, width):
-        super().__init__(config, width)
-        self.calls = {}
-        self.ended = False
-
-    def submit(self, claimant, record_id, record):
-        self.calls[record_id] = Call()
-        self.calls[record_id].set_running_or_notify_cancel()
-        return self.calls[record_id]
-
-    def warm_up(self):
-        pass
-
-    def take_all(self):
-        self.ended = True
-        return []
-
-
-class LeasedStore(MemoryStore):
-    """One whose claims run out, as the database's."""
-
-    lease = 60.0
-    poll_interval = 60.0
-
-    def __init__(self):
-        super().__init__()
-        self.released = []
-        self.looks = self.writes = 0
-
-    def release(self, record_ids, claimant):
-        self.released += record_ids
-        self.writes += 1
-        super().release(record_ids, claimant)
-
-    def next_due(self, queues):
-        self.looks += 1
-        return super().next_due(queues)
-
-    def open_count(self):
-        return 0  # it says what ends with the process
-
-
-def with_fakes(one):
-    one._pools = FakePools(one.config, one.width)
-    return one
-
-
-def record(name, **more):
-    return Record(id=name, task="dj_app.tasks.echo", backend="default", **more)
 
 
 @pytest.fixture
@@ -105,11 +40,6 @@ def make():
             if not call.done():
                 call.set_result(True)
         one.close(0)
-
-
-def runs(one, name):
-    eventually(lambda: name in one._pools.calls, f"task {name} with the pool")
-    return one._pools.calls[name]
 
 
 def test_a_queue_that_a_reload_has_added(make, monkeypatch):

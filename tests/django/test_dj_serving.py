@@ -7,11 +7,11 @@ import io
 
 import dj_asgi
 import pytest
+from dj_fakes import LeasedStore, record, runs, with_fakes
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.core.management import call_command
 from django.test import override_settings
-from test_dj_dispatcher import LeasedStore, record, runs, with_fakes
 
 from subpool.integrations.django import dispatcher, registry, serving
 
