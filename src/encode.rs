@@ -9,7 +9,7 @@ use crate::environ;
 use crate::error::Error;
 use crate::ffi;
 use crate::interp::attach::Attached;
-use crate::interp::object::Object;
+use crate::interp::object::{Object, Raised};
 use crate::once::Once;
 use crate::once::intern;
 use crate::transfer::buffer::{Buffer, Side};
@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 /// What the main interpreter keeps for all pools. Never dropped.
 pub struct Main {
-    transfer: Transfer<'static>,
+    pub transfer: Transfer<'static>,
     known: Known<'static>,
     /// The modules that go by value. Borrowed only where no Python code runs.
     by_value_modules: RefCell<Names>,
@@ -49,7 +49,7 @@ static MAIN: Once<Main> = Once::new();
 
 impl Main {
     /// Whether it is a pickle with a name that another interpreter cannot follow, or shall not.
-    fn goes_by_value(&self, payload: &Payload) -> bool {
+    pub fn goes_by_value(&self, payload: &Payload) -> bool {
         let pickled = payload.encoding == Encoding::Pickle;
         pickled && self.by_value_modules.borrow().any_in(&payload.bytes)
     }
@@ -63,7 +63,7 @@ pub fn token(_py: Python<'_>) -> Attached<'static> {
     unsafe { Attached::assume() }
 }
 
-fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
+pub fn main_side(py: Python<'_>) -> PyResult<&'static Main> {
     MAIN.get_or_try_init(py, || {
         let helpers = py.import("subpool._encode")?;
         let helper = |name| PyResult::Ok(helpers.getattr(name)?.unbind());
@@ -170,15 +170,28 @@ pub fn goes_by_value(py: Python<'_>, module: &str) -> PyResult<bool> {
 
 /// A context variable's value, or a variable itself; `name` is for the error.
 pub fn variable(name: impl FnOnce() -> String, value: &Bound<'_, PyAny>) -> PyResult<Payload> {
+    let main = main_side(value.py())?;
+    let encoded = main.transfer.encode(&object(value));
+    variable_of(main, name, value, encoded)
+}
+
+/// The same with what came of the value as it is.
+pub fn variable_of(
+    main: &Main,
+    name: impl FnOnce() -> String,
+    value: &Bound<'_, PyAny>,
+    encoded: Result<Payload, Raised>,
+) -> PyResult<Payload> {
     let py = value.py();
-    let main = main_side(py)?;
-    match plain(main, value)? {
-        Some(payload) => Ok(payload),
-        None => by_value(py, main, |sink| {
-            let helper = main.variable_by_value.bind(py);
-            helper.call1((name(), value, sink))
-        }),
+    match encoded {
+        Ok(payload) if !main.goes_by_value(&payload) => return watched(payload),
+        Ok(_) => {}
+        Err(_) => unless_fatal(py)?,
     }
+    by_value(py, main, |sink| {
+        let helper = main.variable_by_value.bind(py);
+        helper.call1((name(), value, sink))
+    })
 }
 
 /// What a call is in main: its function, and copies of its arguments.

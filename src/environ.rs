@@ -1,12 +1,14 @@
 //! The main interpreter's environment, and its number, which each call carries.
 //!
 //! Guarantees: a call has the environment as it is when it is encoded, also after changes in
-//! place; noticing that nothing has changed costs a few loads per call.
+//! place; noticing that nothing has changed costs a few loads per call. No thread reads it while
+//! Python finalizes.
 //!
 //! What is bound to a name (`sys.path = ...`, `os.environ["x"] = ...`) is told by CPython, which lets
 //! us watch the dicts. The lists that programs change in place are compared item by item: by
 //! address, so each item is kept.
 
+use crate::error::Error;
 use crate::ffi;
 use crate::once::Once;
 use crate::once::intern;
@@ -21,7 +23,9 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// Something in `sys` was bound anew.
 const SYSTEM: u8 = 1;
@@ -36,6 +40,10 @@ const EVERYTHING: u8 = SYSTEM | VARIABLES | FILTERS | STREAM;
 /// What has changed since it was looked at. Relaxed everywhere: written and read with the main
 /// GIL held.
 static CHANGED: AtomicU8 = AtomicU8::new(EVERYTHING);
+
+/// How many threads look, and whether no more may. Relaxed, as `CHANGED`.
+static LOOKING: AtomicUsize = AtomicUsize::new(0);
+static OVER: AtomicBool = AtomicBool::new(false);
 
 /// What was found last.
 struct Seen {
@@ -272,9 +280,61 @@ extern "C" fn let_go_soon(_nothing: *mut c_void) -> c_int {
     0
 }
 
-/// Finds out what has changed, and the number of what is there now.
+/// A look that goes on, of which a part is Python code.
+///
+/// CPython 3.13 ends daemon threads when they want the GIL while it finalizes: in the midst of such
+/// code, and with it the process, since the way out leads through frames of ours. So the program's
+/// end waits for those that look, and lets none begin after that.
+struct Looking;
+
+impl Looking {
+    fn begin(py: Python<'_>) -> Option<Self> {
+        if !may_look(py) {
+            return None;
+        }
+        LOOKING.fetch_add(1, Ordering::Relaxed);
+        Some(Self)
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        // It was forgotten if this is the child of a fork within the look.
+        let less = |looking: usize| looking.checked_sub(1);
+        let _ = LOOKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+}
+
+/// Whether nobody looks any more, and nobody will. Else it waits a moment.
+pub fn is_over(py: Python<'_>) -> bool {
+    OVER.store(true, Ordering::Relaxed);
+    let over = LOOKING.load(Ordering::Relaxed) == 0;
+    if !over {
+        // They need the GIL, for a few hundred microseconds.
+        py.detach(|| thread::sleep(Duration::from_millis(1)));
+    }
+    over
+}
+
+/// Whether the program has come so far in its end that nobody looks any more.
+pub fn may_look(_py: Python<'_>) -> bool {
+    !OVER.load(Ordering::Relaxed)
+}
+
+/// The child of a fork has none of the threads that looked. Called in it, with the GIL.
+pub fn forget_after_fork() {
+    LOOKING.store(0, Ordering::Relaxed);
+}
+
+/// Finds out what has changed, and the number of what is there now. At the program's end, when all
+/// pools are closed: what was there last.
 #[cold]
 fn look(py: Python<'_>) -> PyResult<Arc<Numbered>> {
+    let Some(_looking) = Looking::begin(py) else {
+        let seen = SEEN.0.borrow();
+        let last = seen.as_ref().map(|seen| Arc::clone(&seen.now));
+        return last.ok_or_else(|| Error::Closed { exiting: true }.into());
+    };
     let modules = modules(py)?;
     // Before the look: what changes meanwhile is looked at again.
     let changed = CHANGED.swap(0, Ordering::Relaxed);

@@ -117,23 +117,30 @@ fn import<'i>(token: Attached<'i>, path: &[Text], name: &CStr) -> Outcome<'i> {
 }
 
 static METHODS: Methods<4> = Methods([
-    method(c"make_room", make_room, ffi::METH_NOARGS),
+    method(c"make_room", make_room, ffi::METH_O),
     method(c"describe_process", describe_process, ffi::METH_NOARGS),
     method(c"ask_main", ask_main, ffi::METH_O),
     END,
 ]);
 
-/// `make_room()`: what `subpool.sync` makes its objects with.
+/// `make_room(look)`: what `subpool.sync` makes its objects with; `look` is as `room::make` wants
+/// it.
 ///
 /// # Safety
-/// Called by CPython as a function, so attached.
+/// Called by CPython as a function, so attached and with a live argument.
 unsafe extern "C" fn make_room(
     _module: *mut ffi::PyObject,
-    _nothing: *mut ffi::PyObject,
+    look: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: attached, by the contract; the result leaves as an owned pointer.
-    let token: Attached<'_> = unsafe { Attached::assume() };
-    room::make(token, None).map_or(ptr::null_mut(), Object::into_ptr)
+    // SAFETY: attached, with a live object, by the contract; the result leaves as an owned pointer.
+    let (token, look) = unsafe {
+        let token: Attached<'_> = Attached::assume();
+        (
+            token,
+            Object::from_borrowed(token, NonNull::new_unchecked(look)),
+        )
+    };
+    room::make(token, look, None).map_or(ptr::null_mut(), Object::into_ptr)
 }
 
 /// `describe_process()`: what `subpool._process` says in main, or `None`.

@@ -86,6 +86,11 @@ class Served:
     def tell(self, number):
         self.process.send_signal(number)
 
+    def heeds(self, number):
+        """Whether the process has a handler for that signal."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"SigCgt:\s+(\w+)", status)[1], 16) >> (number - 1) & 1
+
     def reload(self, times=1):
         """Have all workers replaced, and wait for that."""
         self.tell(signal.SIGHUP)

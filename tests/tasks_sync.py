@@ -263,3 +263,13 @@ def put_two(items):
 def set_and_wait(told, event):
     told.set()
     event.wait()
+
+
+def enter_after_a_long_step(lock, begins):
+    """Wait right after a jump backwards that comes after a long step without a look."""
+    enter, number = lock.__enter__, 7**60_000
+    begins.set()
+    for turn in (1, 2):
+        if turn == 2:
+            enter()
+        number**6

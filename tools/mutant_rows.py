@@ -399,6 +399,13 @@ MUTANTS = [
         ("who_gives_up_loses_no_item",),
     ),
     Mutant(
+        "who leaves stays in line",
+        "shared/channel.rs",
+        "step_out(&mut inner.getters, turn)",
+        "inner.getters.is_empty()",
+        ("who_leaves_has_its_item_or_may_come_again",),
+    ),
+    Mutant(
         "what a putter had in its hand is lost",
         "shared/channel.rs",
         "self.items.push_back(waiting);",
@@ -410,6 +417,13 @@ MUTANTS = [
         "shared/channel.rs",
         "            called.extend(end_all(&mut inner.getters, REFUSED));\n",
         "",
+        ("a_shutdown_reaches_getters_and_putters",),
+    ),
+    Mutant(
+        "a shutdown drops what was accepted",
+        "shared/channel.rs",
+        "let dropped = if now {",
+        "let dropped = if now || inner.shut {",
         ("a_shutdown_reaches_getters_and_putters",),
     ),
     Mutant(
@@ -453,5 +467,32 @@ MUTANTS = [
         "word.swap(FREE, Ordering::Release)",
         "word.swap(FREE, Ordering::Relaxed)",
         ("who_sleeps_for_a_brief_lock_is_woken",),
+    ),
+    Mutant(
+        "who was woken for a brief lock knows of no others",
+        "brief.rs",
+        """    while word.swap(WANTED, Ordering::Acquire) != FREE {
+        sleep(word, WANTED);
+    }
+""",
+        """    let mut woken = false;
+    while word.swap(if woken { HELD } else { WANTED }, Ordering::Acquire) != FREE {
+        woken = !woken;
+        if woken { sleep(word, WANTED); }
+    }
+""",
+        ("who_sleeps_for_a_brief_lock_is_woken",),
+    ),
+    Mutant(
+        "who will sleep looks before it can be disturbed",
+        "rests.rs",
+        """        let rest = self.enter(thread, what);
+        look()?;
+        Ok(rest)
+""",
+        """        look()?;
+        Ok(self.enter(thread, what))
+""",
+        ("what_is_set_for_who_goes_to_sleep_gets_it_out",),
     ),
 ]

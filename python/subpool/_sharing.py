@@ -1,7 +1,7 @@
 """What stands behind `subpool.sync`: its handles' base, waiting, pickling, errors.
 
 Imported in workers, so it imports next to nothing itself (_bootstrap.py). The native side
-(src/transfer/shared/) finds `room`, `dump_otherwise` and `find` here.
+(src/transfer/shared/) finds `room`, `dump_otherwise`, `find` and `wait_in_loop` here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ _native: Any = sys.modules.get("_subpool_worker")
 if not hasattr(_native, "make_room"):  # main, or a process of ours
     from subpool import _subpool as _native
 
-room: Any = _native.make_room()
+
+def _look() -> None:
+    """Do nothing. As it begins Python raises what was set for the thread (ticket.rs)."""
+
+
+# With globals of its own: the room keeps it, and no garbage collector looks into the room, so by
+# these it would keep all of this module.
+_function: Any = type(_look)
+room: Any = _native.make_room(_function(_look.__code__, {}))
 
 
 class Shared:
@@ -92,10 +100,6 @@ def natively(name: str) -> Callable[[F], F]:
     return wrap
 
 
-def look() -> None:
-    """Do nothing. As it begins Python raises what was set for the thread (hold.rs)."""
-
-
 def take_core(cls: type[Shared], core: Any) -> Shared:
     """Make a handle of what travelled."""
     made = cls.__new__(cls)
@@ -114,6 +118,13 @@ def wait(ticket: Any, timeout: float | None) -> Any:
         return ticket.take()
     finally:
         ticket.leave()
+
+
+async def wait_in_loop(core: Any) -> None:
+    """Wait for a lock's core (hold.rs)."""
+    from subpool._doors import wait  # noqa: PLC0415 - for those who have a loop
+
+    await wait(core.ticket(False), None)
 
 
 def exception(name: str) -> Exception:

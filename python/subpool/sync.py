@@ -27,6 +27,7 @@ else:
     class Generic:
         """What is left of it at run time."""
 
+        __slots__ = ()
         __class_getitem__ = classmethod(type(list[int]))
 
 
@@ -180,16 +181,18 @@ class Lock(Shared):
     ) -> None:
         self._core.exit()
 
+    @_sharing.natively("enter_in_loop")
     async def __aenter__(self) -> None:
-        await self.acquire_async()
+        await self._core.enter_in_loop()
 
+    @_sharing.natively("exit_in_loop")
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.release()
+        await self._core.exit_in_loop()
 
     def __repr__(self) -> str:
         state = "locked" if self.locked() else "unlocked"

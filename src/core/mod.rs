@@ -14,6 +14,7 @@ pub mod mailbox;
 pub mod names;
 pub mod queue;
 pub mod reach;
+pub mod rests;
 pub mod shared;
 pub mod sleepers;
 pub mod slot;

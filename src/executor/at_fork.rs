@@ -23,12 +23,14 @@ use pyo3::types::PyTuple;
 pub fn before_fork(helper: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = helper.py();
     // Another thread may be at its first call, and filling cells that the child would wait for.
-    let rehearsed = helper.getattr(intern!(py, "warn")).and_then(|function| {
-        environ::now(py)?;
-        encode::call(&function, &PyTuple::empty(py), None)
-    });
-    if let Err(error) = rehearsed {
-        error.write_unraisable(py, None);
+    if environ::may_look(py) {
+        let rehearsed = helper.getattr(intern!(py, "warn")).and_then(|function| {
+            environ::now(py)?;
+            encode::call(&function, &PyTuple::empty(py), None)
+        });
+        if let Err(error) = rehearsed {
+            error.write_unraisable(py, None);
+        }
     }
     let patience = helper.getattr(intern!(py, "_PATIENCE"))?.extract()?;
     let restless = py.detach(|| fork::prepare(super::seconds(patience)));
@@ -70,10 +72,12 @@ pub fn after_fork_in_child(
 ) {
     // What is dropped below starts no thread.
     let promise = Promise::new();
+    environ::forget_after_fork();
     // SAFETY: `os.register_at_fork` (_fork.py) calls this in the child, which has one thread.
     let (parents, undelivered) = unsafe {
         let undelivered = completer::forget_after_fork();
         let parents = fork::forget_after_fork();
+        crate::interp::owned::forget_after_fork();
         crate::warden::forget_after_fork();
         graveyard::forget_after_fork();
         crate::transfer::environment::forget_after_fork();

@@ -31,13 +31,31 @@ pub unsafe fn make_type<'i, T>(
     methods: *mut ffi::PyMethodDef,
     end: Free,
 ) -> Outcome<'i> {
-    let slot = |slot, pfunc| ffi::PyType_Slot { slot, pfunc };
-    let slots = [
-        slot(ffi::Py_tp_dealloc, end as *mut c_void),
-        slot(ffi::Py_tp_methods, methods.cast()),
-    ];
+    let methods = ffi::PyType_Slot {
+        slot: ffi::Py_tp_methods,
+        pfunc: methods.cast(),
+    };
     // SAFETY: by the contract.
-    unsafe { native::make_type::<Boxed<T>>(token, name, &slots) }
+    unsafe { make_type_with::<T>(token, name, methods, end) }
+}
+
+/// A type with this slot, whose instances hold a `T`.
+///
+/// # Safety
+/// The slot's function or table takes what it is called on for such an instance, has the
+/// signatures that CPython asks for, and is static. `end` does nothing but `free::<T>`.
+pub unsafe fn make_type_with<'i, T>(
+    token: Attached<'i>,
+    name: &'static CStr,
+    slot: ffi::PyType_Slot,
+    end: Free,
+) -> Outcome<'i> {
+    let dealloc = ffi::PyType_Slot {
+        slot: ffi::Py_tp_dealloc,
+        pfunc: end as *mut c_void,
+    };
+    // SAFETY: by the contract.
+    unsafe { native::make_type::<Boxed<T>>(token, name, &[dealloc, slot]) }
 }
 
 /// A new object of `class`.

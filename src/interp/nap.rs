@@ -6,22 +6,20 @@
 //! Not guaranteed: that the thread has anything to do then. It looks, and may sleep again.
 //!
 //! CPython raises what was set for a thread (`PyThreadState_SetAsyncExc`) in Python code only. So
-//! who was disturbed returns there. Who enters a rest attached, and has run no Python since its
-//! call began, misses none: what was set before has been raised before the call, and whoever sets
-//! it later has the GIL after this thread gave it up, and finds the rest.
+//! who was disturbed returns there. And what was set before a wait has not always been raised in
+//! the code before it: there, Python reads what there is to do, then may give the GIL up and get
+//! it back, and then does what it had read. So who will sleep takes its rest first, and has Python
+//! look once more after that (`core/rests.rs`).
 
 use super::lock::{Sleeper, Woken};
 use crate::core::brief::Brief;
 use crate::core::latch::Unpark;
+pub use crate::core::rests::Disturb;
+use crate::core::rests::{All, Rests};
 use crate::ffi;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// What a thread may be disturbed in.
-pub trait Disturb: Send + Sync {
-    fn disturb(&self);
-}
 
 /// A place to sleep that may be left and entered again.
 pub struct Nap {
@@ -81,82 +79,27 @@ impl Disturb for Nap {
     }
 }
 
-struct Resting {
-    number: u64,
-    thread: u64,
+static RESTS: Rests = Rests::of(Brief::new(All::none()));
+
+pub type Rest = crate::core::rests::Rest<'static>;
+
+/// For the calling thread, until it is dropped.
+#[must_use]
+pub fn rest(what: Arc<dyn Disturb>) -> Rest {
+    RESTS.enter(own_thread(), what)
+}
+
+/// The same, attached, before a sleep. `look` has Python raise what was set for the thread before.
+pub fn rest_and_look<E>(
     what: Arc<dyn Disturb>,
+    look: impl FnOnce() -> Result<(), E>,
+) -> Result<Rest, E> {
+    RESTS.enter_and_look(own_thread(), what, look)
 }
 
-struct All {
-    last: u64,
-    resting: Vec<Resting>,
-}
-
-static ALL: Brief<All> = Brief::new(All {
-    last: 0,
-    resting: Vec::new(),
-});
-
-/// The time in which a thread can be disturbed.
-pub struct Rest {
-    number: u64,
-    /// As in the list; written under its lock.
-    thread: AtomicU64,
-}
-
-impl Rest {
-    /// For the calling thread.
-    #[must_use]
-    pub fn new(what: Arc<dyn Disturb>) -> Self {
-        let thread = own_thread();
-        let mut all = ALL.lock();
-        all.last += 1;
-        let number = all.last;
-        all.resting.push(Resting {
-            number,
-            thread,
-            what,
-        });
-        Self {
-            number,
-            thread: AtomicU64::new(thread),
-        }
-    }
-
-    /// From now on for the calling thread, which rests there in the place of the one before. Attached,
-    /// as `new`.
-    pub fn follow(&self) {
-        let thread = own_thread();
-        // Relaxed, here and below: who sees another's number goes by the list's lock.
-        if self.thread.load(Ordering::Relaxed) == thread {
-            return;
-        }
-        let mut all = ALL.lock();
-        if let Some(own) = all.resting.iter_mut().find(|it| it.number == self.number) {
-            own.thread = thread;
-        }
-        self.thread.store(thread, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Rest {
-    fn drop(&mut self) {
-        let ended = {
-            let mut all = ALL.lock();
-            let place = all.resting.iter().position(|it| it.number == self.number);
-            place.map(|place| all.resting.swap_remove(place))
-        };
-        drop(ended);
-    }
-}
-
-/// Gets that thread out of what it rests in.
+/// Gets that thread out of what it rests in. After something was set for it.
 pub fn disturb(thread: u64) {
-    for resting in &ALL.lock().resting {
-        if resting.thread == thread {
-            resting.what.disturb();
-        }
-    }
+    RESTS.disturb(thread);
 }
 
 /// The calling thread, as `threading.get_ident` has it.
@@ -168,22 +111,13 @@ pub fn own_thread() -> u64 {
 
 /// Keeps others out until `end_fork`.
 pub fn hold_for_fork() {
-    std::mem::forget(ALL.lock());
+    RESTS.hold_for_fork();
 }
 
 /// # Safety
 /// The calling thread has called `hold_for_fork`; in the child of the fork, where it is `child`, or
 /// in the parent.
 pub unsafe fn end_fork(child: Option<u64>) {
-    // SAFETY: held by this thread, by the contract.
-    unsafe { ALL.force_unlock() };
-    if let Some(own) = child {
-        let mut all = ALL.lock();
-        let (kept, others): (Vec<_>, Vec<_>) = std::mem::take(&mut all.resting)
-            .into_iter()
-            .partition(|it| it.thread == own);
-        all.resting = kept;
-        // What threads of the parent sleep in.
-        std::mem::forget(others);
-    }
+    // SAFETY: by the contract.
+    unsafe { RESTS.end_fork(child) };
 }

@@ -57,7 +57,8 @@ impl What {
 struct Registry {
     last: u64,
     things: Option<HashMap<u64, Weak<Thing>>>,
-    /// Those whose last handle went while the process forked: they go with the next call.
+    /// Those whose last handle went while the process forked: they go when the next is made, comes
+    /// from elsewhere or goes itself, with this.
     late: Vec<Thing>,
 }
 
@@ -70,7 +71,7 @@ impl Registry {
 }
 
 /// Drops what a fork has left. What is dropped may run code of Python's.
-fn drop_late() {
+pub fn drop_late() {
     let late = std::mem::take(&mut REGISTRY.lock().late);
     drop(late);
 }
@@ -125,7 +126,12 @@ impl Thing {
 
 impl Drop for Thing {
     fn drop(&mut self) {
-        REGISTRY.lock().forget(self.number);
+        let late = {
+            let mut registry = REGISTRY.lock();
+            registry.forget(self.number);
+            std::mem::take(&mut registry.late)
+        };
+        drop(late);
         if let What::Queue { channel, .. } = &mut self.what {
             drop_in_turn(channel.take_all());
         }
@@ -261,7 +267,8 @@ unsafe fn after(child: Option<u64>) {
         registry.late.extend(last);
         return;
     }
-    for thing in last {
+    let late = std::mem::take(&mut registry.late);
+    for thing in last.into_iter().chain(late) {
         registry.forget(thing.number);
         std::mem::forget(thing);
     }

@@ -1,6 +1,7 @@
 """Workers: their names, how many there are and when they come."""
 
 import os
+import sys
 import threading
 
 import pytest
@@ -173,3 +174,37 @@ def test_the_plain_and_the_tagged_queue_do_not_block_each_other(executor, gate):
     assert executor.submit(interpreter(tasks.add), 1, 2).result() == 3
     gate.open(2)
     assert [future.result() for future in plain] == ["released"] * 2
+
+
+def test_interpreters_come_side_by_side_where_that_is_safe(check, child_env, tmp_path):
+    """On 3.13 "Failed to import encodings module": the counter of type versions has no lock there.
+
+    Each interpreter runs this `sitecustomize` while it is made, and looks for others that do.
+    """
+    within = tmp_path / "within"
+    (tmp_path / "sitecustomize.py").write_text(f"""
+import os, sys, time
+if os.path.isdir({str(within)!r}):
+    mine = os.path.join({str(within)!r}, str(time.monotonic_ns()))
+    open(mine, "x").close()
+    # Where they must not meet there is nothing to wait for: long enough to be met.
+    end = time.monotonic() + (30 if sys.version_info >= (3, 14) else 0.3)
+    while time.monotonic() < end:
+        if len(os.listdir({str(within)!r})) > 1:
+            open({str(tmp_path / "met")!r}, "w").close()
+        if os.path.exists({str(tmp_path / "met")!r}):
+            break
+        time.sleep(0.001)
+    os.remove(mine)
+""")
+    child_env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), child_env["PYTHONPATH"]])
+    code = f"""
+import os
+from subpool import InterpreterPoolExecutor
+with InterpreterPoolExecutor(2) as pool:
+    os.mkdir({str(within)!r})
+    pool.warm_up()
+    print(pool.stats().interpreters)
+"""
+    assert check(code) == "2\n"
+    assert (tmp_path / "met").exists() == (sys.version_info >= (3, 14))

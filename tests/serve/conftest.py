@@ -2,8 +2,14 @@
 
 import datetime
 import ipaddress
+import logging
 
 import pytest
+from hypercorn.config import Config
+
+from serve_workers import Clock, Worker, made
+from subpool.integrations.hypercorn import _supervisor
+from subpool.integrations.hypercorn._listening import Listening
 
 
 @pytest.fixture
@@ -40,3 +46,31 @@ def certificate(tmp_path):
         )
     )
     return certificate, secret
+
+
+@pytest.fixture
+def serving(monkeypatch, caplog):
+    """Make a supervisor of such workers."""
+    monkeypatch.setitem(_supervisor.KINDS, "interpreter", Worker)
+    made.clear()
+    made.fails = None
+    every = []
+
+    def make(workers=1, **settings):
+        config = Config()
+        config.application_path = "app:app"
+        config.workers = workers
+        config.bind = ["127.0.0.1:0"]
+        config.errorlog = logging.getLogger("serve-test")
+        for name, value in settings.items():
+            setattr(config, name, value)
+        supervisor = _supervisor.Supervisor(config, {}, "interpreter", Listening(config))
+        supervisor.clock = Clock(supervisor._loop)
+        every.append(supervisor)
+        return supervisor
+
+    caplog.set_level(logging.INFO)
+    yield make
+    for supervisor in every:
+        supervisor._listening.close()
+        supervisor._loop.close()

@@ -61,6 +61,17 @@ async def wait_for_file(scope, send):
     await reply(send, b"until")
 
 
+async def work_afterwards(scope, send):
+    await reply(send, b"later")
+    print("begun /after", flush=True)
+    try:
+        await asyncio.sleep(float(scope["query_string"]))
+        print("done /after", flush=True)
+    except asyncio.CancelledError:
+        print("cancelled /after", flush=True)
+        raise
+
+
 async def spin(_scope, _send):
     print("begun /spin", flush=True)
     while True:
@@ -121,6 +132,7 @@ async def die(*_):
 PATHS = {
     "/slow": slow,
     "/until": wait_for_file,
+    "/after": work_afterwards,
     "/spin": spin,
     "/block": block,
     "/compute": compute,

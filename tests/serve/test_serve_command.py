@@ -117,6 +117,60 @@ def test_wrong_use_is_told(monkeypatch, capsys):
         serve(config)
 
 
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"errorlog": "/absent/log"}, "log cannot be made.*/absent/log"),
+        ({"accesslog": "/absent/log"}, "log cannot be made.*/absent/log"),
+        ({"logconfig": "/absent/ini"}, "log cannot be made.*/absent/ini"),
+        ({"loglevel": "loud", "errorlog": "-"}, "log cannot be made.*LOUD"),
+        ({"workers": "2"}, "workers must be a whole number, not '2'"),
+        ({"workers": 1.5}, "workers must be a whole number, not 1.5"),
+        ({"graceful_timeout": "3"}, "graceful_timeout must be a number, not '3'"),
+        ({"workers": 0, "use_reloader": True}, "--reload needs at least one worker"),
+        ({"certfile": "/absent/pem", "keyfile": __file__}, "TLS.*: '/absent/pem'"),
+        ({"certfile": __file__, "keyfile": __file__}, "TLS.*certfile .*test_serve_command.py"),
+    ],
+)
+def test_what_cannot_be_served_is_told_in_a_line(settings, why):
+    """Guards against tracebacks, and sockets that are opened, for a path that is misspelt."""
+    config = original.Config()
+    config.errorlog = None
+    for name, value in settings.items():
+        setattr(config, name, value)
+    with pytest.raises(ValueError, match=why):
+        _main.check(config, "interpreter")
+
+
+@pytest.mark.parametrize("name", ["nosuchmodule", "nosuchpackage.module", "json.absent"])
+def test_a_module_for_the_configuration_that_is_not_there(name, capsys):
+    """Guards against "not enough values to unpack", and tracebacks."""
+    assert main(["serve", "module:app", "-c", f"python:{name}"]) == 2
+    told = capsys.readouterr().err
+    assert f"cannot read the configuration python:{name}: " in told
+    assert "No module named" in told
+
+
+@pytest.mark.slow
+def test_without_workers(tmp_path):
+    """Guards against an app's own error that is taken for wrong use, and a file that stays."""
+    (tmp_path / "broken.py").write_text("int('x')")
+    pid = tmp_path / "pid"
+    with (
+        Served("broken:app", "-w", 0, "-p", tmp_path / "other", cwd=tmp_path) as broken,
+        Served("serve_apps:hello", "-w", 0, "-p", pid) as served,
+    ):
+        served.wait_for("Running on")
+        assert served.get()[0] == 200
+        assert pid.read_text() == str(served.process.pid)
+        assert served.end() == 0
+        assert broken.ended() == 1
+        assert "Traceback" in broken.log
+        assert "invalid literal for int()" in broken.log
+    assert not pid.exists()
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.slow
 def test_tls_and_http2(certificate):
     """Guards against sockets of one sort that are taken for those of another.

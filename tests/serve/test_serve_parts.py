@@ -88,6 +88,19 @@ def test_a_connection_that_comes_while_a_worker_stops_is_served_or_left_to_other
         assert served + left == len(clients)
 
 
+def test_what_waits_in_the_queue_is_taken_at_the_end():
+    """Guards against whole requests that are reset, since a worker takes one client a turn."""
+    with serving() as (loop, connections, others), contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(socket.create_connection(others.getsockname()))
+        for most, seconds in ((1, 100), (100, -1)):
+            loop.run_until_complete(connections.accept_what_waits(most, seconds))
+            assert len(every) < 5
+        loop.run_until_complete(connections.accept_what_waits(100, 100))
+        loop.run_until_complete(connections.stop_accepting())
+        assert len([each for each in every if each.is_open]) == 5
+
+
 def test_what_has_come_is_read_before_the_end():
     """Guards against requests that the kernel has, and the loop, which was busy, has not."""
     with (
@@ -230,6 +243,7 @@ def test_a_worker_reads_last_of_all():
         running=(),
     )  # fmt: skip
     server._connections = types.SimpleNamespace(
+        accept_what_waits=note("accept_what_waits"),
         stop_accepting=note("stop_accepting"),
         all_closed=note("all_closed"),
         read_what_came=note("read_what_came"),
@@ -244,6 +258,10 @@ def test_a_worker_reads_last_of_all():
     assert did[:3] == ["ready", "stop_accepting", "draining"]
     assert set(did[3:-2]) == {"close_websockets", "all_closed", "none_over_http2"}
     assert did[-2:] == ["read_what_came", "drop_handshakes"]
+    did.clear()
+    asyncio.run(told("stop"))
+    assert did[:3] == ["ready", "accept_what_waits", "stop_accepting"]
+    assert did.index("read_what_came") < did.index("drop_handshakes")
 
 
 def test_a_worker_is_worn_after_its_most_requests():

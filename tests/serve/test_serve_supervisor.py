@@ -1,147 +1,23 @@
-"""The supervisor of `subpool serve` with workers that are not there, and a clock that is set."""
+"""The supervisor of `subpool serve`, with the workers and the clock of `serve_workers`."""
 
 import asyncio
 import errno
-import heapq
-import itertools
-import logging
 import os
 import signal
 import socket
 from concurrent.futures import Future
+from unittest.mock import Mock
 
 import pytest
 from hypercorn.config import Config
 
+from serve_workers import made, run_on, start
 from subpool import TaskInterrupted
 from subpool.errors import IncompatibleModuleError
+from subpool.integrations._signals import Signals
 from subpool.integrations.hypercorn import _listening, _supervisor, _watch, _workers
 from subpool.integrations.hypercorn._listening import Listening
-from subpool.integrations.hypercorn._signals import Signals
-
-
-class Worker:
-    """A worker that does what the test says."""
-
-    def __init__(self, loop, settings, number, heard, ended):
-        if made.fails is not None:
-            raise made.fails
-        self.number = number
-        self.orders, self.forces, self.sockets = [], [], None
-        self.closes = True
-        self.gone = None
-        self._heard, self._ended = heard, ended
-        made.append(self)
-
-    def says(self, *message):
-        self._heard(self, list(message))
-        return self
-
-    def is_ready(self):
-        return self.says("loaded").says("ready")
-
-    def ends(self, error=None):
-        self._ended(self, error)
-
-    def give(self, sockets):
-        self.sockets = sockets
-
-    def order(self, word):
-        self.orders.append(word)
-
-    def force(self, *, hard):
-        self.forces.append(hard)
-
-    def when_gone(self, gone):
-        if self.closes:
-            gone()
-        else:
-            self.gone = gone
-
-
-class Made(list):
-    fails = None
-
-
-made = Made()
-
-
-class Clock:
-    """Timers that go off when the test says."""
-
-    def __init__(self, loop):
-        self.now = 0.0
-        self._timers = []
-        self._count = itertools.count()
-        loop.call_later, loop.time = self.call_later, lambda: self.now
-
-    def call_later(self, seconds, call, *args):
-        timer = type("Timer", (), {"is_cancelled": False})()
-        timer.cancel = lambda: setattr(timer, "is_cancelled", True)
-        heapq.heappush(
-            self._timers, (self.now + seconds, next(self._count), timer, lambda: call(*args))
-        )
-        return timer
-
-    def go(self, seconds):
-        until = self.now + seconds
-        while self._timers and self._timers[0][0] <= until:
-            self.now, _, timer, call = heapq.heappop(self._timers)
-            if not timer.is_cancelled:
-                call()
-        self.now = until
-
-
-@pytest.fixture
-def serving(monkeypatch, caplog):
-    """Make a supervisor of such workers."""
-    monkeypatch.setitem(_supervisor.KINDS, "interpreter", Worker)
-    made.clear()
-    made.fails = None
-    every = []
-
-    def make(workers=1, **settings):
-        config = Config()
-        config.application_path = "app:app"
-        config.workers = workers
-        config.bind = ["127.0.0.1:0"]
-        config.errorlog = logging.getLogger("serve-test")
-        for name, value in settings.items():
-            setattr(config, name, value)
-        supervisor = _supervisor.Supervisor(config, {}, "interpreter", Listening(config))
-        supervisor.clock = Clock(supervisor._loop)
-        every.append(supervisor)
-        return supervisor
-
-    caplog.set_level(logging.INFO)
-    yield make
-    for supervisor in every:
-        supervisor._listening.close()
-        supervisor._loop.close()
-
-
-def start(supervisor):
-    """Have all workers ready."""
-    for place in supervisor._places:
-        supervisor._start(place)
-    for worker in list(made):
-        worker.is_ready()
-    assert supervisor._was_up
-    return supervisor
-
-
-def run_on(supervisor, signals):
-    """Run what has started; the wait at the end is over at once."""
-    supervisor._places = []
-    wait = supervisor._leaving.wait
-
-    def wait_and_go(seconds):
-        supervisor._loop.call_soon(supervisor.clock.go, seconds)
-        return wait(seconds)
-
-    supervisor._leaving.wait = wait_and_go
-    return supervisor.run(signals)
-
+from subpool.integrations.hypercorn._main import SIGNALS
 
 # Hypercorn leaves a socket that cannot be bound to the garbage collector.
 LEFT = pytest.mark.filterwarnings(
@@ -152,7 +28,7 @@ LEFT = pytest.mark.filterwarnings(
 def test_workers_that_cannot_be_made(serving, caplog):
     """Guards against a server without descriptors, which SIGTERM and SIGINT do not end."""
     made.fails = OSError(errno.EMFILE, "Too many open files")
-    with Signals() as signals:
+    with Signals(*SIGNALS) as signals:
         assert serving().run(signals) == 1
     assert "Worker 1 cannot be started" in caplog.text
     made.fails = None
@@ -227,28 +103,6 @@ def test_a_first_start_that_hangs_ends_the_server(serving):
     assert supervisor.code == 1
 
 
-def test_a_reload_while_a_follower_starts_replaces_that(serving, caplog):
-    """Guards against a change that is not taken up, since it came while a worker started."""
-    supervisor = start(serving(workers=2))
-    supervisor._reload("a file changed")
-    supervisor._reload("a file mended")
-    first, second = made[2:]
-    assert first.number == second.number == 1
-    assert first.orders == ["stop"]
-    first.ends(SyntaxError())
-    assert "The reload has failed" not in caplog.text
-    second.is_ready()
-    made[0].says("draining").ends()
-    assert made[4].number == 2
-    made[4].is_ready()
-    # The second worker's follower is ready, and the one before it has not given way: all again.
-    supervisor._reload("changed once more")
-    made[4].ends(RuntimeError())
-    assert made[5].number == 1
-    assert "All workers are replaced" not in caplog.text
-    assert "The reload has failed" not in caplog.text
-
-
 def test_the_end_starts_nothing(serving, caplog):
     """Guards against a reload that goes on after SIGTERM, with a worker that nobody ends."""
     supervisor = start(serving(workers=2))
@@ -300,6 +154,26 @@ def test_two_signals(serving, caplog):
     assert supervisor.code == 4
 
 
+def test_the_first_signal_after_a_failure(serving, caplog):
+    """Guards against a signal that is taken for a second one, and cuts off what ends in time."""
+    supervisor = serving(workers=2, graceful_timeout=60)
+    for place in supervisor._places:
+        supervisor._start(place)
+    made[0].is_ready()
+    made[1].ends(RuntimeError())
+    assert made[0].orders == ["stop"]
+    supervisor.clock.go(2)
+    supervisor._stop(signal.SIGTERM)
+    supervisor.clock.go(2)
+    assert not made[0].forces
+    supervisor._stop(signal.SIGTERM)
+    supervisor.clock.go(0)
+    assert made[0].forces == [False]
+    assert caplog.text.count("SIGTERM again") == 1
+    made[0].ends()
+    assert supervisor.code == 1
+
+
 @pytest.mark.parametrize("is_closing", [False, True])
 def test_a_stop_gives_a_replaced_worker_less_time(serving, is_closing):
     """Guards against a stop that waits for a minute, and one that cuts the lifespan's end short."""
@@ -335,7 +209,7 @@ def test_who_does_not_end_counts_only_at_the_end(serving, monkeypatch, caplog):
         supervisor._stop(signal.SIGTERM)
         made[1].ends()
         assert supervisor._over.done()
-        with Signals() as signals:
+        with Signals(*SIGNALS) as signals:
             assert run_on(supervisor, signals) == (0 if ends else 4)
         assert codes == ([] if ends else [4])
 
@@ -351,6 +225,7 @@ def test_a_worker_that_its_pool_has_given_up():
     ended = []
     stuck = Stuck(loop, {}, 1, None, lambda _, error: ended.append(error))
     error = TaskInterrupted("it still runs")
+    stuck._is_given_up = True
     stuck._future.set_exception(error)
     stuck._settle()
     assert not ended
@@ -361,6 +236,25 @@ def test_a_worker_that_its_pool_has_given_up():
     loop.run_forever()
     assert ended == [error]
     loop.close()
+
+
+def test_no_thread_to_wait_for_what_ends(serving):
+    """Guards against a server that ends in a reload because one thread cannot be started."""
+    supervisor = start(serving())
+    supervisor._reload("SIGHUP")
+    made[1].is_ready()
+    old = made[0]
+    old.when_gone = failing = Mock(side_effect=RuntimeError("can't start new thread"))
+    old.says("draining").ends()
+    supervisor.clock.go(1)
+    assert failing.call_count == 2
+    failing.side_effect = None
+    supervisor.clock.go(1)
+    failing.call_args.args[0]()
+    supervisor.clock.go(10)
+    assert failing.call_count == 3
+    assert not supervisor._leaving._lives
+    assert supervisor.code == 0
 
 
 def test_signals_in_the_last_seconds(serving):
@@ -378,14 +272,14 @@ def test_signals_in_the_last_seconds(serving):
     numbers = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
     before = [signal.getsignal(number) for number in numbers]
     try:
-        with Signals(stay=True) as signals:
+        with Signals(*SIGNALS, stay=True) as signals:
             assert run_on(supervisor, signals) == 0
         for number in numbers:
             os.kill(os.getpid(), number)
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-    with Signals():
+    with Signals(*SIGNALS):
         assert signal.getsignal(signal.SIGINT) is not before[1]
     assert [signal.getsignal(number) for number in numbers] == before
 

@@ -1,8 +1,9 @@
 """`subpool.Lock`: one at a time, in order."""
 
+import asyncio
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 from sync_support import until_waiting, waiting
@@ -105,6 +106,27 @@ def test_with_runs_no_python_while_it_has_the_lock():
     within = [name for event, name, held in seen if event == "call" and held]
     assert [name for name in within if name not in ("locked", "__get__")] == []
     assert not lock.locked()
+
+
+def test_async_with_releases_it_in_the_call():
+    """It was a coroutine's: what was raised as that began left the lock held."""
+    lock = Lock()
+
+    async def main():
+        entered = lock.__aenter__()
+        assert lock.locked(), "in the call"
+        assert await entered is None
+        released = lock.__aexit__(None, None, None)
+        assert not lock.locked(), "in the call"
+        assert await released is None
+        with pytest.raises(RuntimeError, match="release unlocked lock"):
+            lock.__aexit__(None, None, None)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(lock)
+            assert lock.locked()
+        assert not lock.locked()
+
+    asyncio.run(main())
 
 
 def test_a_stack_of_contexts_can_have_it():

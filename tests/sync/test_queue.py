@@ -4,6 +4,7 @@ import array
 import gc
 import queue
 import threading
+import weakref
 
 import pytest
 from sync_support import count, until_waiting, waiting
@@ -11,7 +12,7 @@ from sync_support import count, until_waiting, waiting
 import subpool
 import tasks
 import tasks_sync
-from subpool import InterpreterPoolExecutor, NotTransferableError, Queue
+from subpool import Event, InterpreterPoolExecutor, Lock, NotTransferableError, Queue
 from support import DEADLINE
 
 ITEMS = {
@@ -202,6 +203,31 @@ def test_what_cannot_travel(pool):
         pool.submit(tasks_sync.put_lock, items).result()
     assert str(caught.value).startswith("cannot send item[1]['deep'] by a subpool.Queue: ")
     assert items.empty()
+
+
+def test_an_item_that_is_refused_is_let_go():
+    """PyO3 kept the error, and with its frames the item, until its next call."""
+    items, item = Queue(), Refusing()
+    seen = weakref.ref(item)
+    try:
+        items.put(item)
+    except NotTransferableError:
+        del item
+    gc.collect()
+    assert seen() is None
+    assert items.empty()
+
+
+class Refusing:
+    def __reduce__(self):
+        raise ValueError("not to be had")
+
+
+def test_nobody_has_attributes():
+    """Those of a queue were lost on its way, without a word."""
+    for shared in (Event(), Lock(), Queue()):
+        with pytest.raises(AttributeError):
+            shared.note = 1
 
 
 def test_what_cannot_be_unpickled_here(pool):

@@ -119,6 +119,29 @@ def test_a_lock_that_a_coroutine_has():
     asyncio.run(main())
 
 
+def test_a_coroutine_of_the_parent_that_is_closed_in_the_child():
+    """It gave the lock back that it had been handed, which was the child's own by then."""
+    lock = Lock()
+
+    async def main():
+        assert lock.acquire()
+        waiter = asyncio.ensure_future(lock.acquire_async())
+        await asyncio.sleep(0)
+        until_waiting(lock)
+        lock.release()
+
+        def body():
+            acquired = lock.acquire(timeout=1)
+            waiter.get_coro().close()
+            return acquired, lock.locked()
+
+        assert forked(body) == (True, True)
+        assert await waiter
+        lock.release()
+
+    asyncio.run(main())
+
+
 def test_handles_keep_their_places_in_a_dict():
     """Their hash was of the process as well: the child found few of its keys."""
     places = {Event(): number for number in range(200)}
@@ -126,7 +149,10 @@ def test_handles_keep_their_places_in_a_dict():
 
 
 def test_a_last_handle_that_goes_within_a_fork(check):
-    """What nobody has any more was counted for ever in the child, or kept in the parent."""
+    """What nobody has any more was counted for ever in the child, or kept in the parent.
+
+    There it stayed until something was made; and the next child dropped it.
+    """
     assert check(WITHIN) == ""
 
 
@@ -135,22 +161,29 @@ WITHIN = """
 import ctypes, os, warnings
 from subpool import Queue
 from subpool._sharing import room
-data, queues = bytearray(10), []
+from subpool._subpool import _lent_buffers
+from support import eventually
+data, queues, others = bytearray(10), [], []
 hook = ctypes.CFUNCTYPE(None)(queues.clear)
 getattr(ctypes.CDLL(None), "__register_atfork")(hook, None, None, None)
+others.append(Queue())
 queues.append(Queue())
 queues[0].put(memoryview(data))
 warnings.simplefilter("ignore", DeprecationWarning)  # of threads
-pid = os.fork()
-if pid == 0:
-    os._exit(room.count())
-assert os.waitpid(pid, 0)[1] == 0
+def forked(body):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(body())
+    assert os.waitpid(pid, 0)[1] == 0
+def second():
+    others.clear()
+    return room.count() + (_lent_buffers() != 1)
+forked(lambda: room.count() - 1)
+forked(second)
+others.clear()
+eventually(lambda: _lent_buffers() == 0, "the end of the queue")
+data.clear()
 assert room.count() == 0
-while data:
-    try:
-        data.clear()
-    except BufferError:
-        Queue()
 """
 
 
@@ -180,12 +213,12 @@ def test_a_lock_that_another_thread_has():
 
 
 def test_a_lock_that_a_worker_has(pool):
-    lock, held, release = Lock(), Event(), Event()
-    future = pool.submit(tasks_sync.hold, lock, held, release)
-    assert held.wait(DEADLINE)
-    threading.Timer(0.05, release.set).start()  # or the fork waits for the task
+    """It stayed held in the child, by nobody."""
+    lock = Lock()
+    assert pool.submit(tasks_sync.acquire_and_keep, lock).result(DEADLINE)
     assert forked(lambda: lock.acquire(timeout=1)) is True
-    future.result(DEADLINE)
+    assert lock.locked()
+    lock.release()
 
 
 def test_a_pickle_of_the_parents():

@@ -3,14 +3,16 @@
 //! The interpreter is a lock, its GIL, over the one thing that matters here: which exception waits
 //! to be raised in the worker's thread (`PyThreadState_SetAsyncExc`).
 
-use super::{PREEMPTIONS, check};
+use super::{Bed, PREEMPTIONS, check};
 use crate::core::alarm::{Alarm, Turn};
+use crate::core::latch::Unpark;
 use crate::core::queue::Queue;
 use crate::core::reach::Reach;
+use crate::core::rests::{All, Disturb, Rests};
 use crate::core::sleepers::Looker;
 use crate::core::slot::Slot;
 use crate::core::state::{Cancel, Phase, State};
-use crate::core::sync::{Arc, AtomicBool, Mutex, Ordering, Thread, thread};
+use crate::core::sync::{Arc, AtomicBool, Brief, Mutex, Ordering, Thread, thread};
 use crate::core::window::{Ban, Patience, Window};
 use std::time::{Duration, Instant};
 
@@ -312,5 +314,45 @@ fn the_warden_learns_of_its_end() {
         alarm.lock().close();
         warden.thread().unpark();
         warden.join().unwrap();
+    });
+}
+
+impl Disturb for Bed {
+    fn disturb(&self) {
+        self.unpark();
+    }
+}
+
+/// What Python does where a function begins, or a loop goes back: it reads what there is to do,
+/// gives the GIL up if somebody wants it, and does what it has read.
+fn look(gil: &Mutex<bool>) -> Result<(), ()> {
+    let raised = *gil.lock();
+    drop(gil.lock());
+    if raised { Err(()) } else { Ok(()) }
+}
+
+/// What was set between the reading and the call was raised when the wait was over by itself.
+#[test]
+fn what_is_set_for_who_goes_to_sleep_gets_it_out() {
+    const THREAD: u64 = 1;
+    check(None, || {
+        let rests = Rests::of(Brief::new(All::none()));
+        let shared = Arc::new((rests, Mutex::new(false)));
+        let other = Arc::clone(&shared);
+        let helper = thread::spawn(move || {
+            let (rests, gil) = &*other;
+            let mut raised = gil.lock();
+            *raised = true;
+            rests.disturb(THREAD);
+        });
+        let (rests, gil) = &*shared;
+        let bed = Bed::new();
+        // The code before the call, then the wait (ticket.rs).
+        if look(gil).is_ok()
+            && let Ok(_rest) = rests.enter_and_look(THREAD, bed.clone(), || look(gil))
+        {
+            bed.sleep();
+        }
+        helper.join().unwrap();
     });
 }

@@ -34,11 +34,16 @@ fn get<T>(channel: &Channel<T>) -> Result<T, Refusal> {
     turn.take().ok_or(Refusal::Shut)
 }
 
-fn put<T>(channel: &Channel<T>, item: T) {
+/// Whether it was accepted.
+fn put<T>(channel: &Channel<T>, item: T) -> bool {
     let (bed, turn) = turn(Some(item));
-    if channel.put_or_line_up(&turn) == Standing::InLine {
-        bed.sleep();
+    match channel.put_or_line_up(&turn) {
+        Standing::InLine => bed.sleep(),
+        Standing::Done => {}
+        Standing::Shut => return false,
     }
+    assert_ne!(turn.fate(), Fate::Waits, "woken for nothing");
+    turn.fate() == Fate::Called
 }
 
 /// Also if it is cleared at once. What was done before is seen.
@@ -130,10 +135,7 @@ fn a_get_lets_a_putter_in() {
     check(Some(PREEMPTIONS), || {
         let channel = Arc::new(Channel::new(1));
         let other = Arc::clone(&channel);
-        let putter = thread::spawn(move || {
-            put(&other, 1);
-            put(&other, 2);
-        });
+        let putter = thread::spawn(move || assert!(put(&other, 1) && put(&other, 2)));
         assert_eq!(get(&channel), Ok(1));
         assert_eq!(get(&channel), Ok(2));
         putter.join().unwrap();
@@ -154,6 +156,26 @@ fn who_gives_up_loses_no_item() {
         let putter = thread::spawn(move || other.put(1).unwrap());
         channel.give_up(&impatient, true);
         assert_eq!(getter.join().unwrap(), Ok(1));
+        putter.join().unwrap();
+    });
+}
+
+/// As after an interrupt, or at the end of its time: it has the item, or may come again for it.
+#[test]
+fn who_leaves_has_its_item_or_may_come_again() {
+    check(Some(PREEMPTIONS), || {
+        let channel = Arc::new(Channel::new(0));
+        let (_bed, impatient) = turn(None);
+        let in_line = channel.get_or_line_up(&impatient) == Standing::InLine;
+        assert!(in_line);
+        let other = Arc::clone(&channel);
+        let putter = thread::spawn(move || other.put(1).unwrap());
+        channel.leave(&impatient);
+        let item = match impatient.fate() {
+            Fate::Called => impatient.take(),
+            _ => get(&channel).ok(),
+        };
+        assert_eq!(item, Some(1));
         putter.join().unwrap();
     });
 }
@@ -183,16 +205,16 @@ fn a_shutdown_reaches_getters_and_putters() {
         let other = Arc::clone(&channel);
         let getter = thread::spawn(move || (get(&other), get(&other)));
         let other = Arc::clone(&channel);
-        let putter = thread::spawn(move || {
-            put(&other, 1);
-            put(&other, 2);
-            put(&other, 3);
-        });
+        let putter = thread::spawn(move || [1, 2, 3].map(|item| put(&other, item)));
         channel.shut(false);
-        putter.join().unwrap();
+        let accepted = putter.join().unwrap();
         // What was accepted comes out, then the end.
         let (first, second) = getter.join().unwrap();
         assert!(first.is_ok() || second.is_err());
+        let rest = std::iter::from_fn(|| channel.get().ok());
+        let got: Vec<_> = first.into_iter().chain(second).chain(rest).collect();
+        let accepted = accepted.into_iter().filter(|accepted| *accepted).count();
+        assert_eq!(got, (1..=accepted).collect::<Vec<_>>());
     });
 }
 

@@ -11,7 +11,7 @@ use crate::core::shared::event::Event;
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::boxed::{self, Given, methods};
-use crate::interp::nap::{Disturb, Rest};
+use crate::interp::nap::{Disturb, Rest, own_thread};
 use crate::interp::native::Methods;
 use crate::interp::object::{Object, Outcome, Raised, check};
 use crate::transfer::value::Payload;
@@ -85,7 +85,7 @@ impl Handle {
     }
 }
 
-static METHODS: Methods<23> = methods!(
+static METHODS: Methods<25> = methods!(
     Handle,
     c"set": METH_NOARGS => |own, given| own.with_event(given, Event::set),
     c"clear": METH_NOARGS => |own, given| own.with_event(given, Event::clear),
@@ -111,6 +111,8 @@ static METHODS: Methods<23> = methods!(
     c"enter": METH_NOARGS => hold::enter,
     c"exit": METH_VARARGS => hold::exit,
     c"free": METH_NOARGS => hold::exit,
+    c"enter_in_loop": METH_NOARGS => hold::enter_in_loop,
+    c"exit_in_loop": METH_VARARGS => hold::exit_in_loop,
     c"put": METH_O => Handle::put,
     c"get": METH_NOARGS => Handle::get,
     c"task_done": METH_NOARGS => |own, given| {
@@ -279,7 +281,7 @@ impl Ticket {
             None => None,
         };
         let room = room_of(&self.room)?;
-        match self.shared.wait(token, room.place(), limit, room.signals()) {
+        match self.shared.wait(token, room, limit) {
             Waited::Done => Ok(Object::boolean(token, true)),
             Waited::TimedOut => Ok(Object::boolean(token, false)),
             Waited::Again(None) => Ok(Object::none(token)),
@@ -307,7 +309,7 @@ impl Ticket {
             return Err(Raised::value_error(token, "not a door"));
         };
         // A loop may be run by one thread after the other.
-        rest.follow();
+        rest.follow(own_thread());
         let place = room_of(&self.room)?.place();
         let Some(number) = self.shared.enter(place, door) else {
             return Ok(Object::none(token));
@@ -359,7 +361,7 @@ static DOOR_METHODS: Methods<4> = methods!(
     // `drain(told)`: adds the numbers of those that were called to the list.
     c"drain": METH_O => |own, given| {
         let token = given.token;
-        own.rest.follow();
+        own.rest.follow(own_thread());
         for number in own.door.empty() {
             let number = Object::integer(token, number.cast_signed())?;
             if let Some(told) = &given.argument {

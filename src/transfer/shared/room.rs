@@ -3,6 +3,7 @@
 //! `subpool._sharing` asks for one when it is imported, and keeps it.
 
 use super::handle::{self, Door, Handle, Ticket};
+use super::hold;
 use super::ticket::{Aim, Shared};
 use super::{Thing, What, door};
 use crate::core::shared::Place;
@@ -12,7 +13,7 @@ use crate::core::shared::lock::Lock;
 use crate::ffi;
 use crate::interp::attach::Attached;
 use crate::interp::boxed::{self, Given, methods};
-use crate::interp::nap::{Rest, own_thread};
+use crate::interp::nap::{self, own_thread};
 use crate::interp::native::Methods;
 use crate::interp::object::{Object, Outcome, Raised};
 use crate::transfer::buffer::Side;
@@ -35,6 +36,9 @@ pub struct Room {
     handles: Object<'static>,
     tickets: Object<'static>,
     doors: Object<'static>,
+    /// A function that does nothing.
+    look: Object<'static>,
+    done: Object<'static>,
     interpreter: i64,
     coder: Coder,
 }
@@ -46,14 +50,21 @@ unsafe extern "C" fn free(room: *mut ffi::PyObject) {
     unsafe { boxed::free::<Room>(room) };
 }
 
-/// A new one, of main with its `upcalls`, of a worker without.
-pub fn make(token: Attached<'static>, upcalls: Option<&'static Upcalls>) -> Outcome<'static> {
+/// A new one, of main with its `upcalls`, of a worker without. `look` is a function of Python's
+/// that does nothing, and through which no garbage collector would have to come back here.
+pub fn make(
+    token: Attached<'static>,
+    look: Object<'static>,
+    upcalls: Option<&'static Upcalls>,
+) -> Outcome<'static> {
     // SAFETY: attached (`token`).
     let interpreter = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
     let room = Room {
         handles: handle::make_type(token)?,
         tickets: handle::make_ticket_type(token)?,
         doors: handle::make_door_type(token)?,
+        look,
+        done: hold::make_done(token)?,
         interpreter,
         coder: match upcalls {
             Some(upcalls) => Coder::Main(upcalls),
@@ -80,6 +91,7 @@ pub fn receive(token: Attached<'_>, thing: Arc<Thing>) -> Outcome<'_> {
         let pointer = room.share().into_ptr();
         Object::from_new(Attached::assume(), pointer)?
     };
+    super::drop_late();
     let handle = own.handle(&room, thing)?.into_ptr();
     // SAFETY: an owned reference of the attached interpreter.
     unsafe { Object::from_new(token, handle) }
@@ -120,6 +132,23 @@ impl Room {
             thread: own_thread(),
             in_loop: false,
         }
+    }
+
+    /// Has Python raise what was set for this thread: it does when a function of its begins.
+    pub(super) fn look(&self) -> Result<(), Raised> {
+        // SAFETY: live, and attached, by the object's token; a new reference or null with an error.
+        unsafe {
+            Object::from_new(
+                self.look.token(),
+                ffi::PyObject_CallNoArgs(self.look.as_ptr()),
+            )
+        }
+        .map(drop)
+    }
+
+    /// What may be awaited, and is done.
+    pub(super) fn done(&self) -> Object<'static> {
+        self.done.share()
     }
 
     /// What runs the handlers of signals, if the calling thread may.
@@ -212,7 +241,7 @@ impl Room {
         // SAFETY: the caller gives them up (`subpool._doors`). Descriptors are ints of C's.
         let door = unsafe { door::Door::new(self.interpreter, reader, writer) };
         let door = Door {
-            rest: Rest::new(door.clone()),
+            rest: nap::rest(door.clone()),
             door,
         };
         // SAFETY: the doors' type is for those.

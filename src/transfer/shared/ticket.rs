@@ -5,6 +5,7 @@
 //! without has given up; the thread sleeps with the GIL released, and without looking at a clock.
 
 use super::door::Door;
+use super::room::Room;
 use super::{Thing, What};
 use crate::core::idle;
 use crate::core::latch::Unpark;
@@ -12,10 +13,11 @@ use crate::core::shared::channel::Standing;
 use crate::core::shared::{Fate, Place, Turn};
 use crate::interp::attach::Attached;
 use crate::interp::lock::Woken;
-use crate::interp::nap::{Nap, Rest};
+use crate::interp::nap::{self, Nap};
 use crate::transfer::value::Payload;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What is to be done.
@@ -40,7 +42,7 @@ pub enum Waited {
     TimedOut,
     /// Disturbed, with so much left to wait: come back by way of Python.
     Again(Option<Duration>),
-    /// A signal's handler has raised.
+    /// A signal's handler has raised, or an interrupt was.
     Raised,
     NoMemory,
 }
@@ -49,6 +51,8 @@ pub struct Shared {
     pub thing: Arc<Thing>,
     pub aim: Aim,
     state: Mutex<State>,
+    /// In whose loop it waits (`token`), if it does in one.
+    process: AtomicU64,
 }
 
 enum State {
@@ -92,6 +96,7 @@ impl Shared {
             thing,
             aim,
             state: Mutex::new(State::Idle(item)),
+            process: AtomicU64::new(0),
         })
     }
 
@@ -195,10 +200,15 @@ impl Shared {
 
     /// Leaves the line, and gives back what it was called for and has not taken.
     pub fn give_up(&self) {
-        self.step_out();
         let last = std::mem::replace(&mut *self.state.lock(), State::Over);
         match (last, &self.thing.what) {
+            (State::InLine(Line::Queue(turn)), What::Queue { channel, .. }) => {
+                channel.give_up(&turn, self.aim == Aim::Get);
+            }
             (State::Done(Some(item)), What::Queue { channel, .. }) => channel.give_back(item),
+            (State::InLine(Line::Plain(turn)), What::Event(event)) => event.leave(&turn),
+            (_, What::Lock(_)) if self.is_of_the_parent() => {}
+            (State::InLine(Line::Plain(turn)), What::Lock(lock)) => lock.give_up(&turn),
             (State::Done(_), What::Lock(lock)) => {
                 let _ = lock.release();
             }
@@ -206,26 +216,39 @@ impl Shared {
         }
     }
 
-    /// Waits, detached. `signals`, if this thread handles them, runs their handlers; false: one
-    /// has raised.
+    /// Whether it waited in a loop of the process that this one was forked from. A lock that it was
+    /// handed there was free at the beginning here, and may be another's by now.
+    fn is_of_the_parent(&self) -> bool {
+        // Relaxed, as in `enter`: written by the loop's thread, which is the one that forked if this
+        // is not the process that it was written in.
+        let process = self.process.load(Ordering::Relaxed);
+        process != 0 && process != super::token()
+    }
+
+    /// Waits, detached, and runs the handlers of signals, if this thread does.
     pub fn wait(
         self: &Arc<Self>,
         token: Attached<'_>,
-        place: Place,
+        room: &Room,
         limit: Option<Duration>,
-        signals: Option<fn(Attached<'_>) -> bool>,
     ) -> Waited {
         let begin = Instant::now();
+        let signals = room.signals();
         let Some(nap) = Nap::new() else {
             return Waited::NoMemory;
         };
-        // Attached, and no Python has run since the call began: see nap.rs.
-        let _rest = Rest::new(nap.clone());
-        if !self.line_up(place, nap.clone()) {
-            return Waited::Done;
-        }
         if limit == Some(Duration::ZERO) {
-            return self.end(Waited::TimedOut);
+            return if self.line_up(room.place(), nap) {
+                self.end(Waited::TimedOut)
+            } else {
+                Waited::Done
+            };
+        }
+        let Ok(_rest) = nap::rest_and_look(nap.clone(), || room.look()) else {
+            return Waited::Raised;
+        };
+        if !self.line_up(room.place(), nap.clone()) {
+            return Waited::Done;
         }
         let mut first = true;
         loop {
@@ -277,6 +300,8 @@ impl Shared {
 
     /// Waits by way of a loop's door. `None`: there is nothing to wait for.
     pub fn enter(self: &Arc<Self>, place: Place, door: &Arc<Door>) -> Option<u64> {
+        // Relaxed: as in `is_of_the_parent`.
+        self.process.store(super::token(), Ordering::Relaxed);
         let (number, bell) = door.enter(self);
         if self.line_up(place.of_loop(), bell) {
             return Some(number);

@@ -8,25 +8,23 @@ back, for another process to run. The exit code says which it was.
 from __future__ import annotations
 
 import signal
-import socket
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from subpool.integrations._signals import Signals
 from subpool.integrations.django import registry
 from subpool.integrations.django.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
 
     from subpool.integrations.django.config import Config
     from subpool.integrations.django.stores import Record
 
 # What `subpool serve` exits with, too.
 FAILED, CUT_OFF = 1, 4
-
-_ENDED = 0  # no signal's number
 
 
 class WorkerDispatcher(Dispatcher):
@@ -119,45 +117,20 @@ def run(dispatcher: WorkerDispatcher, say: Callable[[str], object]) -> int:
         dispatcher.wake()
         dispatcher.join()
         return FAILED if dispatcher.failed else 0
-    with _messages() as (receive, send):
-        dispatcher.ended = lambda: send(bytes([_ENDED]))
+    with Signals(signal.SIGTERM, signal.SIGINT) as signals:
+        dispatcher.ended = signals.end
         dispatcher.wake()
-        while (message := receive()) != _ENDED:
-            if message not in (signal.SIGTERM, signal.SIGINT):
-                continue  # some other handler's signal: all are told of here
-            name = signal.Signals(message).name
+        while (number := signals.wait()) is not None:
             # First what is said, then the saying of it: who reads it may rely on it.
             if dispatcher.was_signalled:
                 dispatcher.close(0, wait=False, run_due=False)
-                say(f"{name} again: interrupting what runs")
+                say(f"{number.name} again: interrupting what runs")
             else:
                 dispatcher.was_signalled = True
                 timeout = dispatcher.config.options.shutdown_timeout
                 dispatcher.close(timeout, wait=False, run_due=False)
-                say(f"{name}: finishing what runs; again to interrupt it")
+                say(f"{number.name}: finishing what runs; again to interrupt it")
         dispatcher.join()
     if dispatcher.failed:
         return FAILED
     return CUT_OFF if dispatcher.cut_off else 0
-
-
-@contextmanager
-def _messages() -> Iterator[tuple[Callable[[], int], Callable[[bytes], object]]]:
-    """Give a way to wait for signals and for what others say, one byte each.
-
-    Handlers of Python would run in the middle of whatever the main thread does.
-    """
-    reader, writer = socket.socketpair()
-    with reader, writer:
-        writer.setblocking(False)
-        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        handlers = {
-            number: signal.signal(number, lambda *_: None)
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        try:
-            yield lambda: reader.recv(1)[0], writer.send
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(before)

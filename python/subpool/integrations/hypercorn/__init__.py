@@ -26,21 +26,26 @@ def serve(
     """Serve ``config.application_path`` until a signal ends it, and give the exit code.
 
     What ``subpool serve`` does. SIGTERM and SIGINT let the requests in flight finish, SIGHUP
-    replaces the workers one after another. Call it in the main thread.
+    replaces the workers one after another. Call it in the main thread. If a worker does not end at
+    all, that is logged, and the program's end does not wait for it, nor for threads: the process
+    then exits with this code, whatever the program's own would have been.
 
     Args:
         config: Hypercorn's own configuration.
         workers_kind: ``"interpreter"``: all workers in this process. ``"process"``: a process for
             each.
         on_reload: Called when the workers begin to be replaced.
-        on_ready: Called when all workers are ready for the first time.
+        on_ready: Called when all workers are ready for the first time. What these two raise is
+            logged, and the server goes on.
 
     Returns:
         0 after a graceful stop, 1 if the app failed, 3 if it needs a library that cannot load in
         an interpreter, 4 if requests were cut off.
 
     Raises:
-        ValueError: `workers_kind` or ``config.worker_class`` is unknown.
+        ValueError: `workers_kind` or ``config.worker_class`` is unknown, or `config` has something
+            that cannot be, such as a certificate's file that is not there.
+        RuntimeError: It was not called in the main thread.
 
     Example::
 
@@ -51,6 +56,7 @@ def serve(
     """
     from subpool.integrations.hypercorn import _main  # noqa: PLC0415 - main's
 
+    _main.check(config, workers_kind)
     return _main.serve(config, workers_kind, on_reload, on_ready)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from hypercorn.events import Closed
+from hypercorn.events import Closed, RawData
 from hypercorn.utils import LifespanFailureError
 
 from subpool import TaskInterrupted
 
 TYPE_CHECKING = False  # workers import this (routing.py)
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 _TURNS = 20  # of the loop, that it may take to send the end of an answer
+_EACH = (1 << 31) - 1  # the highest number of a request over HTTP/2
 
 
 class Counted:
@@ -44,7 +45,8 @@ class Counted:
         self._closing = closing
         self.running: dict[Any, asyncio.Task[Any] | None] = {}
         self.is_draining = False
-        self._http2 = 0  # of them, over HTTP/2
+        self._http2: set[Any] = set()  # of those over HTTP/2, Hypercorn's `send`
+        self._is_told = False  # whether such clients are to send no more
         self._none_over_http2 = asyncio.Event()
         self._none_over_http2.set()
 
@@ -60,15 +62,26 @@ class Counted:
             self._left -= 1
             if self._left == -1:
                 self._retire()
+        if scope["http_version"] != "2":
+            await self._answer(scope, receive, send, sync_spawn, call_soon)
+            return
+        self._http2.add(send)
+        self._none_over_http2.clear()
+        try:
+            if self._is_told:
+                await _tell_end([send])
+            await self._answer(scope, receive, send, sync_spawn, call_soon)
+        finally:
+            await self._end_http2(send, is_websocket=scope["type"] == "websocket")
+
+    async def _answer(
+        self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
+    ) -> None:
         request: object = object()
         if scope["type"] == "websocket":
             request = websocket = _WebSocket(send, self)
             send = websocket.send
         self.running[request] = asyncio.current_task()
-        is_http2 = scope["http_version"] == "2"
-        if is_http2:
-            self._http2 += 1
-            self._none_over_http2.clear()
         try:
             await self._app(scope, receive, send, sync_spawn, call_soon)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -83,24 +96,28 @@ class Counted:
             return
         finally:
             del self.running[request]
-            if is_http2:
-                await self._end_http2(send, is_websocket=scope["type"] == "websocket")
 
     async def _end_http2(self, send: Any, *, is_websocket: bool) -> None:
         try:
             if self.is_draining and not is_websocket:
                 await _go_away(send)
         finally:
-            self._http2 -= 1
+            self._http2.discard(send)
             if not self._http2:
                 self._none_over_http2.set()
 
-    async def none_over_http2(self) -> None:
+    async def none_over_http2(self, seconds: float) -> None:
         """Wait until no request is under way on a connection on which others may come.
 
-        When Hypercorn ends, it answers no more of them there; clients cannot know that.
+        When Hypercorn ends, it answers no more of them there; clients cannot know that. Those
+        that have had no such moment after `seconds` are told to send no more.
         """
-        await self._none_over_http2.wait()
+        try:
+            await asyncio.wait_for(self._none_over_http2.wait(), seconds)
+        except TimeoutError:
+            self._is_told = True
+            await _tell_end(self._http2)
+            await self._none_over_http2.wait()
 
     async def _live(self, *args: Any) -> None:
         """Run the app's lifespan."""
@@ -131,9 +148,10 @@ class Counted:
 
     async def close_websockets(self) -> None:
         """Tell the other side of each websocket that the server restarts, so that it comes back."""
-        for request in list(self.running):
-            if isinstance(request, _WebSocket):
-                await request.close()
+        # Not one after another: who does not read would have all others wait.
+        await asyncio.gather(
+            *(each.close() for each in self.running if isinstance(each, _WebSocket))
+        )
 
 
 class _ClosedError(OSError):
@@ -167,6 +185,27 @@ class _WebSocket:
                 await self._send({"type": "websocket.close", "code": 1012, "reason": "restart"})
 
 
+def _protocol(send: Any) -> Any:
+    """Give what Hypercorn has for the connection."""
+    return send.__self__.send.__self__  # HTTPStream.app_send, H2Protocol.stream_send
+
+
+async def _tell_end(sends: Iterable[Any]) -> None:
+    """Tell clients to send no more requests on these connections; all that come are answered.
+
+    That closes nothing, unlike what h2 has for it. Some clients, h2's among them, take it for the
+    end, and give up what is under way. So it is not said at once.
+    """
+    try:
+        from hyperframe.frame import GoAwayFrame  # noqa: PLC0415 - with HTTP/2 only
+
+        ways = {_protocol(send).send for send in sends}
+    except (AttributeError, ImportError):
+        return  # another Hypercorn, as below
+    frame = RawData(data=GoAwayFrame(last_stream_id=_EACH).serialize())
+    await asyncio.gather(*(way(frame) for way in ways), return_exceptions=True)
+
+
 async def _go_away(send: Any) -> None:
     """End an HTTP/2 connection if nothing is under way on it, and say what was answered last.
 
@@ -174,7 +213,7 @@ async def _go_away(send: Any) -> None:
     when it has ended; until then a client that is never silent would stay.
     """
     try:
-        protocol = send.__self__.send.__self__  # HTTPStream.app_send, H2Protocol.stream_send
+        protocol = _protocol(send)
         for _ in range(_TURNS):
             if protocol.streams:
                 return

@@ -132,10 +132,11 @@ def _run(options: argparse.Namespace) -> int:
         _complain(f"cannot read the configuration {options.config}: {error}")
         return _USAGE
     try:
-        return _main.serve(config, options.workers_kind, is_last=True)
+        _main.check(config, options.workers_kind)
     except ValueError as error:
         _complain(str(error))
         return _USAGE
+    return _main.serve(config, options.workers_kind, is_last=True)
 
 
 def _complain(text: str) -> None:
@@ -173,7 +174,12 @@ def _load(place: str | None) -> Config:
     if place is None:
         return Config()
     if place.startswith("python:"):
-        return Config.from_object(place.removeprefix("python:"))
+        try:
+            return Config.from_object(place.removeprefix("python:"))
+        except (AttributeError, ImportError, ValueError) as error:
+            # Hypercorn tries the name as that of a module first.
+            first = error.__context__
+            raise ValueError(str(first if isinstance(first, ImportError) else error)) from error
     if place.startswith("file:"):
         return Config.from_pyfile(place.removeprefix("file:"))
     return Config.from_toml(place)

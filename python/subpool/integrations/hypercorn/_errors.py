@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hypercorn.config import Config
@@ -24,11 +22,6 @@ def told(error: BaseException) -> str:
     if type(error).__name__ in _PLAIN:
         return str(error)
     return "".join(traceback.format_exception(error)).rstrip()
-
-
-def report(error: BaseException) -> None:
-    """Show an error on standard error."""
-    print(told(error), file=sys.stderr, flush=True)  # noqa: T201 - a command
 
 
 def incompatible(

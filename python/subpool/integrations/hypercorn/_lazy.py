@@ -4,8 +4,10 @@ They are a quarter of a worker's start, and take 7 MB in each. Hypercorn imports
 and uses them in functions only, so they may come when a client first speaks them.
 
 Guarantees: a module that waits is loaded by the first look at something in it, as a whole, and is
-from then on an ordinary module. Python's own `LazyLoader` will not do: a second `import` of the
-same module looks at its ``__spec__``, and with that loads it.
+from then on an ordinary module. Threads that look at it meanwhile wait for that; each module has
+a lock of its own, so that they meet no other order than that in which modules import each other.
+Python's own `LazyLoader` will not do: a second `import` of the same module looks at its
+``__spec__``, and with that loads it.
 """
 
 from __future__ import annotations
@@ -45,7 +47,22 @@ _TAKEN = frozenset(
     }
 )
 
-_lock = threading.RLock()
+# What the import system looks at, and what tells that this is a module, and whose.
+_OF_IMPORT = frozenset(
+    {
+        "__cached__",
+        "__class__",
+        "__file__",
+        "__loader__",
+        "__name__",
+        "__package__",
+        "__path__",
+        "__spec__",
+    }
+)
+
+_locks = {name: threading.RLock() for name in _LATER}
+_loading: set[str] = set()  # each under its lock
 
 
 class _StandIn(type):
@@ -64,15 +81,16 @@ class _StandIn(type):
 class _Waiting(ModuleType):
     """A module that is loaded when something of it is asked for."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if is_entered and (self.__name__, name) in _TAKEN:
-            return _StandIn(name, (), {"_home": self, "_name": name})
-        with _lock:
-            if type(self) is _Waiting:
-                _load(self)
-        return getattr(self, name)
+    def __getattribute__(self, name: str) -> Any:
+        plain = super().__getattribute__
+        if name not in _OF_IMPORT:
+            own = plain("__name__")
+            if is_entered and (own, name) in _TAKEN:
+                return _StandIn(name, (), {"_home": self, "_name": name})
+            with _locks[own]:
+                if type(self) is _Waiting and own not in _loading:
+                    _load(self)
+        return plain(name)
 
 
 class _Loader:
@@ -91,14 +109,17 @@ class _Loader:
 def _load(module: ModuleType) -> None:
     spec: Any = module.__spec__
     loader = spec.loader
-    module.__class__ = ModuleType
     module.__loader__ = spec.loader = loader.real
+    _loading.add(module.__name__)
     try:
         loader.real.exec_module(module)
     except BaseException:
-        module.__loader__ = spec.loader = loader
-        module.__class__ = _Waiting  # and the next one meets the same
+        module.__loader__ = spec.loader = loader  # and the next one meets the same
         raise
+    else:
+        module.__class__ = ModuleType
+    finally:
+        _loading.discard(module.__name__)
 
 
 is_entered = False

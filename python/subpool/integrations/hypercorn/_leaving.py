@@ -16,10 +16,12 @@ from subpool._subpool import close_all
 if TYPE_CHECKING:
     import asyncio
     import logging
+    from collections.abc import Callable
 
     from subpool.integrations.hypercorn._places import Life
 
 _SLOW = 5.0  # seconds after which the log tells of an interpreter that does not close
+_AGAIN = 1.0  # seconds before it is tried again to wait for one
 
 
 class Leaving:
@@ -50,7 +52,13 @@ class Leaving:
             if not self._lives:
                 settle(self._all_gone)
 
-        life.handle.when_gone(gone)
+        self._wait_for(life, gone)
+
+    def _wait_for(self, life: Life, gone: Callable[[], None]) -> None:
+        try:
+            life.handle.when_gone(gone)
+        except RuntimeError:  # no thread is left: the one that ends may give one back
+            self._loop.call_later(_AGAIN, self._wait_for, life, gone)
 
     def wait(self, seconds: float) -> bool:
         """Run the loop so long, or until nothing is there, and tell whether that came to be."""

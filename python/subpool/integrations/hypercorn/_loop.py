@@ -123,6 +123,21 @@ class Connections:
 
         return make
 
+    async def accept_what_waits(self, most: int, seconds: float) -> None:
+        """Take the connections that wait in the queue, which will be gone, but not without end."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        for _ in range(most):
+            if loop.time() > until:
+                return
+            poll = select.poll()
+            for server in self.servers:
+                for listening in server.sockets:
+                    poll.register(listening.fileno(), select.POLLIN)
+            if not poll.poll(0):
+                return
+            await asyncio.sleep(0)
+
     async def stop_accepting(self) -> None:
         """Take no more connections; serve those that were taken."""
         loop = asyncio.get_running_loop()

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from subpool.integrations.hypercorn import _listening, _signals
+from subpool.integrations._signals import Signals
+from subpool.integrations.hypercorn import _listening
 from subpool.integrations.hypercorn._workers import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hypercorn.config import Config
+
+
+SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+
+# What a configuration file may have as something else.
+_NUMBERS = (
+    "workers", "backlog", "graceful_timeout", "startup_timeout", "shutdown_timeout",
+    "keep_alive_timeout", "read_timeout", "websocket_ping_interval", "max_requests",
+    "max_requests_jitter",
+)  # fmt: skip
 
 
 def check(config: Config, kind: str) -> None:
@@ -24,11 +37,43 @@ def check(config: Config, kind: str) -> None:
             f"worker class {config.worker_class!r} is not supported: use asyncio, or uvloop on "
             f"processes"
         )
+    for name in _NUMBERS:
+        value = getattr(config, name)
+        is_whole = name == "workers"
+        if value is None and not is_whole:
+            continue
+        if not isinstance(value, int if is_whole else (int, float)):
+            what = "whole number" if is_whole else "number"
+            raise ValueError(f"{name} must be a {what}, not {value!r}")  # noqa: TRY004 - as below
     if config.workers < 0:
         raise ValueError(f"workers must be 0 or more, not {config.workers}")
+    if config.workers == 0 and config.use_reloader:
+        raise ValueError("--reload needs at least one worker, and workers is 0")
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("serve() handles signals: call it in the main thread")
+    _check_tls(config)
+    try:
+        _ = config.log
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the log cannot be made as configured: {type(error).__name__}: {error}"
+        ) from error
     _settings(config)
+
+
+def _check_tls(config: Config) -> None:
+    if not config.ssl_enabled:
+        return
+    try:
+        for file in (config.certfile, config.keyfile, config.ca_certs):
+            if file is not None:
+                Path(file).open("rb").close()  # `ssl` does not name the one that is not there
+        config.create_ssl_context()
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"TLS cannot be had with the certfile {config.certfile} and the keyfile "
+            f"{config.keyfile}: {error}"
+        ) from error
 
 
 def serve(
@@ -40,7 +85,7 @@ def serve(
     is_last: bool = False,
     on_stop: Callable[[], object] | None = None,
 ) -> int:
-    """Do what `subpool.integrations.hypercorn.serve` says.
+    """Do what `subpool.integrations.hypercorn.serve` says, with what `check` has passed.
 
     Args:
         config: Hypercorn's configuration.
@@ -48,19 +93,15 @@ def serve(
         on_reload: Called when the workers begin to be replaced.
         on_ready: Called when all workers are ready for the first time.
         is_last: Whether the program ends after it: then signals do nothing from that on.
-        on_stop: Called when the workers begin to end. It raises nothing.
+        on_stop: Called when the workers begin to end.
 
     """
-    check(config, kind)
     if config.workers == 0:
-        # In main, without anybody to supervise it, as Hypercorn does.
-        from hypercorn.run import run  # noqa: PLC0415 - rare
-
-        return run(config)
+        return _serve_in_main(config)
     if kind == "interpreter":
         _listening.raise_limit()
     listening = _listening.Listening(config)
-    with _signals.Signals(stay=is_last) as signals:
+    with Signals(*SIGNALS, stay=is_last) as signals:
         try:
             KINDS[kind].prepare(config.workers)
             # With it comes asyncio: meanwhile the workers import theirs.
@@ -79,9 +120,27 @@ def serve(
             listening.remove_pid()
 
 
+def _serve_in_main(config: Config) -> int:
+    """Run Hypercorn's worker without anybody to supervise it, as Hypercorn does."""
+    from hypercorn.asyncio import run  # noqa: PLC0415 - rare
+
+    worker = run.uvloop_worker if config.worker_class == "uvloop" else run.asyncio_worker
+    listening = _listening.Listening(config)
+    try:
+        sockets = config.create_sockets()
+        listening.write_pid()
+        worker(config, sockets)
+    finally:
+        listening.remove_pid()
+    return 0
+
+
 def _settings(config: Config) -> dict[str, Any]:
     """Give what makes another `Config` the same, without what cannot be sent."""
-    found = {}
+    found: dict[str, Any] = {}
+    kind = type(config)
+    if kind.__module__ != "hypercorn.config":
+        found["class"] = _name(kind)
     for name, value in vars(config).items():
         if name == "_log":  # it has handlers; each worker makes its own
             continue
@@ -96,3 +155,19 @@ def _settings(config: Config) -> dict[str, Any]:
             ) from error
         found[name] = value
     return found
+
+
+def _name(kind: type[Config]) -> str:
+    """Give the name under which workers find that class."""
+    import pkgutil  # noqa: PLC0415 - rare
+
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    try:
+        if kind.__module__ != "__main__" and pkgutil.resolve_name(name) is kind:
+            return name
+    except (ImportError, AttributeError, ValueError):
+        pass
+    raise ValueError(
+        f"the configuration's class {kind.__qualname__} cannot be sent to workers. Let it be what "
+        f"a module, other than the one that is run, has under its name"
+    )

@@ -2,10 +2,11 @@
 
 The supervisor sends ``["serve", secure, insecure, quic]`` with that many sockets' descriptors,
 ``["retire"]`` when another worker has taken the place, ``["stop"]`` at the end of the server.
-A worker sends ``["option", name]`` before it loads what an option needs and ``["option", null]``
-after it, ``["loaded"]``, ``["files", ...]``, ``["ready"]``, ``["worn"]`` after its most
-requests, ``["draining"]`` when it takes no more connections, ``["cut", n, seconds]``,
-``["closing"]`` when the lifespan's end begins, and ``["ended", cut]``.
+A worker sends ``["here"]`` when it has its end of the channel, ``["option", name]`` before it loads
+what an option needs and ``["option", null]`` after it, ``["loaded"]``, ``["files", ...]``,
+``["ready"]``, ``["worn"]`` after its most requests, ``["draining"]`` when it takes no more
+connections, ``["cut", n, seconds]``, ``["closing"]`` when the lifespan's end begins,
+``["ended", cut]``, and, as a process, ``["failed", text]``.
 """
 
 from __future__ import annotations

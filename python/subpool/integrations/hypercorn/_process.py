@@ -7,7 +7,6 @@ import pickle
 import signal
 import sys
 
-from subpool.integrations.hypercorn._errors import report
 from subpool.integrations.hypercorn._messages import MESSAGE
 
 
@@ -27,8 +26,7 @@ def main() -> int:
     sys.path[:] = path
     try:
         _worker.serve(settings, number, descriptor)
-    except BaseException as error:  # noqa: BLE001 - told, and then it ends
-        report(error)
+    except BaseException:  # noqa: BLE001 - it has told the supervisor
         return 1
     return 0
 

@@ -2,7 +2,8 @@
 
 Guarantees: a follower that does not come to be ready leaves the old workers where they are. What is
 asked for while a follower still starts replaces that follower, and what is asked for later is done
-afterwards, so that no change is missed.
+afterwards, so that no change is missed. At each place one follower starts at a time, however often
+it is asked for another.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Reloads:
         places: All.
         log: Of the server.
         start: Starts a follower at a place; gives ``None`` if that failed.
-        drop: Ends a follower that is not wanted any more.
+        drop: Ends a follower that is not wanted any more. It may have begun to serve, unheard.
 
     """
 
@@ -41,21 +42,22 @@ class Reloads:
         self._left: list[Place] = []
         self._at: Place | None = None
         self._follower: Life | None = None
-        self._giving_way: Life | None = None  # the one before it, until it accepts nothing more
+        # Until it has ended, or accepts nothing more: the one before the follower, or one dropped.
+        self._giving_way: Life | None = None
         self._is_asked_again = False
 
     def ask(self) -> None:
         """Replace all, also those that have been replaced a moment ago."""
         self._left = list(self._places)
-        if self._follower is None:
-            self._next()
-        elif self._follower.state == "starting" and self._at is not None:
-            # Perhaps from what was there before; it may even hang in that.
+        if self._follower is not None and self._follower.state != "starting":
+            self._is_asked_again = True
+            return
+        if self._at is not None:
+            # Its follower is perhaps from what was there before; it may even hang in that.
             self._left.remove(self._at)
             self._left.insert(0, self._at)
+        if self._giving_way is None:
             self._next()
-        else:
-            self._is_asked_again = True
 
     def is_ready(self, life: Life, before: Life | None) -> None:
         """Hear that a worker is ready, and which one it follows."""
@@ -96,9 +98,12 @@ class Reloads:
             self._at = None
             self._log.info("All workers are replaced")
             return
-        self._at = place = self._left.pop(0)
+        self._at = place = self._left[0]
         if place.follower is not None:  # a new one is on its way, but from what was there before
+            self._giving_way = place.follower
             self._drop(place, place.follower)
+            return
+        self._left.pop(0)
         self._follower = self._start(place)
         if self._follower is None:
             self._fail()

@@ -11,12 +11,11 @@ itself, as when no descriptor is left, ends the server, or is one worker's failu
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from typing import TYPE_CHECKING, Any
 
 from subpool.errors import IncompatibleModuleError
-from subpool.integrations.hypercorn import _errors
+from subpool.integrations.hypercorn import _errors, _logs
 from subpool.integrations.hypercorn._leaving import Leaving, leave_at_the_end, settle
 from subpool.integrations.hypercorn._messages import patience
 from subpool.integrations.hypercorn._places import FIRST_DELAY, Life, Place
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
 
     from hypercorn.config import Config
 
+    from subpool.integrations._signals import Signals
     from subpool.integrations.hypercorn._listening import Listening
-    from subpool.integrations.hypercorn._signals import Signals
 
 FAILED, INCOMPATIBLE, CUT_OFF = 1, 3, 4
 
@@ -43,6 +42,9 @@ _INTERRUPTS = 3  # how often it is then interrupted, a second apart
 # process and its group. After that it means that the user will not wait.
 _TWICE = 1.0
 _LOOK = 1.0  # seconds between two looks at the app's files
+# Seconds that a reload waits for a replaced worker to stop accepting, before it goes on with the
+# next place. Its loop may be busy for longer.
+_GIVE_WAY = 5.0
 
 
 class Supervisor:
@@ -64,7 +66,7 @@ class Supervisor:
         self._listening = listening
         self._kind = KINDS[kind]
         self._settings = settings
-        self._log = _logger(config)
+        self._log = _logs.logger_of(config)
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._broken)
         self._over: asyncio.Future[None] = self._loop.create_future()
@@ -73,12 +75,12 @@ class Supervisor:
         self._leaving = Leaving(self._loop, self._log)
         self._was_up = False
         self._is_stopping = False
-        self._told_at = 0.0
+        self._told_at: float | None = None  # when the first signal to end came
         self._reloads = Reloads(
             self._places,
             self._log,
             self._start,
-            lambda place, life: self._tell(place, life, "stop"),
+            lambda place, life: self._tell(place, life, "retire"),
         )
         self._watch = Watch()
         self.code = 0
@@ -86,7 +88,7 @@ class Supervisor:
         self.on_reload: Callable[[], object] = lambda: None
         # Called once, when all workers are up, for what must not take their time.
         self.on_ready: Callable[[], object] = lambda: None
-        # Called once, when the end begins, for what shall begin nothing more. It raises nothing.
+        # Called once, when the end begins, for what shall begin nothing more.
         self.on_stop: Callable[[], object] = lambda: None
 
     def run(self, signals: Signals) -> int:
@@ -130,6 +132,12 @@ class Supervisor:
             settle(self._over)
         else:
             self._fail(FAILED)
+
+    def _call(self, name: str, hook: Callable[[], object]) -> None:
+        try:
+            hook()
+        except Exception:  # noqa: BLE001 - it is logged
+            self._log.exception("%s has failed; the server goes on", name)
 
     # Workers start.
 
@@ -211,8 +219,12 @@ class Supervisor:
     def _is_ready(self, place: Place, life: Life) -> None:
         if life.state != "starting":  # it was told to end before it was ready to hear that
             life.state = "draining"
+            if place.follower is life:
+                place.follower = None
+                self._loop.call_later(_GIVE_WAY, self._reloads.is_draining, life)
             if not life.forced:
-                self._limit(place, life, self._config.graceful_timeout + _MARGIN)
+                word = "stop" if self._is_stopping else "retire"
+                self._limit(place, life, patience(self._config, word) + _MARGIN)
             return
         life.cancel_timer()
         life.state = "ready"
@@ -220,23 +232,28 @@ class Supervisor:
         before, place.current, place.follower = place.current, life, None
         if before is not None:
             self._tell(place, before, "retire")
+            self._loop.call_later(_GIVE_WAY, self._reloads.is_draining, before)
+            if self._has_lived(before):
+                place.delay = FIRST_DELAY
         if not self._was_up and all(each.current for each in self._places):
             self._was_up = True
             self._log.info("All %d worker(s) are ready", len(self._places))
-            self.on_ready()
+            self._call("on_ready", self.on_ready)
         self._reloads.is_ready(life, before)
 
     # Workers end.
 
     def _tell(self, place: Place, life: Life, word: str) -> None:
         life.handle.order(word)
+        seconds = patience(self._config, word)
         if life.state == "ready":
             life.state = "draining"
         elif life.state == "starting":
             life.state = "unwanted"
+            seconds = self._config.graceful_timeout  # no request is known of
         elif life.state == "unwanted" or life.is_closing or life.forced:
             return  # it has a limit already, and no longer one
-        self._limit(place, life, patience(self._config, word) + _MARGIN)
+        self._limit(place, life, seconds + _MARGIN)
 
     def _limit(self, place: Place, life: Life, seconds: float) -> None:
         life.cancel_timer()
@@ -297,17 +314,22 @@ class Supervisor:
             if not self._lives:
                 settle(self._over)
             return
-        self._reloads.go_on_without(life)
-        if place.follower is life:
+        was_follower = place.follower is life
+        if was_follower:
             place.follower = None
-            if place.needs_another():
+        self._reloads.go_on_without(life)
+        if was_follower:
+            if place.follower is None and place.needs_another():
                 self._start_later(place)
         elif place.current is life:
             place.current = None
-            if life.ready_at and self._loop.time() - life.ready_at >= _GOOD_LIFE:
+            if self._has_lived(life):
                 place.delay = FIRST_DELAY
             if place.follower is None:
                 self._start_later(place)
+
+    def _has_lived(self, life: Life) -> bool:
+        return life.ready_at > 0 and self._loop.time() - life.ready_at >= _GOOD_LIFE
 
     def _start_later(self, place: Place) -> None:
         if place.timer is None:
@@ -346,27 +368,24 @@ class Supervisor:
         if self._is_stopping:
             return
         self._log.info("%s: all workers are replaced, one after another", why)
-        for handler in self._log.handlers:
-            if isinstance(handler, logging.FileHandler):
-                handler.close()  # it opens its file anew: somebody may have moved it
-        self.on_reload()
+        _logs.reopen(self._log)  # somebody may have moved its files
+        self._call("on_reload", self.on_reload)
         self._reloads.ask()
 
     # The end.
 
     def _stop(self, number: signal.Signals) -> None:
         now = self._loop.time()
-        if self._is_stopping:
-            if now < self._told_at + _TWICE:
-                return
+        if self._told_at is None:
+            self._told_at = now
+            self._log.info("%s: the workers finish their requests and end", number.name)
+            if not self._is_stopping:  # as after a failure
+                self._end_all()
+        elif now >= self._told_at + _TWICE:
             self._log.warning("%s again: what still runs is cut off", number.name)
             for place, life in self._with_places():
                 life.was_cut = True
                 self._limit(place, life, 0)
-            return
-        self._told_at = now
-        self._log.info("%s: the workers finish their requests and end", number.name)
-        self._end_all()
 
     def _fail(self, code: int) -> None:
         if not self._is_stopping:
@@ -375,7 +394,7 @@ class Supervisor:
 
     def _end_all(self) -> None:
         self._is_stopping = True
-        self.on_stop()
+        self._call("on_stop", self.on_stop)
         self._reloads.end()
         for place in self._places:
             place.cancel_timer()
@@ -386,8 +405,3 @@ class Supervisor:
 
     def _with_places(self) -> list[tuple[Place, Life]]:
         return [(self._places[life.handle.number - 1], life) for life in self._lives]
-
-
-def _logger(config: Config) -> logging.Logger:
-    logger = getattr(config.log, "error_logger", None)
-    return logger if isinstance(logger, logging.Logger) else logging.getLogger("hypercorn.error")

@@ -8,8 +8,10 @@ socket that keeps messages apart; the end of that means that nobody supervises i
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import json
+import os
 import random
 import signal
 import socket
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
     from subpool import Event
 
-_MANY = 100  # files named in one message
+_FILES = 1 << 14  # bytes of names in one message; one name alone may be longer
+_TOLD = MESSAGE // 13  # characters of what went wrong; JSON makes up to twelve bytes of one
 
 _MOST = socket.CMSG_LEN(250 * 4)  # bytes of the descriptors that come with one
 
@@ -44,6 +47,10 @@ _LAST_WORDS = 5.0
 # Seconds that a replaced worker keeps a connection on which nothing happens: a client that is
 # about to use it again gets its answer, and is told to open another one.
 _LINGER = 2.0
+
+# Seconds after that in which a busy HTTP/2 connection may come to a moment with no request under
+# way. Its client is told to send no more after them, or when half of the requests' time is over.
+_BUSY = 10.0
 
 # Seconds that an app has to notice that its client is gone, before its requests are cancelled.
 _CANCEL = 0.3
@@ -94,13 +101,17 @@ class Channel:
     def sockets(self) -> tuple[list[socket.socket], list[int]] | None:
         """Wait for the sockets, and how many there are of each sort; ``None``: shall not serve."""
         # `socket.recv_fds` drops the flag: what the app starts would have the sockets, too.
-        data, more, _, _ = self.socket.recvmsg(MESSAGE, _MOST, socket.MSG_CMSG_CLOEXEC)
+        data, more, flags, _ = self.socket.recvmsg(MESSAGE, _MOST, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return None
         word, *counts = json.loads(data)
         if word != "serve":
             return None
         descriptors = [number for _, _, each in more for number in memoryview(each).cast("i")]
+        if flags & socket.MSG_CTRUNC or len(descriptors) != sum(counts):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise OSError(errno.EMFILE, "too many open files for the listening sockets")
         return [_loop.OneByOne(fileno=descriptor) for descriptor in descriptors], counts
 
 
@@ -116,6 +127,8 @@ class Server:
         self, config: Config, number: int, channel: Channel, events: dict[str, Event] | None
     ) -> None:
         self._config = config
+        self._patience = {word: patience(config, word) for word in ("retire", "stop")}
+        self._has_quic = bool(config.ssl_enabled and config.quic_bind)
         self._events = events
         self._channel = channel
         self._number = number
@@ -174,15 +187,18 @@ class Server:
         self._channel.tell("ready")
         word = await self._orders.get()
         self._app.is_draining = True
-        self._cut_in(patience(self._config, word))
+        self._cut_after(word)
         hurry = loop.create_task(self._hurry())
         self._tasks.append(hurry)
         self._announce_close()
+        if word == "stop":  # nobody else will
+            half = self._patience["stop"] / 2  # the rest is for their answers
+            await self._connections.accept_what_waits(self._config.backlog, half)
         await self._connections.stop_accepting()
         self._channel.tell("draining")
         self._tasks.append(loop.create_task(self._app.close_websockets()))
         if word == "retire":
-            linger = loop.create_task(self._linger(min(_LINGER, self._config.graceful_timeout)))
+            linger = loop.create_task(self._linger())
             await asyncio.wait((linger, hurry), return_when=asyncio.FIRST_COMPLETED)
             linger.cancel()
         await self._connections.read_what_came()
@@ -192,17 +208,24 @@ class Server:
         await event.wait_async()
         self.order(word)
 
-    async def _linger(self, seconds: float) -> None:
+    async def _linger(self) -> None:
+        seconds = min(_LINGER, self._patience["stop"])
         await self._connections.all_closed(seconds)
-        await self._app.none_over_http2()
+        left = self._patience["retire"] / 2 - seconds
+        await self._app.none_over_http2(max(0.0, min(_BUSY, left)))
 
     async def _hurry(self) -> None:
         """Wait until the server stops: a retired worker has less time then."""
         while await self._orders.get() != "stop":
             pass
-        self._cut_in(patience(self._config, "stop"))
+        self._cut_after("stop")
 
-    def _cut_in(self, seconds: float) -> None:
+    def _cut_after(self, word: str) -> None:
+        seconds = self._patience[word]
+        if not self._has_quic:
+            # Hypercorn cancels then what goes on after the last connection, as work after an
+            # answer may: not before we do, who tell it. QUIC takes all of that time.
+            self._config.graceful_timeout = seconds + 2 * _CANCEL
         if self._end is not None:
             self._end[0].cancel()
         self._end = asyncio.get_running_loop().call_later(seconds, self._cut), seconds
@@ -244,7 +267,7 @@ def serve(
     """Load the app, wait for the sockets, and serve.
 
     Args:
-        settings: The attributes of Hypercorn's configuration.
+        settings: The attributes of Hypercorn's configuration, and its class if that is another.
         number: The worker's, from 1.
         descriptor: The worker's end of the channel; it belongs to the worker from now on.
         events: What tells the worker to end, by order; ``None``: the channel does.
@@ -252,13 +275,16 @@ def serve(
     """
     channel = Channel(descriptor)
     try:
+        channel.tell("here")
         _serve(settings, number, channel, events)
     except BaseException as error:
+        channel.wait_again()
         if settings.get("use_reloader"):
             from subpool.integrations.hypercorn._watch import files_of  # noqa: PLC0415 - rare
 
-            channel.socket.setblocking(True)
             tell_files(channel, files_of(error))
+        if events is None:
+            channel.tell("failed", _errors.told(error)[-_TOLD:])
         raise
     finally:
         channel.socket.close()
@@ -267,8 +293,7 @@ def serve(
 def _serve(
     settings: dict[str, Any], number: int, channel: Channel, events: dict[str, Event] | None
 ) -> None:
-    config = Config()
-    vars(config).update(settings)
+    config = configuration(settings)
     integration._number = number  # noqa: SLF001 - its own package
     _load_for_options(config, channel)
     app = load_application(config.application_path, config.wsgi_max_body_size)
@@ -282,6 +307,19 @@ def _serve(
     )
     config._set_quic_addresses(listening.quic_sockets)  # noqa: SLF001 - as `create_sockets` does
     Server(config, number, channel, events).run(app, listening)
+
+
+def configuration(settings: dict[str, Any]) -> Config:
+    """Make Hypercorn's configuration anew, of the user's own class if it has one."""
+    kind: type[Config] = Config
+    plain = dict(settings)
+    if name := plain.pop("class", None):
+        import pkgutil  # noqa: PLC0415 - rare
+
+        kind = pkgutil.resolve_name(name)
+    config = kind.__new__(kind)  # as pickle does
+    vars(config).update(plain)
+    return config
 
 
 def _load_for_options(config: Config, channel: Channel) -> None:
@@ -314,8 +352,16 @@ def tell_files(channel: Channel, more: set[str] | frozenset[str] = frozenset()) 
             if type(file := getattr(module, "__file__", None)) is str
         }
     )
-    for start in range(0, len(files), _MANY):
-        channel.tell("files", *files[start : start + _MANY])
+    batch: list[str] = []
+    size = 0
+    for file in files:
+        length = len(json.dumps(file))
+        if batch and size + length > _FILES:
+            channel.tell("files", *batch)
+            batch, size = [], 0
+        batch.append(file)
+        size += length
+    channel.tell("files", *batch)
 
 
 def _loop_class(name: str) -> Any:

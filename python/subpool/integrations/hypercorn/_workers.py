@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from subpool import BrokenInterpreterPool, Event, InterpreterPoolExecutor, TaskInterrupted
+from subpool import Event, InterpreterPoolExecutor, TaskInterrupted
 from subpool.integrations.hypercorn._entry import load, serve
 from subpool.integrations.hypercorn._messages import MESSAGE
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hypercorn.config import Sockets
+
+# Seconds in which a process has to end when it has closed its channel, before it is killed: if it
+# has failed, another one is waited for; otherwise the supervisor mostly has a limit of its own.
+_AFTER_FAILURE, _AFTER_ALL = 2.0, 5.0
 
 
 class Handle:
@@ -62,7 +66,7 @@ class Handle:
         self._ended = ended
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
-        self._has_hung_up = False
+        self._is_here = self._has_hung_up = False
         try:
             self._begin(settings)
         except BaseException:
@@ -79,7 +83,10 @@ class Handle:
         if self._has_hung_up:
             return False
         try:
-            data = self._ours.recv(MESSAGE)
+            try:
+                data = self._ours.recv(MESSAGE)
+            except ConnectionResetError:  # it has left an order unread; its last words come now
+                data = self._ours.recv(MESSAGE)
         except BlockingIOError:
             return False
         except OSError:
@@ -89,8 +96,12 @@ class Handle:
             self._loop.remove_reader(self._ours.fileno())
             self._hung_up()
             return False
-        self._heard(self, json.loads(data))
+        self._is_here = True
+        self._hear(json.loads(data))
         return True
+
+    def _hear(self, message: list[Any]) -> None:
+        self._heard(self, message)
 
     def _hung_up(self) -> None:
         """Hear that the worker has closed its end."""
@@ -121,9 +132,7 @@ class Handle:
         gone()
 
     def _finish(self, error: BaseException | None) -> None:
-        """Take the last messages, and tell of the end."""
-        while self._ours.fileno() >= 0 and self._read():
-            pass
+        """Tell of the end, when the last messages have been taken."""
         self._loop.remove_reader(self._ours.fileno())
         self._ours.close()
         self._ended(self, error)
@@ -138,6 +147,7 @@ class InterpreterHandle(Handle):
 
     kind = "interpreter"
     _lost: TaskInterrupted | None = None
+    _is_given_up = False
     _prepared: ClassVar[dict[int, InterpreterPoolExecutor]] = {}
 
     @classmethod
@@ -188,14 +198,14 @@ class InterpreterHandle(Handle):
             error: BaseException | None = RuntimeError("it was not started")
         else:
             error = self._future.exception()
-        if self._future.cancelled() or isinstance(error, BrokenInterpreterPool):
-            os.close(self._descriptor)  # the worker has never had it
         while self._read():
             pass
-        if isinstance(error, TaskInterrupted) and not self._has_hung_up:
-            self._lost = error  # the pool has given it up, and it still runs
-        else:
-            self._finish(error)
+        if isinstance(error, TaskInterrupted) and self._is_given_up and not self._has_hung_up:
+            self._lost = error  # it may still run, and come to its end of the channel
+            return
+        if not self._is_here and not self._has_hung_up:
+            os.close(self._descriptor)  # the worker has never had it
+        self._finish(error)
 
     def _hung_up(self) -> None:
         if self._lost is not None:
@@ -204,6 +214,7 @@ class InterpreterHandle(Handle):
     def force(self, *, hard: bool) -> None:
         """Interrupt it; a call of a C function goes on."""
         if hard:
+            self._is_given_up = True
             self._pool.terminate_workers()
         else:
             self._future.interrupt()
@@ -228,6 +239,8 @@ class ProcessHandle(Handle):
     """A worker that is a process."""
 
     kind = "process"
+    _failure: str | None = None
+    _kill: asyncio.TimerHandle | None = None
 
     def _begin(self, settings: dict[str, Any]) -> None:
         descriptor = self._theirs.fileno()
@@ -251,12 +264,32 @@ class ProcessHandle(Handle):
             raise
         self._loop.add_reader(self._pid_descriptor, self._done)
 
+    def _hear(self, message: list[Any]) -> None:
+        match message:
+            case ["failed", text]:
+                self._failure = text
+            case _:
+                super()._hear(message)
+
+    def _hung_up(self) -> None:
+        """Bound its end: Python waits for threads of the app's, which may go on for ever."""
+        if self._pid_descriptor >= 0:
+            seconds = _AFTER_ALL if self._failure is None else _AFTER_FAILURE
+            self._kill = self._loop.call_later(seconds, self._process.kill)
+
     def _done(self) -> None:
+        if self._kill is not None:
+            self._kill.cancel()
         self._loop.remove_reader(self._pid_descriptor)
         os.close(self._pid_descriptor)
+        self._pid_descriptor = -1
         code = self._process.wait()
+        while self._read():
+            pass
         error = None
-        if code:
+        if self._failure is not None:
+            error = ProcessEndedError(self._failure)
+        elif code:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             error = ProcessEndedError(f"its process {how}")
         self._finish(error)
@@ -267,7 +300,7 @@ class ProcessHandle(Handle):
 
 
 class ProcessEndedError(Exception):
-    """A worker's process ended as it should not; what it had to say is on standard error."""
+    """A worker's process ended as it should not: what it told of that, or how."""
 
 
 KINDS = {"interpreter": InterpreterHandle, "process": ProcessHandle}

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.tasks import task_backends
 
+from subpool.integrations._signals import Signals
 from subpool.integrations.django import registry, serving
 from subpool.integrations.django.backend import InterpreterBackend
 from subpool.integrations.django.dispatcher import Dispatcher
-from subpool.integrations.django.worker import _ENDED, CUT_OFF, FAILED, _messages
+from subpool.integrations.django.worker import CUT_OFF, FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,18 +182,16 @@ def finish_tasks(say: Callable[[str], object]) -> int:
     def wait() -> None:
         for one in every:
             one.join()
-        send(bytes([_ENDED]))
+        signals.end()
 
-    with _messages() as (receive, send):
+    with Signals(signal.SIGTERM, signal.SIGINT) as signals:
         for one in every:
             timeout = one.config.options.shutdown_timeout
             one.close(timeout, wait=False, run_due=not one.is_shared)
         waiter = threading.Thread(target=wait, daemon=True)
         waiter.start()
-        while (message := receive()) != _ENDED:
-            if message not in (signal.SIGTERM, signal.SIGINT):
-                continue  # SIGHUP, or some other handler's
-            say(f"{signal.Signals(message).name}: interrupting the tasks that run")
+        while (number := signals.wait()) is not None:
+            say(f"{number.name}: interrupting the tasks that run")
             for one in every:
                 one.close(0, wait=False, run_due=False)
         waiter.join()

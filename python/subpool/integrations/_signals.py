@@ -1,7 +1,8 @@
-"""The signals that end and reload the server, from before its start to the end of the program.
+"""The signals that end and reload what serves, from before its start to the end of the program.
 
-Guarantees: no signal is lost, and none ends the process in another way than the supervisor's. The
-handlers are not the event loop's: those go when the loop is closed, and what comes after it, as
+Guarantees: no signal is lost, and none ends the process in another way than who listens to them.
+The handlers do nothing: Python runs them in the middle of whatever the main thread does. They are
+not an event loop's either: those go when the loop is closed, and what comes after it, as
 interpreters that close and tasks that finish, would then be ended by the signal itself.
 """
 
@@ -18,28 +19,29 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-_NUMBERS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+_ENDED = 0  # no signal's number
 
 
 class Signals:
     """While this is entered, signals are bytes on a socket.
 
     Args:
+        numbers: Of the signals.
         stay: Whether they do nothing afterwards, since the program ends then. Otherwise their
             handlers are again what they were.
 
     """
 
-    def __init__(self, *, stay: bool = False) -> None:
+    def __init__(self, *numbers: signal.Signals, stay: bool = False) -> None:
+        self._numbers = numbers
         self._stay = stay
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         self.reader, self._writer = socket.socketpair()
-        for each in (self.reader, self._writer):
-            each.setblocking(False)
+        self._writer.setblocking(False)
         self._before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for number in _NUMBERS:
+        for number in self._numbers:
             self._handlers[number] = signal.signal(number, _do_nothing)
         return self
 
@@ -51,10 +53,22 @@ class Signals:
         def read() -> None:
             with contextlib.suppress(BlockingIOError):
                 for number in self.reader.recv(100):
-                    if number in _NUMBERS:
+                    if number in self._numbers:  # it may be that of some other handler
                         heard(signal.Signals(number))
 
+        self.reader.setblocking(False)
         loop.add_reader(self.reader.fileno(), read)
+
+    def wait(self) -> signal.Signals | None:
+        """Wait for a signal; give ``None`` when `end` has been called."""
+        while (number := self.reader.recv(1)[0]) != _ENDED:
+            if number in self._numbers:
+                return signal.Signals(number)
+        return None
+
+    def end(self) -> None:
+        """Have no signal waited for any more; from any thread."""
+        self._writer.send(bytes([_ENDED]))
 
     def __exit__(
         self,
