@@ -93,7 +93,7 @@ def serve(
         on_reload: Called when the workers begin to be replaced.
         on_ready: Called when all workers are ready for the first time.
         is_last: Whether the program ends after it: then signals do nothing from that on.
-        on_stop: Called when the workers begin to end. It raises nothing.
+        on_stop: Called when the workers begin to end.
 
     """
     if config.workers == 0:

@@ -88,7 +88,7 @@ class Supervisor:
         self.on_reload: Callable[[], object] = lambda: None
         # Called once, when all workers are up, for what must not take their time.
         self.on_ready: Callable[[], object] = lambda: None
-        # Called once, when the end begins, for what shall begin nothing more. It raises nothing.
+        # Called once, when the end begins, for what shall begin nothing more.
         self.on_stop: Callable[[], object] = lambda: None
 
     def run(self, signals: Signals) -> int:
@@ -394,7 +394,7 @@ class Supervisor:
 
     def _end_all(self) -> None:
         self._is_stopping = True
-        self.on_stop()
+        self._call("on_stop", self.on_stop)
         self._reloads.end()
         for place in self._places:
             place.cancel_timer()
