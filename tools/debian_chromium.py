@@ -13,13 +13,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
-import sys
 import tempfile
 from pathlib import Path
 
-from debian_postgres import apt, cache, release
-from debian_python import apt_environment, locked, unpack
+from debian_postgres import apt, cache, release, unpacked
+from debian_python import apt_environment
 
 PACKAGES = ("chromium-headless-shell", "chromium-common", "fonts-dejavu-core")
 # Of the machine's own, or for graphics cards and windows.
@@ -44,24 +42,12 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=cache() / "subpool")
     options = parser.parse_args()
 
-    prefix = options.cache / "chromium"
-    program = prefix / "usr/lib/chromium/chromium-headless-shell"
-    with locked(options.cache / "chromium.lock"):
-        if not program.exists():
-            if not (shutil.which("apt-get") and shutil.which("dpkg")):
-                raise SystemExit("debian_chromium: only on Linux with apt")
-            print(f"debian_chromium: unpacking Chromium below {prefix}", file=sys.stderr)
-            partial = options.cache / "chromium.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            with tempfile.TemporaryDirectory(prefix="subpool-deb-") as folder:
-                Path(folder).chmod(0o755)  # apt downloads as another user where it can
-                download(Path(folder))
-                unpack(sorted(Path(folder).glob("*.deb")), partial)
-            shutil.rmtree(prefix, ignore_errors=True)
-            partial.rename(prefix)
+    program = Path("usr/lib/chromium/chromium-headless-shell")
+    prefix = unpacked(
+        options.cache, "chromium", lambda prefix: (prefix / program).exists(), download
+    )
     libraries = {path.parent for path in prefix.glob("**/lib/*-linux-gnu/**/lib*.so*")}
-    print(program)
+    print(prefix / program)
     print(os.pathsep.join(map(str, sorted(libraries))))
 
 

@@ -20,8 +20,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from debian_python import apt_environment, locked, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Of the machine's own, or of no use to a server that runs for a test: its compiler of queries.
 LEFT_OUT = re.compile(r"libc6|libc-|libllvm|libperl|libgcc|libpam-|libdebconf|libselinux")
@@ -78,26 +82,36 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
+def unpacked(
+    folder: Path, name: str, is_there: Callable[[Path], bool], download: Callable[[Path], None]
+) -> Path:
+    """The prefix of that name in a folder, with the packages in it: also the next time."""
+    prefix = folder / name
+    with locked(folder / f"{name}.lock"):
+        if not is_there(prefix):
+            if not (shutil.which("apt-get") and shutil.which("dpkg")):
+                raise SystemExit(f"debian_{name}: only on Linux with apt")
+            print(f"debian_{name}: unpacking below {prefix}", file=sys.stderr)
+            partial = folder / f"{name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            with tempfile.TemporaryDirectory(prefix="subpool-deb-") as packages:
+                Path(packages).chmod(0o755)  # apt downloads as another user where it can
+                download(Path(packages))
+                unpack(sorted(Path(packages).glob("*.deb")), partial)
+            shutil.rmtree(prefix, ignore_errors=True)
+            partial.rename(prefix)
+    return prefix
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cache", type=Path, default=cache() / "subpool")
     options = parser.parse_args()
 
-    prefix = options.cache / "postgres"
-    with locked(options.cache / "postgres.lock"):
-        if programs(prefix) is None:
-            if not (shutil.which("apt-get") and shutil.which("dpkg")):
-                raise SystemExit("debian_postgres: only on Linux with apt")
-            print(f"debian_postgres: unpacking PostgreSQL below {prefix}", file=sys.stderr)
-            partial = options.cache / "postgres.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            with tempfile.TemporaryDirectory(prefix="subpool-deb-") as folder:
-                Path(folder).chmod(0o755)  # apt downloads as another user where it can
-                download(Path(folder))
-                unpack(sorted(Path(folder).glob("*.deb")), partial)
-            shutil.rmtree(prefix, ignore_errors=True)
-            partial.rename(prefix)
+    prefix = unpacked(
+        options.cache, "postgres", lambda prefix: programs(prefix) is not None, download
+    )
     folder = programs(prefix)
     if folder is None:
         raise SystemExit("debian_postgres: the packages have no initdb")
