@@ -95,7 +95,7 @@ class Holding(Exception):
     ),
     raised(
         "an exception with a socket among its arguments",
-        "raise ValueError('socket', socket.socket(), 3)",
+        "one = socket.socket(); one.close(); raise ValueError('socket', one, 3)",
         "error.args[0], 'socket' in repr(error.args[1]), error.args[2]",
         "('ValueError', 'socket', True, 3)",
         "import socket\n",

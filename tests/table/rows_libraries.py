@@ -188,7 +188,7 @@ with open("table_counted.py", "w") as file:
     file.write(
         "import _interpreters\\n"
         "if _interpreters.get_current()[0] != 0:\\n"
-        "    open('discoveries.txt', 'a').write('one ')\\n"
+        "    with open('discoveries.txt', 'a') as file:\\n        file.write('one ')\\n"
         "import numpy\\n"
         "def size(count):\\n    return int(numpy.zeros(count).size)\\n"
     )
@@ -199,7 +199,9 @@ import table_counted
         """\
 with make(fallback="thread") as other:
     results = [other.submit(table_counted.size, count).result() for count in (1, 2, 3)]
-results, open("discoveries.txt").read()
+with open("discoveries.txt") as file:
+    discoveries = file.read()
+results, discoveries
 """,
         "([1, 2, 3], 'one ')",
         own=True,

@@ -364,7 +364,10 @@ def how_often():
     return STARTED
 """,
         """\
-pool.submit(how_often).result(), open("starts.txt").read()
+seen = pool.submit(how_often).result()
+with open("starts.txt") as starts:
+    begun = starts.read()
+seen, begun
 """,
         "('once', 'run ')",
     ),
