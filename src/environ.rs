@@ -305,8 +305,8 @@ impl Drop for Looking {
     }
 }
 
-/// Whether nobody looks any more, and nobody will. Else it waits a moment.
-pub fn is_over(py: Python<'_>) -> bool {
+/// Lets no look begin any more, at the program's end. False: one goes on; it was given a moment.
+pub fn end(py: Python<'_>) -> bool {
     OVER.store(true, Ordering::Relaxed);
     let over = LOOKING.load(Ordering::Relaxed) == 0;
     if !over {

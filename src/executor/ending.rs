@@ -101,7 +101,7 @@ impl Ending<'_> {
         // What the last workers let go of. From here on only threads of main let go of anything.
         completer::clear_graveyard(py);
         output::catch_up_or_tell(py);
-        self.wait_by(|ending, _| Ok(environ::is_over(ending.py)))
+        self.wait_by(|ending, _| Ok(environ::end(ending.py)))
     }
 
     fn wait_for_pool(&mut self, pool: &Pool) -> Result<(), Overdue> {

@@ -90,7 +90,9 @@ impl Drop for OwnedInterpreter {
 ///
 /// Called in the child, while it has one thread.
 pub unsafe fn forget_after_fork() {
-    // SAFETY: as in completer.rs.
+    // SAFETY: a guard of it, if there is one, belongs to a thread that the child does not have. The
+    // only one there, by the contract, is the caller's, which forked in main's code, and so is not
+    // in `create`.
     unsafe {
         if ONE_AT_A_TIME.is_locked() {
             ONE_AT_A_TIME.force_unlock();

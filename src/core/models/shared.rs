@@ -22,6 +22,14 @@ fn turn<T>(hand: Option<T>) -> (Arc<Bed>, Arc<Turn<T>>) {
     (bed, turn)
 }
 
+/// A getter, where there is nothing to get.
+fn in_line<T>(channel: &Channel<T>) -> (Arc<Bed>, Arc<Turn<T>>) {
+    let (bed, getter) = turn(None);
+    let is_in_line = channel.get_or_line_up(&getter) == Standing::InLine;
+    assert!(is_in_line);
+    (bed, getter)
+}
+
 /// As `Shared::wait` in ticket.rs.
 fn get<T>(channel: &Channel<T>) -> Result<T, Refusal> {
     let (bed, turn) = turn(None);
@@ -147,9 +155,7 @@ fn a_get_lets_a_putter_in() {
 fn who_gives_up_loses_no_item() {
     check(Some(PREEMPTIONS), || {
         let channel = Arc::new(Channel::new(0));
-        let (_bed, impatient) = turn(None);
-        let in_line = channel.get_or_line_up(&impatient) == Standing::InLine;
-        assert!(in_line);
+        let (_bed, impatient) = in_line(&channel);
         let other = Arc::clone(&channel);
         let getter = thread::spawn(move || get(&other));
         let other = Arc::clone(&channel);
@@ -165,9 +171,7 @@ fn who_gives_up_loses_no_item() {
 fn who_leaves_has_its_item_or_may_come_again() {
     check(Some(PREEMPTIONS), || {
         let channel = Arc::new(Channel::new(0));
-        let (_bed, impatient) = turn(None);
-        let in_line = channel.get_or_line_up(&impatient) == Standing::InLine;
-        assert!(in_line);
+        let (_bed, impatient) = in_line(&channel);
         let other = Arc::clone(&channel);
         let putter = thread::spawn(move || other.put(1).unwrap());
         channel.leave(&impatient);
@@ -223,9 +227,7 @@ fn a_shutdown_reaches_getters_and_putters() {
 fn a_shutdown_at_once_drops_what_comes_back() {
     check(Some(PREEMPTIONS), || {
         let channel = Arc::new(Channel::new(0));
-        let (_bed, impatient) = turn(None);
-        let in_line = channel.get_or_line_up(&impatient) == Standing::InLine;
-        assert!(in_line);
+        let (_bed, impatient) = in_line(&channel);
         channel.put(1).unwrap();
         let (bed, joiner) = turn(None);
         let in_line = channel.join_or_line_up(&joiner) == Standing::InLine;
